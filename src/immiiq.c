@@ -1,0 +1,36 @@
+/*
+ * The library's entry: the magic block, and _PG_init, which starts every
+ * capability from the lowest to the highest.  Nothing else lives here.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "base/base.h"
+#include "context/context.h"
+#include "hooks/hooks.h"
+#include "journal/journal.h"
+#include "keyring/keyring.h"
+#include "audit/audit.h"
+#include "policy/policy.h"
+#include "search/search.h"
+#include "worker/worker.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	base_init();
+	keyring_init();
+	context_init();
+	journal_init();
+	search_init();
+	policy_init();
+	audit_init();
+	worker_init();
+	hooks_init();
+	base_init_done();
+}

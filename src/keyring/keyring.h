@@ -1,0 +1,44 @@
+/*
+ * Root keys in locked shared memory, wrapped keys in immiiq.wrapped_key, and
+ * the per-backend cache of what is derived from them.  Trusts the root keys;
+ * refuses to write under one whose fingerprint is not the database's.
+ *
+ * Pointers handed out stay valid until the calling function returns to the
+ * executor; the next call of this capability may evict what is not in use by
+ * the same call chain, so take them, use them, and never store them.
+ */
+#ifndef IMMIIQ_KEYRING_H
+#define IMMIIQ_KEYRING_H
+
+#include "crypto/crypto.h"
+#include "utils/uuid.h"
+
+/* What a tag is made for: part of the derivation. */
+typedef enum KeyringTokenKind
+{
+	KEYRING_TOKEN_EQUALITY = 1,
+	KEYRING_TOKEN_FOLD = 2
+} KeyringTokenKind;
+
+extern void keyring_init(void);
+extern void keyring_shmem_request(void);
+extern void keyring_shmem_startup(void);
+/* Loads root keys again (the worker calls it after SIGHUP); keeps the old ones and logs why when the new ones are bad. */
+extern void keyring_reload(void);
+
+/* The organisation's current data key for one type and column domain; sets *key_id. ERROR (IQ002, IQ003) when it cannot be had. */
+extern CryptoXaes *keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint32_t *key_id);
+/* The key that sealed a value, and whose it is.  NULL when no such key is known here; ERROR when it is known and its root key is not loaded. */
+extern CryptoXaes *keyring_open_key(uint32_t key_id, uint8_t type, uint16_t domain, pg_uuid_t *org);
+/* Organisation of a data key, without opening it. False when unknown. */
+extern bool keyring_key_org(uint32_t key_id, pg_uuid_t *org);
+/* HMAC of the organisation's index secret for one type, domain and kind of token. */
+extern const CryptoHmac *keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringTokenKind kind);
+/* The organisation's audit key (whole entries are sealed under it); by id for opening (key_id 0: the current one, which is reported). */
+extern CryptoXaes *keyring_audit_key(const pg_uuid_t *org, uint32_t *key_id);
+/* 32 bytes derived from the installation key for a fixed label (e.g. "log-signing"). Creates the installation key at first use when may_create. */
+extern void keyring_installation_secret(const char *label, bool may_create, uint8_t out[32]);
+/* Makes and wraps the keys of a new organisation. */
+extern void keyring_create_org(const pg_uuid_t *org);
+
+#endif							/* IMMIIQ_KEYRING_H */

@@ -1,0 +1,28 @@
+/*
+ * protect(), visible() and what the planner makes of it.
+ */
+#ifndef IMMIIQ_POLICY_H
+#define IMMIIQ_POLICY_H
+
+#include "utils/relcache.h"
+#include "utils/uuid.h"
+
+/* What immiiq.protected_table says of a table; attribute numbers are 0 where absent. Valid until the next invalidation. */
+typedef struct PolicyTable
+{
+	Oid			relid;
+	AttrNumber	org;
+	AttrNumber	client;
+	AttrNumber	team;
+	AttrNumber	assignee;
+	AttrNumber	office;
+	uint32		module;			/* ContextModule bit, 0 for none */
+} PolicyTable;
+
+extern void policy_init(void);
+/* NULL when the table is not protected. A partition answers for its protected root. */
+extern const PolicyTable *policy_table(Relation rel);
+/* True when roleid owns (or is member of the owner of) a protected table. */
+extern bool policy_role_owns_protected(Oid roleid);
+
+#endif							/* IMMIIQ_POLICY_H */
