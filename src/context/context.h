@@ -7,7 +7,7 @@
 #define IMMIIQ_CONTEXT_H
 
 #include "datatype/timestamp.h"
-#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 #include "storage/lock.h"
 #include "utils/uuid.h"
 
