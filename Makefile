@@ -1,5 +1,5 @@
 EXTENSION = immiiq
-VERSION = 1.0
+EXTVERSION = 1.0
 MODULE_big = immiiq
 
 # Install SQL, in order: a part may use what stands above it.
@@ -7,7 +7,7 @@ SQL_PARTS = 00_base 10_keyring 20_types 30_search 40_context 45_journal 50_polic
             60_audit 70_directory 80_posture
 
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-DATA_built = sql/$(EXTENSION)--$(VERSION).sql
+DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
@@ -21,6 +21,6 @@ include $(PGXS)
 
 -include $(OBJS:.o=.d)
 
-sql/$(EXTENSION)--$(VERSION).sql: $(SQL_PARTS:%=sql/parts/%.sql) Makefile
+sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS:%=sql/parts/%.sql) Makefile
 	{ echo '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
 	  cat $(SQL_PARTS:%=sql/parts/%.sql); } > $@.tmp && mv $@.tmp $@
