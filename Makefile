@@ -1,26 +1,69 @@
+# make, make install, make installcheck    the ordinary PGXS targets; PG_CONFIG= chooses the server
+# make check, make demo                    everything in a scratch server; installs missing Debian packages
+# make psql [MEMBER=…]                     psql on the demo's data as one of its members
+# make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, a fresh Debian; measurements
+# make format                              src/ and test/ as .clang-format says
+
 EXTENSION = immiiq
 EXTVERSION = 1.0
 MODULE_big = immiiq
 
+# The targets that bring their own server: they need no PostgreSQL to start with.
+SCRATCH = check check-slow demo psql bench
+ifneq ($(filter $(SCRATCH),$(MAKECMDGOALS)),)
+
+.PHONY: $(MAKECMDGOALS)
+$(SCRATCH):
+	@PG_CONFIG='$(PG_CONFIG)' BENCH='$(BENCH)' MEMBER='$(MEMBER)' test/scratch.sh $@
+$(filter-out $(SCRATCH),$(MAKECMDGOALS)):
+	@$(MAKE) $@
+
+else
+
 # Install SQL, in order: a part may use what stands above it.
 SQL_PARTS = 00_base 10_keyring 20_types 30_search 40_context 45_journal 50_policy \
             60_audit 70_directory 80_posture
+INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
-OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
-DATA_built = sql/$(EXTENSION)--$(EXTVERSION).sql
+OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))
+DATA_built = $(INSTALL_SQL)
 
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
 SHLIB_LINK = -lsodium -lcrypto
 EXTRA_CLEAN = $(OBJS:.o=.d) build
+override with_llvm = no
 
-with_llvm = no
+# make installcheck: against a running server that has immiiq in shared_preload_libraries and a root key.
+REGRESS = $(patsubst $(srcdir)/test/sql/%.sql,%,$(sort $(wildcard $(srcdir)/test/sql/*.sql)))
+REGRESS_OPTS = --inputdir=$(srcdir)/test --load-extension=$(EXTENSION)
+ISOLATION = $(patsubst $(srcdir)/test/isolation/specs/%.spec,%,$(sort $(wildcard $(srcdir)/test/isolation/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --load-extension=$(EXTENSION)
+TAP_TESTS = 1
+PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS = -I test/t
+
 PG_CONFIG ?= pg_config
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+ifeq ($(PGXS),)
+$(error $(PG_CONFIG) not found: install postgresql-server-dev-15, or say where with PG_CONFIG=; make check and make demo install what they need)
+endif
 include $(PGXS)
 
 -include $(OBJS:.o=.d)
+$(OBJS): | $(sort $(dir $(OBJS)))
+%/:
+	mkdir -p $@
 
-sql/$(EXTENSION)--$(EXTVERSION).sql: $(SQL_PARTS:%=sql/parts/%.sql) Makefile
+$(INSTALL_SQL): $(SQL_PARTS:%=$(srcdir)/sql/parts/%.sql) $(srcdir)/Makefile
+	mkdir -p $(@D)
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
-	  cat $(SQL_PARTS:%=sql/parts/%.sql); } > $@.tmp && mv $@.tmp $@
+	  cat $(SQL_PARTS:%=$(srcdir)/sql/parts/%.sql); } > $@.tmp && mv $@.tmp $@
+
+.PHONY: format dist
+format:
+	clang-format-14 -i $$($(srcdir)/test/formatted.sh)
+dist:
+	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).zip HEAD
+
+endif

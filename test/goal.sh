@@ -1,0 +1,22 @@
+#!/bin/bash
+# goal.sh GOAL: what scratch.sh runs as the unprivileged user, inside the scratch area: builds the copy
+# of the tree, installs it into the private PostgreSQL, and runs the goal.
+set -eu
+. test/server.sh
+
+build_and_install
+case $1 in
+check) exec test/check.sh ;;
+check-slow) exec test/check_slow.sh ;;
+demo)
+	start_server
+	createdb demo
+	PGDATABASE=demo demo/run.sh ;;
+psql)
+	start_server
+	createdb demo
+	PGDATABASE=demo demo/psql.sh ;;
+bench)
+	start_server
+	test/bench/run.sh ;;
+esac

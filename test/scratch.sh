@@ -1,0 +1,87 @@
+#!/bin/bash
+# scratch.sh GOAL: runs a goal of the Makefile in a scratch area of its own, as an unprivileged user.
+# The area holds a copy of this tree, a private copy of PostgreSQL into which it is installed, and all
+# servers; it goes away at the end, whatever the end. Two runs never share anything.
+set -eu
+umask 022
+
+goal=$1
+tree=$(cd "$(dirname "$0")/.." && pwd)
+
+"$tree/test/packages.sh" "$goal"
+
+PG_CONFIG=${PG_CONFIG:-}
+[ -n "$PG_CONFIG" ] || PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+[ -x "$PG_CONFIG" ] || PG_CONFIG=$(command -v "$PG_CONFIG" || command -v pg_config)
+
+# Socket paths end at about 107 bytes, and PGXS breaks on a blank.
+tmp=${TMPDIR:-/tmp}
+case $tmp in *[[:space:]]*) tmp=/tmp ;; esac
+[ ${#tmp} -le 40 ] || tmp=/tmp
+scratch=$(mktemp -d "$tmp/iq.XXXXXX")
+
+child=
+# Ends what still runs, by its pid, and removes the area.
+clean_up() {
+	trap - EXIT INT TERM HUP
+	set +e
+	local pid file
+	if [ -n "$child" ]; then
+		kill -TERM "$child" 2>/dev/null && wait "$child" 2>/dev/null
+	fi
+	find "$scratch" -name postmaster.pid 2>/dev/null | while read -r file; do
+		pid=$(head -n 1 "$file")
+		[ "$(readlink "/proc/$pid/cwd")" = "$(dirname "$file")" ] && kill -QUIT "$pid" 2>/dev/null
+		while [ -e "/proc/$pid" ] && [ -e "$file" ]; do sleep 0.05; done
+	done
+	rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# PostgreSQL's programs find their files relative to themselves: a copy of the tree is a server of its own.
+mkdir "$scratch/pg"
+for part in bindir sharedir pkglibdir pkgincludedir includedir-server; do
+	dir=$("$PG_CONFIG" --$part)
+	if [ ! -d "$scratch/pg$dir" ]; then
+		mkdir -p "$scratch/pg$(dirname "$dir")"
+		cp -a "$dir" "$scratch/pg$(dirname "$dir")/"
+	fi
+done
+if [ -d /usr/share/postgresql-common ]; then
+	mkdir -p "$scratch/pg/usr/share"
+	cp -a /usr/share/postgresql-common "$scratch/pg/usr/share/"
+fi
+
+mkdir "$scratch/tree" "$scratch/tmp" "$scratch/home"
+tar -C "$tree" --exclude=./.git --exclude=./build --exclude='*.o' --exclude='*.d' --exclude='*.so' \
+	--exclude=./sql/immiiq--*.sql --exclude=./tmp_check -cf - . | tar -C "$scratch/tree" --no-same-owner -xf -
+
+as_user=()
+if [ "$(id -u)" = 0 ]; then
+	user=nobody
+	! id postgres >/dev/null 2>&1 || user=postgres
+	chown -R "$user" "$scratch"
+	as_user=(runuser -u "$user" --)
+fi
+
+# Nothing of the caller's environment reaches the run but what is named here.
+vars=(
+	"PATH=$scratch/pg$("$PG_CONFIG" --bindir):/usr/local/bin:/usr/bin:/bin"
+	"HOME=$scratch/home" "TMPDIR=$scratch/tmp" "SCRATCH=$scratch" LC_ALL=C.UTF-8 TZ=UTC
+)
+for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER FUZZ_SECONDS SUITES TESTS; do
+	[ -z "${!name:-}" ] || vars+=("$name=${!name}")
+done
+
+cd "$scratch/tree"
+if [ "$goal" = psql ]; then
+	"${as_user[@]}" env -i "${vars[@]}" test/goal.sh "$goal"
+else
+	"${as_user[@]}" env -i "${vars[@]}" test/goal.sh "$goal" < /dev/null &
+	child=$!
+	wait "$child" && status=0 || status=$?
+	child=
+	exit "$status"
+fi

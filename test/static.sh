@@ -1,0 +1,96 @@
+#!/bin/bash
+# static.sh: what can be said of the files alone, as TAP.
+set -u
+count=0
+
+# One test: passes when the command prints nothing.
+silent() {	# name, command …
+	local name=$1 out
+	shift
+	count=$((count + 1))
+	out=$("$@" 2>&1)
+	if [ -z "$out" ]; then
+		echo "ok $count - $name"
+	else
+		echo "not ok $count - $name"
+		sed 's/^/# /' <<< "$out"
+	fi
+}
+
+# The version that every file must name is the one in the control file.
+versions() {
+	local version
+	version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" immiiq.control)
+	[ -n "$version" ] || echo "immiiq.control: no default_version"
+	grep -qx "EXTVERSION = $version" Makefile || echo "Makefile: EXTVERSION is not $version"
+	[ "$(grep -c "\"version\": \"$version.0\"" META.json)" = 2 ] || echo "META.json: version is not $version.0 in both places"
+	grep -q "immiiq--$version.sql" META.json || echo "META.json: file is not immiiq--$version.sql"
+	[ -e "sql/immiiq--$version.sql" ] || echo "sql/immiiq--$version.sql was not built"
+}
+
+# META.json is JSON and has what the PGXN Meta Spec 1.0.0 wants.
+meta() {
+	perl -MJSON::PP -0777 -e '
+		my $meta = eval { decode_json(<STDIN>) } or die "META.json: $@";
+		for (qw(name version abstract maintainer license provides meta-spec)) {
+			print "META.json: no $_\n" unless defined $meta->{$_};
+		}' < META.json
+}
+
+# Every part is in the Makefile's list, and the list names nothing else.
+parts() {
+	diff <(sed -n '/^SQL_PARTS/,/[^\\]$/p' Makefile | grep -oE '[0-9]{2}_[a-z]+' | sort) \
+		<(ls sql/parts | sed 's/\.sql$//' | sort)
+}
+
+# CREATE OR REPLACE in an install script adopts what an attacker put there first (CVE-2022-2625).
+replaces() {
+	grep -niE 'create +or +replace|if +not +exists' sql/parts/*.sql
+}
+
+# PGXS names dependency files by the basename alone.
+basenames() {
+	find src -name '*.c' -printf '%f\n' | sort | uniq -d
+}
+
+# Server-free code includes no server header, so that unit tests and fuzzers link it alone.
+server_free() {
+	grep -nE '#include "' src/crypto/*.[ch] src/envelope/*.[ch] | grep -vE '"(crypto|envelope)/'
+}
+
+# Headers leave postgres.h to the .c file, and every .c of the server begins with it.
+headers() {
+	grep -n '"postgres.h"' src/*/*.h
+	for file in $(grep -l '"postgres.h"' src/*.c src/*/*.c); do
+		[ "$(grep -m 1 '#include' "$file")" = '#include "postgres.h"' ] || echo "$file: postgres.h is not first"
+	done
+}
+
+# Every function that the library exports to SQL is in an install part, and no part names one that is not there.
+entry_points() {
+	diff <(grep -ohE '^PG_FUNCTION_INFO_V1\([a-z0-9_]+\)' -r src | sed -E 's/.*\((.*)\)/\1/' | sort -u) \
+		<(grep -ohE "'MODULE_PATHNAME' *, *'[a-z0-9_]+'" sql/parts/*.sql | sed -E "s/.*'([a-z0-9_]+)'$/\1/" | sort -u)
+}
+
+# Nothing in the tree tells of the place where it was made.
+private_paths() {
+	grep -rnE '/home/|/root/' --include='*.[ch]' --include='*.sql' --include='*.md' --include='*.sh' . | grep -v '^./test/static.sh'
+}
+
+format() {
+	clang-format-14 --dry-run -Werror $(test/formatted.sh)
+}
+
+silent "calls go one way: no include goes upward" test/layers.sh
+silent "control file, Makefile, META.json and install script name one version" versions
+silent "META.json is whole" meta
+silent "the Makefile lists every install part" parts
+silent "install parts create, never replace" replaces
+silent "basenames of C files are unique" basenames
+silent "crypto and envelope include no server header" server_free
+silent "postgres.h is first, and never in a header" headers
+silent "the library's SQL functions and the install parts agree" entry_points
+silent "no private path in the tree" private_paths
+silent "C files keep to .clang-format" format
+silent "shell scripts parse" bash -n test/*.sh demo/*.sh
+echo "1..$count"
