@@ -23,7 +23,11 @@ versions() {
 	version=$(sed -n "s/^default_version = '\(.*\)'/\1/p" immiiq.control)
 	[ -n "$version" ] || echo "immiiq.control: no default_version"
 	grep -qx "EXTVERSION = $version" Makefile || echo "Makefile: EXTVERSION is not $version"
-	[ "$(grep -c "\"version\": \"$version.0\"" META.json)" = 2 ] || echo "META.json: version is not $version.0 in both places"
+	perl -MJSON::PP -0777 -e '
+		my ($version, $meta) = (shift, decode_json(<STDIN>));
+		for ($meta, $meta->{provides}{immiiq}) {
+			print "META.json: $_->{version} is not $version\n" if $_->{version} ne $version;
+		}' "$version.0" < META.json
 	grep -q "immiiq--$version.sql" META.json || echo "META.json: file is not immiiq--$version.sql"
 	[ -e "sql/immiiq--$version.sql" ] || echo "sql/immiiq--$version.sql was not built"
 }
@@ -78,7 +82,10 @@ private_paths() {
 }
 
 format() {
-	clang-format-14 --dry-run -Werror $(test/formatted.sh)
+	local file
+	for file in $(test/formatted.sh); do
+		clang-format-14 "$file" | cmp -s "$file" - || echo "$file: run make format"
+	done
 }
 
 silent "calls go one way: no include goes upward" test/layers.sh
