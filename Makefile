@@ -31,6 +31,10 @@ DATA_built = $(INSTALL_SQL)
 PG_CPPFLAGS = -I$(srcdir)/src
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
 SHLIB_LINK = -lsodium -lcrypto
+ifneq ($(findstring clang,$(CC)),)
+# What a server built by gcc asks of clang in its own flags and headers.
+PG_CFLAGS += -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes
+endif
 EXTRA_CLEAN = $(OBJS:.o=.d) build
 override with_llvm = no
 
