@@ -21,18 +21,26 @@ case $tmp in *[[:space:]]*) tmp=/tmp ;; esac
 scratch=$(mktemp -d "$tmp/iq.XXXXXX")
 
 child=
-# Ends what still runs, by its pid, and removes the area.
+# Prints the processes that work inside the area: ours by what they do, not by what they are called.
+ours() {
+	local process
+	for process in /proc/[0-9]*; do
+		case $(readlink "$process/cwd" 2>/dev/null)/ in "$scratch"/*) echo "${process#/proc/}" ;; esac
+	done
+}
+# Ends what still runs, servers first and cleanly enough to give back their shared memory; removes the area.
 clean_up() {
-	trap - EXIT INT TERM HUP
+	trap '' EXIT INT TERM HUP
 	set +e
-	local pid file
-	if [ -n "$child" ]; then
-		kill -TERM "$child" 2>/dev/null && wait "$child" 2>/dev/null
-	fi
-	find "$scratch" -name postmaster.pid 2>/dev/null | while read -r file; do
-		pid=$(head -n 1 "$file")
-		[ "$(readlink "/proc/$pid/cwd")" = "$(dirname "$file")" ] && kill -QUIT "$pid" 2>/dev/null
-		while [ -e "/proc/$pid" ] && [ -e "$file" ]; do sleep 0.05; done
+	cd /
+	local signal tries
+	for signal in TERM QUIT KILL; do
+		[ -n "$(ours)" ] || break
+		kill -$signal $(ours) 2>/dev/null
+		for tries in {1..40}; do
+			[ -n "$(ours)" ] || break
+			sleep 0.05
+		done
 	done
 	rm -rf "$scratch"
 }
@@ -71,7 +79,7 @@ vars=(
 	"PATH=$scratch/pg$("$PG_CONFIG" --bindir):/usr/local/bin:/usr/bin:/bin"
 	"HOME=$scratch/home" "TMPDIR=$scratch/tmp" "SCRATCH=$scratch" LC_ALL=C.UTF-8 TZ=UTC
 )
-for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER FUZZ_SECONDS SUITES TESTS; do
+for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER SEED CLIENTS FUZZ_SECONDS SUITES TESTS; do
 	[ -z "${!name:-}" ] || vars+=("$name=${!name}")
 done
 

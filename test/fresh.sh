@@ -1,0 +1,76 @@
+#!/bin/bash
+# fresh.sh [GOAL…]: clones this tree's HEAD into a fresh minimal Debian 12 that has only git and make, and
+# runs make demo and make check there (or the goals given), then looks for what they left behind. As root.
+set -eu
+tree=$(cd "$(dirname "$0")/.." && pwd)
+
+if [ "$(id -u)" != 0 ]; then
+	echo "fresh.sh needs root: it makes a chroot" >&2
+	exit 3
+fi
+if [ "${FRESH_INSIDE:-}" != yes ]; then
+	# Mounts and processes of the chroot end with this namespace.
+	exec unshare --mount --pid --fork --kill-child --propagation private env FRESH_INSIDE=yes "$0" "$@"
+fi
+
+# The mirror that apt itself uses here.
+mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' | awk '$2 ~ /^bookworm$|^stable$|^12/ { print $1; exit }')
+mirror=${mirror:-http://deb.debian.org/debian}
+
+root=$(mktemp -d)
+clean_up() {
+	cd /
+	umount -l "$root/proc" "$root/dev/shm" 2>/dev/null || true
+	rm -rf --one-file-system "$root"
+}
+trap clean_up EXIT
+trap 'exit 1' INT TERM HUP
+
+echo "== a fresh Debian 12 from $mirror"
+debootstrap --variant=minbase --include=git,make,ca-certificates bookworm "$root" "$mirror" > "$root.log" 2>&1 ||
+	{ tail -n 20 "$root.log"; exit 1; }
+rm -f "$root.log"
+printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
+chmod 755 "$root/usr/sbin/policy-rc.d"
+[ ! -e /etc/apt/apt.conf.d ] || grep -rhiE 'proxy' /etc/apt/apt.conf.d > "$root/etc/apt/apt.conf.d/90proxy" 2>/dev/null || true
+cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
+mount -t proc proc "$root/proc"
+mkdir -p "$root/dev/shm"
+mount -t tmpfs tmpfs "$root/dev/shm"
+git -c safe.directory='*' clone -q --no-local "$tree" "$root/root/immiiq"
+
+# Runs a command inside, with nothing of this environment.
+inside() {
+	chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin CI=true "$@" < /dev/null
+}
+failed=0
+problem() {
+	echo "PROBLEM: $*"
+	failed=1
+}
+
+echo "== without root and sudo: a list, and nothing else"
+cp -r "$root/root/immiiq" "$root/tmp/immiiq"
+chown -R 1234 "$root/tmp/immiiq"
+if inside setpriv --reuid=1234 --regid=1234 --clear-groups make -C /tmp/immiiq demo; then
+	problem "make demo went on without its packages"
+fi
+rm -rf "$root/tmp/immiiq"
+
+for goal in ${*:-demo check}; do
+	echo "== make $goal"
+	start=$(date +%s)
+	inside make -C /root/immiiq "$goal" || problem "make $goal failed"
+	echo "== make $goal took $(($(date +%s) - start)) s"
+done
+
+echo "== what is left behind"
+[ -z "$(inside git -C /root/immiiq status --porcelain --ignored)" ] || problem "files in the tree: $(inside git -C /root/immiiq status --porcelain --ignored)"
+[ -z "$(inside find / -xdev -name '*immiiq*' -not -path '/root/*' -not -path '/var/lock/*' -not -path '/run/lock/*' -not -path '/proc/*')" ] ||
+	problem "files of immiiq in the system"
+[ -z "$(inside find /tmp /var/tmp /dev/shm -mindepth 1)" ] || problem "temporary files: $(inside find /tmp /var/tmp /dev/shm -mindepth 1)"
+[ -z "$(inside pg_lsclusters -h)" ] || problem "a cluster"
+! inside grep -q '^create_main_cluster = false' /etc/postgresql-common/createcluster.conf || problem "createcluster.conf was not put back"
+pgrep -u postgres > /dev/null && problem "processes"
+[ "$failed" = 0 ] && echo "ok: a fresh Debian 12"
+exit "$failed"
