@@ -18,6 +18,7 @@ mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' | awk '$2 ~ /^bookwo
 mirror=${mirror:-http://deb.debian.org/debian}
 
 root=$(mktemp -d)
+chmod 755 "$root"
 clean_up() {
 	cd /
 	umount -l "$root/proc" "$root/dev/shm" 2>/dev/null || true
@@ -71,6 +72,6 @@ echo "== what is left behind"
 [ -z "$(inside find /tmp /var/tmp /dev/shm -mindepth 1)" ] || problem "temporary files: $(inside find /tmp /var/tmp /dev/shm -mindepth 1)"
 [ -z "$(inside pg_lsclusters -h)" ] || problem "a cluster"
 ! inside grep -q '^create_main_cluster = false' /etc/postgresql-common/createcluster.conf || problem "createcluster.conf was not put back"
-pgrep -u postgres > /dev/null && problem "processes"
+[ -z "$(inside find /proc -maxdepth 1 -user postgres 2>/dev/null)" ] || problem "processes"
 [ "$failed" = 0 ] && echo "ok: a fresh Debian 12"
 exit "$failed"
