@@ -10,12 +10,15 @@ MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
 SCRATCH = check check-slow demo psql bench
-ifneq ($(filter $(SCRATCH),$(MAKECMDGOALS)),)
+ifneq ($(filter $(SCRATCH) fresh,$(MAKECMDGOALS)),)
 
-.PHONY: $(MAKECMDGOALS)
+.PHONY: $(SCRATCH) fresh $(MAKECMDGOALS)
 $(SCRATCH):
 	@PG_CONFIG='$(PG_CONFIG)' BENCH='$(BENCH)' MEMBER='$(MEMBER)' test/scratch.sh $@
-$(filter-out $(SCRATCH),$(MAKECMDGOALS)):
+check-slow: fresh
+fresh:
+	@test/fresh.sh
+$(filter-out $(SCRATCH) fresh,$(MAKECMDGOALS)):
 	@$(MAKE) $@
 
 else

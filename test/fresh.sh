@@ -8,6 +8,7 @@ if [ "$(id -u)" != 0 ]; then
 	echo "fresh.sh needs root: it makes a chroot" >&2
 	exit 3
 fi
+"$tree/test/packages.sh" check-slow
 if [ "${FRESH_INSIDE:-}" != yes ]; then
 	# Mounts and processes of the chroot end with this namespace.
 	exec unshare --mount --pid --fork --kill-child --propagation private env FRESH_INSIDE=yes "$0" "$@"

@@ -76,11 +76,6 @@ entry_points() {
 		<(grep -ohE "'MODULE_PATHNAME' *, *'[a-z0-9_]+'" sql/parts/*.sql | sed -E "s/.*'([a-z0-9_]+)'$/\1/" | sort -u)
 }
 
-# Nothing in the tree tells of the place where it was made.
-private_paths() {
-	grep -rnE '/home/|/root/' --include='*.[ch]' --include='*.sql' --include='*.md' --include='*.sh' . | grep -v '^./test/static.sh'
-}
-
 format() {
 	local file
 	for file in $(test/formatted.sh); do
@@ -97,7 +92,6 @@ silent "basenames of C files are unique" basenames
 silent "crypto and envelope include no server header" server_free
 silent "postgres.h is first, and never in a header" headers
 silent "the library's SQL functions and the install parts agree" entry_points
-silent "no private path in the tree" private_paths
 silent "C files keep to .clang-format" format
 silent "shell scripts parse" bash -n test/*.sh demo/*.sh
 echo "1..$count"
