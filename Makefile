@@ -14,7 +14,7 @@ ifneq ($(filter $(SCRATCH) fresh,$(MAKECMDGOALS)),)
 
 .PHONY: $(SCRATCH) fresh $(MAKECMDGOALS)
 $(SCRATCH):
-	@PG_CONFIG='$(PG_CONFIG)' BENCH='$(BENCH)' MEMBER='$(MEMBER)' test/scratch.sh $@
+	@test/scratch.sh $@
 check-slow: fresh
 fresh:
 	@test/fresh.sh
@@ -48,7 +48,6 @@ ISOLATION = $(patsubst $(srcdir)/test/isolation/specs/%.spec,%,$(sort $(wildcard
 ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation --load-extension=$(EXTENSION)
 TAP_TESTS = 1
 PROVE_TESTS = test/t/*.pl
-PROVE_FLAGS = -I test/t
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
@@ -56,14 +55,14 @@ ifeq ($(PGXS),)
 $(error $(PG_CONFIG) not found: install postgresql-server-dev-15, or say where with PG_CONFIG=; make check and make demo install what they need)
 endif
 include $(PGXS)
+PROVE_FLAGS += -I test/t
 
 -include $(OBJS:.o=.d)
-$(OBJS): | $(sort $(dir $(OBJS)))
-%/:
-	mkdir -p $@
+ifdef VPATH
+$(shell mkdir -p sql $(dir $(OBJS)))
+endif
 
 $(INSTALL_SQL): $(SQL_PARTS:%=$(srcdir)/sql/parts/%.sql) $(srcdir)/Makefile
-	mkdir -p $(@D)
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
 	  cat $(SQL_PARTS:%=$(srcdir)/sql/parts/%.sql); } > $@.tmp && mv $@.tmp $@
 

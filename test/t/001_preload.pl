@@ -1,7 +1,6 @@
 # immiiq only works when the server has loaded it at its start, and says so.
 use strict;
 use warnings;
-use lib 'test/t';
 use Immiiq;
 use PostgreSQL::Test::Utils;
 use Test::More;
