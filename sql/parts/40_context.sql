@@ -18,3 +18,83 @@ COMMENT ON TABLE immiiq.session IS 'sessions of members; a token is stored as it
 CREATE INDEX session_member_idx ON immiiq.session (org_id, member_id);
 REVOKE ALL ON immiiq.session FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.session', '');
+
+-- Nobody makes a session longer than a day, whatever writes it.
+ALTER TABLE immiiq.session ADD CONSTRAINT session_ttl_check
+    CHECK (expires_at OPERATOR(pg_catalog.<=) (issued_at OPERATOR(pg_catalog.+) interval '24 hours'));
+
+-- Who was given what by immiiq.grant_application and its sisters. C reads it by position (guard.c): append, never reorder.
+CREATE TABLE immiiq.role_grant (
+    kind text NOT NULL CHECK (kind IN ('application', 'auditor', 'operator', 'mailer')),
+    role regrole NOT NULL,
+    granted_by name NOT NULL DEFAULT session_user,
+    granted_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (kind, role)
+);
+COMMENT ON TABLE immiiq.role_grant IS 'roles given by immiiq.grant_application, grant_auditor, grant_operator and grant_mailer';
+REVOKE ALL ON immiiq.role_grant FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.role_grant', '');
+
+CREATE FUNCTION immiiq.role_grant_changed() RETURNS trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'immiiq_role_grant_changed';
+COMMENT ON FUNCTION immiiq.role_grant_changed() IS 'tells every session that the list of application roles is another';
+REVOKE ALL ON FUNCTION immiiq.role_grant_changed() FROM PUBLIC;
+CREATE TRIGGER role_grant_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON immiiq.role_grant
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.role_grant_changed();
+ALTER TABLE immiiq.role_grant ENABLE ALWAYS TRIGGER role_grant_changed;
+
+CREATE TYPE immiiq.identity AS (
+    org_id uuid,
+    member_id uuid,
+    session_id uuid,
+    actor text,
+    scope text,
+    modules text[],
+    expires_at timestamptz
+);
+COMMENT ON TYPE immiiq.identity IS 'who is active in a transaction';
+
+CREATE FUNCTION immiiq.authenticate(token text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL) RETURNS immiiq.identity
+    LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT
+    AS 'MODULE_PATHNAME', 'immiiq_authenticate';
+COMMENT ON FUNCTION immiiq.authenticate(text, inet, text) IS 'makes the owner of a session token active until the transaction ends';
+REVOKE ALL ON FUNCTION immiiq.authenticate(text, inet, text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.authenticate(text, inet, text)');
+
+CREATE FUNCTION immiiq.operate(org uuid, reason text) RETURNS immiiq.identity
+    LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT
+    AS 'MODULE_PATHNAME', 'immiiq_operate';
+COMMENT ON FUNCTION immiiq.operate(uuid, text) IS 'an operator''s way into one organisation until the transaction ends, written down first';
+REVOKE ALL ON FUNCTION immiiq.operate(uuid, text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('operator', 'EXECUTE', 'FUNCTION immiiq.operate(uuid, text)');
+
+CREATE FUNCTION immiiq.issue_session(member uuid) RETURNS text
+    LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'immiiq_issue_session';
+COMMENT ON FUNCTION immiiq.issue_session(uuid) IS 'token of a new session of a member, flagged as impersonation';
+REVOKE ALL ON FUNCTION immiiq.issue_session(uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('operator', 'EXECUTE', 'FUNCTION immiiq.issue_session(uuid)');
+
+CREATE FUNCTION immiiq.act_as_assistant(tool text) RETURNS immiiq.identity
+    LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT
+    AS 'MODULE_PATHNAME', 'immiiq_act_as_assistant';
+COMMENT ON FUNCTION immiiq.act_as_assistant(text) IS 'narrows the active member to the assistant until the transaction ends';
+REVOKE ALL ON FUNCTION immiiq.act_as_assistant(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.act_as_assistant(text)');
+
+-- For everybody: they tell a session about itself, and defaults and policies call them.
+CREATE FUNCTION immiiq.current_org() RETURNS uuid
+    LANGUAGE c STABLE PARALLEL SAFE STRICT
+    AS 'MODULE_PATHNAME', 'immiiq_current_org';
+COMMENT ON FUNCTION immiiq.current_org() IS 'the active organisation, null when nobody is active';
+
+CREATE FUNCTION immiiq.current_member() RETURNS uuid
+    LANGUAGE c STABLE PARALLEL SAFE STRICT
+    AS 'MODULE_PATHNAME', 'immiiq_current_member';
+COMMENT ON FUNCTION immiiq.current_member() IS 'the active member, null for operators and when nobody is active';
+
+CREATE FUNCTION immiiq.current_actor() RETURNS text
+    LANGUAGE c STABLE PARALLEL SAFE STRICT
+    AS 'MODULE_PATHNAME', 'immiiq_current_actor';
+COMMENT ON FUNCTION immiiq.current_actor() IS 'member, assistant, portal or operator, null when nobody is active';

@@ -7,8 +7,10 @@
 #define IMMIIQ_CONTEXT_H
 
 #include "datatype/timestamp.h"
+#include "executor/execdesc.h"
 #include "nodes/plannodes.h"
 #include "storage/lock.h"
+#include "tcop/utility.h"
 #include "utils/uuid.h"
 
 typedef enum ContextActor
@@ -80,14 +82,34 @@ extern const char *context_scope_name(ContextScope scope);
 extern const char *context_client_ip(void);
 extern const char *context_user_agent(void);
 
-/* Called by hooks/: refuses or redacts what a utility statement would do to the identity. */
-extern void context_utility_before(PlannedStmt *pstmt, const char *query_string);
-/* Called by hooks/ for every log line: true when statement and detail must not be written to the server's log. */
+/*
+ * What higher capabilities ask to be told.  The role check says whether a role
+ * has the powers of an owner of a protected table (it may read the catalog).
+ * The change callback runs whenever somebody becomes active, inside GUC code:
+ * it must neither raise nor read the catalog (policy resets plans there).
+ */
+typedef bool (*ContextRoleCheck) (Oid roleid);
+typedef void (*ContextChangeCallback) (const ContextIdentity *identity);
+extern void context_set_role_check(ContextRoleCheck check);
+extern void context_set_change_callback(ContextChangeCallback callback);
+
+/*
+ * Called by hooks/ for every utility statement, nested ones too: refuses what
+ * it would do to the identity, and returns the text to pass on, in which every
+ * token is blanked (query_string itself when there is none).
+ */
+extern const char *context_utility_before(PlannedStmt *pstmt, const char *query_string,
+										  ProcessUtilityContext stage);
+/* Called by hooks/ before ExecutorStart goes on: blanks tokens in the statement's text wherever others will see it. */
+extern void context_executor_start(QueryDesc *query_desc);
+/* Called by hooks/ for every log line and detail: true when it must not be written to the server's log. Never raises. */
 extern bool context_log_is_secret(const char *statement);
-/* Called by hooks/: true when the current login role may not execute this function (activity and such). */
+/* Called by hooks/ (object access): true when the current login role may not execute this function (activity and such). */
 extern bool context_function_is_denied(Oid funcid);
 
-/* Registers what must be told when the shape of a scope changes (policy's plan reset). */
+/* True when the role is recorded by grant_application, or member of one that is; superusers never. Reads the catalog. */
 extern bool context_role_is_application(Oid roleid);
+/* The same for this session's user, from a cache that is filled inside transactions; false while unknown. Never raises. */
+extern bool context_session_is_application(void);
 
 #endif							/* IMMIIQ_CONTEXT_H */

@@ -1,0 +1,229 @@
+/*
+ * Rows of immiiq.session, immiiq.member and immiiq.org, read when a token is set.
+ * Trusts those tables, read by index with a snapshot of its own, without SPI or
+ * privilege; refuses sessions that ended, and members or organisations not active.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "catalog/pg_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "base/base.h"
+#include "context/context_internal.h"
+
+/* Columns by position, as sql/parts/40_context.sql and 70_directory.sql create them. */
+#define SESSION_ID			1
+#define SESSION_ORG			2
+#define SESSION_MEMBER		3
+#define SESSION_TOKEN_HASH	4
+#define SESSION_IMPERSONATED 5
+#define SESSION_EXPIRES_AT	8
+#define SESSION_REVOKED_AT	9
+
+#define MEMBER_ORG			1
+#define MEMBER_ID			2
+#define MEMBER_SCOPE		5
+#define MEMBER_MODULES		6
+#define MEMBER_ACTIVE		7
+
+#define ORG_ID				1
+#define ORG_ACTIVE			3
+
+/* One row found by a unique index; close it with session_row_close. */
+typedef struct SessionRow
+{
+	Relation	rel;
+	SysScanDesc scan;
+	HeapTuple	tuple;			/* NULL: no row */
+} SessionRow;
+
+static void
+session_row_open(SessionRow *row, const char *table, const char *index, ScanKey keys, int nkeys)
+{
+	row->rel = table_open(base_relation(table), AccessShareLock);
+	row->scan = systable_beginscan(row->rel, base_relation(index), true, NULL, nkeys, keys);
+	row->tuple = systable_getnext(row->scan);
+}
+
+static void
+session_row_close(SessionRow *row)
+{
+	systable_endscan(row->scan);
+	table_close(row->rel, AccessShareLock);
+}
+
+/* A column's value; an altered table is an error here, not a crash later. */
+static Datum
+session_column(const SessionRow *row, AttrNumber attno, Oid type, bool *isnull)
+{
+	TupleDesc	desc = RelationGetDescr(row->rel);
+
+	if (attno > desc->natts || TupleDescAttr(desc, attno - 1)->atttypid != type)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table immiiq.%s is not as the extension made it",
+						RelationGetRelationName(row->rel))));
+	return heap_getattr(row->tuple, attno, desc, isnull);
+}
+
+static pg_uuid_t
+session_uuid(const SessionRow *row, AttrNumber attno)
+{
+	pg_uuid_t	uuid = {{0}};
+	bool		isnull;
+	Datum		value = session_column(row, attno, UUIDOID, &isnull);
+
+	if (!isnull)
+		uuid = *DatumGetUUIDP(value);
+	return uuid;
+}
+
+/* False for null, too. */
+static bool
+session_bool(const SessionRow *row, AttrNumber attno)
+{
+	bool		isnull;
+	Datum		value = session_column(row, attno, BOOLOID, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+/* Finds the session's row; fills session, org, member, expiry. */
+static bool
+session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, const char **reason)
+{
+	SessionRow	row;
+	ScanKeyData key;
+	uint8_t		stored[VARHDRSZ + CRYPTO_HASH_BYTES];
+	bool		isnull;
+	Datum		value;
+
+	SET_VARSIZE(stored, sizeof(stored));
+	memcpy(VARDATA(stored), hash, CRYPTO_HASH_BYTES);
+	ScanKeyInit(&key, SESSION_TOKEN_HASH, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(stored));
+
+	session_row_open(&row, "session", "session_token_hash_key", &key, 1);
+	*reason = NULL;
+	if (row.tuple == NULL)
+		*reason = "unknown";
+	else
+	{
+		identity->session = session_uuid(&row, SESSION_ID);
+		identity->org = session_uuid(&row, SESSION_ORG);
+		identity->member = session_uuid(&row, SESSION_MEMBER);
+		identity->impersonated = session_bool(&row, SESSION_IMPERSONATED);
+		value = session_column(&row, SESSION_EXPIRES_AT, TIMESTAMPTZOID, &isnull);
+		identity->expires_at = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
+		(void) session_column(&row, SESSION_REVOKED_AT, TIMESTAMPTZOID, &isnull);
+		if (!isnull)
+			*reason = "revoked";
+		else if (identity->expires_at <= GetCurrentTimestamp())
+			*reason = "expired";
+	}
+	session_row_close(&row);
+	return *reason == NULL;
+}
+
+static uint32
+session_modules(const SessionRow *row)
+{
+	bool		isnull;
+	Datum		value = session_column(row, MEMBER_MODULES, TEXTARRAYOID, &isnull);
+	uint32		modules = 0;
+	Datum	   *names;
+	bool	   *nulls;
+	int			n;
+
+	if (isnull)
+		return 0;
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
+					  &names, &nulls, &n);
+	for (int i = 0; i < n; i++)
+		if (!nulls[i])
+			modules |= context_module_bit(TextDatumGetCString(names[i]));
+	return modules;
+}
+
+/* Reads what the member may see. */
+static bool
+session_read_member(ContextIdentity *identity, const char **reason)
+{
+	SessionRow	row;
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], MEMBER_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&identity->org));
+	ScanKeyInit(&keys[1], MEMBER_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&identity->member));
+	session_row_open(&row, "member", "member_pkey", keys, 2);
+	*reason = NULL;
+	if (row.tuple == NULL)
+		*reason = "member removed";
+	else if (!session_bool(&row, MEMBER_ACTIVE))
+		*reason = "member not active";
+	else
+	{
+		bool		isnull;
+		Datum		value = session_column(&row, MEMBER_SCOPE, TEXTOID, &isnull);
+		char	   *scope = isnull ? "" : TextDatumGetCString(value);
+
+		identity->actor = CONTEXT_MEMBER;
+		identity->modules = session_modules(&row);
+		if (strcmp(scope, "all") == 0)
+			identity->scope = CONTEXT_SCOPE_ALL;
+		else if (strcmp(scope, "team") == 0)
+			identity->scope = CONTEXT_SCOPE_TEAM;
+		else if (strcmp(scope, "assigned") == 0)
+			identity->scope = CONTEXT_SCOPE_ASSIGNED;
+		else
+			*reason = "member without a scope";
+	}
+	session_row_close(&row);
+	return *reason == NULL;
+}
+
+/* Finds the organisation's row; *active says what stands in it. */
+static bool
+session_read_org(const pg_uuid_t *org, bool *active)
+{
+	SessionRow	row;
+	ScanKeyData key;
+	bool		found;
+
+	ScanKeyInit(&key, ORG_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	session_row_open(&row, "org", "org_pkey", &key, 1);
+	found = row.tuple != NULL;
+	*active = found && session_bool(&row, ORG_ACTIVE);
+	session_row_close(&row);
+	return found;
+}
+
+bool
+session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, const char **reason)
+{
+	bool		active;
+
+	memset(identity, 0, sizeof(*identity));
+	if (!session_read(hash, identity, reason) || !session_read_member(identity, reason))
+		return false;
+	if (!session_read_org(&identity->org, &active) || !active)
+	{
+		*reason = "organisation not active";
+		return false;
+	}
+	return true;
+}
+
+bool
+session_org_exists(const pg_uuid_t *org)
+{
+	bool		active;
+
+	return session_read_org(org, &active);
+}

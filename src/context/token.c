@@ -1,0 +1,145 @@
+/*
+ * The text of a session token: 32 random bytes in base62 and a checksum.
+ * Trusts crypto's randomness; refuses text of another length, alphabet,
+ * range or checksum before anything is looked up.
+ */
+#include <string.h>
+
+#include "context/token.h"
+
+static const char token_alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/* Value of a base62 character, -1 for any other. */
+static int
+token_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A' + 10;
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 36;
+	return -1;
+}
+
+/* Six characters over the first four bytes of the body's labelled SHA-256: finds slips of the pen, proves nothing. */
+static bool
+token_checksum(const char *body, char out[TOKEN_CHECK_LEN])
+{
+	static const char label[] = "immiiq/v1/token-checksum";
+	uint8_t		hash[CRYPTO_HASH_BYTES];
+	uint32_t	value;
+
+	if (!crypto_sha256_3(label, sizeof(label) - 1, body, TOKEN_BODY_LEN, NULL, 0, hash))
+		return false;
+	value = ((uint32_t) hash[0] << 24) | ((uint32_t) hash[1] << 16) |
+		((uint32_t) hash[2] << 8) | hash[3];
+	for (int i = TOKEN_CHECK_LEN - 1; i >= 0; i--)
+	{
+		out[i] = token_alphabet[value % 62];
+		value /= 62;
+	}
+	crypto_wipe(hash, sizeof(hash));
+	return true;
+}
+
+bool
+token_encode(const uint8_t secret[32], char out[TOKEN_LEN + 1])
+{
+	uint8_t		number[32];
+	char	   *body = out + TOKEN_PREFIX_LEN;
+
+	memcpy(number, secret, sizeof(number));
+	memcpy(out, TOKEN_PREFIX, TOKEN_PREFIX_LEN);
+	for (int i = TOKEN_BODY_LEN - 1; i >= 0; i--)
+	{
+		unsigned	rest = 0;
+
+		for (size_t j = 0; j < sizeof(number); j++)
+		{
+			unsigned	part = (rest << 8) | number[j];
+
+			number[j] = (uint8_t) (part / 62);
+			rest = part % 62;
+		}
+		body[i] = token_alphabet[rest];
+	}
+	crypto_wipe(number, sizeof(number));
+	out[TOKEN_LEN] = '\0';
+	return token_checksum(body, body + TOKEN_BODY_LEN);
+}
+
+bool
+token_make(char out[TOKEN_LEN + 1])
+{
+	uint8_t		secret[32];
+	bool		done;
+
+	crypto_random(secret, sizeof(secret));
+	done = token_encode(secret, out);
+	crypto_wipe(secret, sizeof(secret));
+	return done;
+}
+
+/* True when 43 digits are a number below 2^256: then each secret has one text only. */
+static bool
+token_body_fits(const char *body)
+{
+	uint8_t		number[32] = {0};
+	bool		fits = true;
+
+	for (int i = 0; i < TOKEN_BODY_LEN; i++)
+	{
+		int			digit = token_digit(body[i]);
+		unsigned	carry = (unsigned) digit;
+
+		if (digit < 0)
+		{
+			fits = false;
+			break;
+		}
+		for (int j = (int) sizeof(number) - 1; j >= 0; j--)
+		{
+			unsigned	part = number[j] * 62u + carry;
+
+			number[j] = (uint8_t) part;
+			carry = part >> 8;
+		}
+		if (carry != 0)
+		{
+			fits = false;
+			break;
+		}
+	}
+	crypto_wipe(number, sizeof(number));
+	return fits;
+}
+
+bool
+token_hash(const char *text, size_t len, uint8_t out[CRYPTO_HASH_BYTES])
+{
+	char		check[TOKEN_CHECK_LEN];
+	const char *body = text + TOKEN_PREFIX_LEN;
+
+	if (len != TOKEN_LEN || memcmp(text, TOKEN_PREFIX, TOKEN_PREFIX_LEN) != 0)
+		return false;
+	if (!token_body_fits(body) || !token_checksum(body, check))
+		return false;
+	if (!crypto_equal(check, body + TOKEN_BODY_LEN, TOKEN_CHECK_LEN))
+		return false;
+	return crypto_sha256(text, len, out);
+}
+
+const char *
+token_find(const char *text, size_t *len)
+{
+	const char *found = strstr(text, TOKEN_PREFIX);
+	size_t		n = TOKEN_PREFIX_LEN;
+
+	if (found == NULL)
+		return NULL;
+	while (token_digit(found[n]) >= 0)
+		n++;
+	*len = n;
+	return found;
+}
