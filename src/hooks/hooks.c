@@ -20,13 +20,17 @@
 #include "journal/journal.h"
 #include "keyring/keyring.h"
 #include "search/search.h"
+#include "worker/worker.h"
 
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
 static planner_hook_type previous_planner = NULL;
 static ExecutorStart_hook_type previous_executor_start = NULL;
+static ExecutorRun_hook_type previous_executor_run = NULL;
+static ExecutorFinish_hook_type previous_executor_finish = NULL;
 static ProcessUtility_hook_type previous_utility = NULL;
 static object_access_hook_type previous_object_access = NULL;
+static emit_log_hook_type previous_emit_log = NULL;
 
 static void hooks_utility_outermost(void);
 
@@ -68,14 +72,66 @@ hooks_plan(Query *parse, const char *query_string, int cursorOptions,
 	return plan;
 }
 
+/* What a query does, as the journal names it. */
+static const char *
+hooks_action(QueryDesc *query_desc)
+{
+	switch (query_desc->operation)
+	{
+		case CMD_SELECT:
+			return "select";
+		case CMD_INSERT:
+			return "insert";
+		case CMD_UPDATE:
+			return "update";
+		case CMD_DELETE:
+			return "delete";
+		case CMD_MERGE:
+			return "merge";
+		default:
+			return "query";
+	}
+}
+
 static void
 hooks_executor_start(QueryDesc *query_desc, int eflags)
 {
+	JournalFrame frame;
+
+	journal_push_frame(&frame, hooks_action(query_desc), NULL);
 	context_executor_start(query_desc);
 	if (previous_executor_start)
 		previous_executor_start(query_desc, eflags);
 	else
 		standard_ExecutorStart(query_desc, eflags);
+	journal_pop_frame(&frame);
+}
+
+static void
+hooks_executor_run(QueryDesc *query_desc, ScanDirection direction, uint64 count,
+				   bool execute_once)
+{
+	JournalFrame frame;
+
+	journal_push_frame(&frame, hooks_action(query_desc), NULL);
+	if (previous_executor_run)
+		previous_executor_run(query_desc, direction, count, execute_once);
+	else
+		standard_ExecutorRun(query_desc, direction, count, execute_once);
+	journal_pop_frame(&frame);
+}
+
+static void
+hooks_executor_finish(QueryDesc *query_desc)
+{
+	JournalFrame frame;
+
+	journal_push_frame(&frame, hooks_action(query_desc), NULL);
+	if (previous_executor_finish)
+		previous_executor_finish(query_desc);
+	else
+		standard_ExecutorFinish(query_desc);
+	journal_pop_frame(&frame);
 }
 
 static void
@@ -83,13 +139,18 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			  ProcessUtilityContext stage, ParamListInfo params,
 			  QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
 {
+	JournalFrame frame;
+
+	journal_push_frame(&frame, NULL, pstmt->utilityStmt);
 	query_string = context_utility_before(pstmt, query_string, stage);
+	worker_utility_before(pstmt->utilityStmt);
 	if (previous_utility)
 		previous_utility(pstmt, query_string, read_only_tree, stage, params,
 						 environment, dest, completion);
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, stage, params,
 								environment, dest, completion);
+	journal_pop_frame(&frame);
 }
 
 /*
@@ -117,6 +178,48 @@ hooks_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int su
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(object_id));
 }
 
+/* Refusals are handed over before the client hears of them; others see the line as the log gets it. */
+static void
+hooks_emit_log(ErrorData *edata)
+{
+	static bool inside = false;
+
+	/* Lines about the journal itself go by. */
+	if (inside)
+		return;
+	inside = true;
+	journal_error_reported(edata);
+	journal_redact_log(edata);
+	inside = false;
+	if (previous_emit_log)
+		previous_emit_log(edata);
+}
+
+static void
+hooks_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+			audit_before_commit();
+			journal_before_commit();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_PARALLEL_COMMIT:
+			journal_after_commit();
+			worker_transaction_end(true);
+			break;
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			journal_after_abort();
+			worker_transaction_end(false);
+			break;
+	}
+}
+
 void
 hooks_init(void)
 {
@@ -130,6 +233,13 @@ hooks_init(void)
 	planner_hook = hooks_plan;
 	previous_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = hooks_executor_start;
+	previous_executor_run = ExecutorRun_hook;
+	ExecutorRun_hook = hooks_executor_run;
+	previous_executor_finish = ExecutorFinish_hook;
+	ExecutorFinish_hook = hooks_executor_finish;
 	previous_object_access = object_access_hook;
 	object_access_hook = hooks_object_access;
+	previous_emit_log = emit_log_hook;
+	emit_log_hook = hooks_emit_log;
+	RegisterXactCallback(hooks_transaction, NULL);
 }

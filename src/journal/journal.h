@@ -6,6 +6,8 @@
 #ifndef IMMIIQ_JOURNAL_H
 #define IMMIIQ_JOURNAL_H
 
+#include "nodes/nodes.h"
+#include "utils/elog.h"
 #include "utils/uuid.h"
 
 typedef enum JournalKind
@@ -28,24 +30,42 @@ extern void journal_shmem_startup(void);
  * Records one event with who is active (context_current), the login role, the
  * address, the agent and the time.  action: what was tried, e.g. 'token',
  * 'insert', 'operate'; object: what it was tried on; reason: why refused or
- * why asked; sqlstate of the error, 0 when none; org: NULL for the active one.
- * No user data in any of them.  Only fills the backend's buffer.
+ * why asked; sqlstate of the error that the caller is about to raise (that
+ * error is then not recorded a second time), 0 when none; org: NULL for the
+ * active one.  No user data in any of them.  Only fills the backend's buffer.
  */
 extern void journal_record(JournalKind kind, const char *action, const char *object,
 						   const char *reason, int sqlstate, const pg_uuid_t *org);
-/* Moves the buffer to the ring; with wait, until the worker has committed it. False after 200 ms or without a worker. */
+
+/*
+ * Moves the buffer to the ring; with wait, until the worker has committed it.
+ * False after 200 ms, on a standby, or where no worker serves the database:
+ * what cannot be handed over then stands in the server log.
+ */
 extern bool journal_flush(bool wait);
 
-/* Called by hooks/. */
-extern void journal_push_error_callback(void);	/* sees every ereport below */
-extern void journal_pop_error_callback(void);
-extern void journal_error_reported(const ErrorData *edata);	/* before the client sees an error */
-extern void journal_before_commit(void);
+/* One level of execution; lives on the stack of the hook that pushes it. */
+typedef struct JournalFrame
+{
+	ErrorContextCallback callback;
+	const char *action;			/* executor: static text */
+	Node	   *utility;		/* or the utility statement */
+	bool		outermost;
+} JournalFrame;
 
-/* Called by the worker: writes what is in the ring for this database and commits; number written. */
+/* Called by hooks/: between them, every refusal below is recorded, swallowed ones too. */
+extern void journal_push_frame(JournalFrame *frame, const char *action, Node *utility);
+extern void journal_pop_frame(JournalFrame *frame);
+/* Called by hooks/ from emit_log_hook: records a refusal that no frame saw, and hands all over before the client sees the error. */
+extern void journal_error_reported(const ErrorData *edata);
+/* Called by hooks/ from emit_log_hook: takes statement, values and tokens away from the server log; the client keeps them. */
+extern void journal_redact_log(ErrorData *edata);
+/* Called by hooks/ before commit and prepare, at abort, and at the end of any transaction. */
+extern void journal_before_commit(void);
+extern void journal_after_abort(void);
+extern void journal_after_commit(void);
+
+/* Called by the worker outside a transaction: writes what is in the ring for this database and commits; number written. */
 extern int	journal_drain(void);
-/* Latch to set when something waits in the ring. */
-extern void journal_worker_attach(void);
-extern void journal_worker_detach(void);
 
 #endif							/* IMMIIQ_JOURNAL_H */

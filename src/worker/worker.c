@@ -1,3 +1,290 @@
+/*
+ * A database's worker: writes the journal and seals the audit, one task at a
+ * time, one transaction a unit.  Survives the error of a task; leaves when the
+ * extension is gone or somebody needs the database for himself.
+ */
 #include "postgres.h"
+
+#include <limits.h>
+
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "commands/defrem.h"
+#include "commands/extension.h"
+#include "catalog/pg_database.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+#include "base/base.h"
+#include "journal/ring.h"
+#include "journal/writer.h"
+#include "worker/launcher.h"
 #include "worker/worker.h"
-void worker_init(void) {}
+
+#define WORKER_BACKOFF_MIN_MS	100
+#define WORKER_BACKOFF_MAX_MS	10000
+#define WORKER_LEAVE_MS			5000	/* how long a statement waits for the worker to leave */
+
+static int	worker_seal_interval = 250;
+static bool worker_installed = false;	/* the extension was there at the last look */
+static bool worker_look = true; /* the catalog changed since */
+static bool worker_absent = false;	/* leaves because the extension is not there */
+
+PGDLLEXPORT void immiiq_worker_main(Datum arg);
+
+typedef struct WorkerTask
+{
+	const char *name;
+	void		(*run) (void);
+	bool		(*due) (void);	/* NULL: always; must be cheap */
+	int			backoff_ms;		/* 0 after success */
+	TimestampTz not_before;
+} WorkerTask;
+
+static void
+worker_run_journal(void)
+{
+	(void) journal_drain();
+}
+
+static void
+worker_run_seal(void)
+{
+	pgstat_report_activity(STATE_RUNNING, "immiiq: sealing the audit");
+	(void) audit_seal_round();
+}
+
+static WorkerTask worker_tasks[] = {
+	{"journal", worker_run_journal, NULL, 0, 0},
+	{"seal", worker_run_seal, NULL, 0, 0},
+};
+
+void
+worker_init(void)
+{
+	DefineCustomStringVariable("immiiq.databases",
+							   "Databases in which immiiq's worker runs; * stands for every database that has the extension.",
+							   NULL, &worker_databases, "*", PGC_SIGHUP, GUC_LIST_INPUT,
+							   NULL, NULL, NULL);
+	DefineCustomIntVariable("immiiq.seal_interval",
+							"Time between two rounds of sealing the audit.",
+							NULL, &worker_seal_interval, 250, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	if (base_preloaded)
+		launcher_register();
+}
+
+/* Gives the slot back; the launcher decides whether another worker comes. */
+static void
+worker_exit(int code, Datum arg)
+{
+	int			discarded = 0;
+	int			slot;
+
+	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+	slot = ring_find(DatumGetObjectId(arg));
+	if (slot >= 0 && ring->slots[slot].pid == MyProcPid)
+	{
+		RingSlot   *s = &ring->slots[slot];
+
+		s->pid = 0;
+		s->latch = NULL;
+		if (worker_absent && !s->recheck)
+		{
+			discarded = s->depth;
+			ring_release_slot(slot);
+		}
+		else if (s->state == RING_RUNNING)
+			s->state = RING_WANTED;
+	}
+	LWLockRelease(ring_lock);
+	ring_wake_launcher();
+	if (discarded > 0)
+		ereport(LOG,
+				(errmsg("immiiq: %d events of the journal are lost with the extension", discarded)));
+}
+
+/* Takes the slot; false when another worker holds it or none is wanted. */
+static bool
+worker_enter(Oid database)
+{
+	bool		entered = false;
+	int			slot;
+
+	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+	slot = ring_find(database);
+	if (slot >= 0 && ring->slots[slot].pid == 0 && ring->slots[slot].suspended_by == 0 &&
+		ring->slots[slot].state == RING_STARTING)
+	{
+		ring->slots[slot].pid = MyProcPid;
+		ring->slots[slot].latch = MyLatch;
+		ring->slots[slot].state = RING_RUNNING;
+		entered = true;
+	}
+	else if (slot >= 0 && ring->slots[slot].pid == 0 && ring->slots[slot].state == RING_STARTING)
+		ring->slots[slot].state = RING_WANTED;
+	LWLockRelease(ring_lock);
+	return entered;
+}
+
+/* True when the worker should go: suspended, or its database was taken off the list. */
+static bool
+worker_should_leave(void)
+{
+	bool		leave;
+	int			slot;
+
+	LWLockAcquire(ring_lock, LW_SHARED);
+	slot = ring_find(MyDatabaseId);
+	leave = slot < 0 || ring->slots[slot].suspended_by != 0 ||
+		ring->slots[slot].state != RING_RUNNING;
+	LWLockRelease(ring_lock);
+	return leave;
+}
+
+/* Looks whether the extension is here, and says so in shared memory. */
+static bool
+worker_check_installed(void)
+{
+	bool		here;
+	int			slot;
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	here = OidIsValid(get_extension_oid("immiiq", true)) &&
+		OidIsValid(base_relation_or_invalid("journal"));
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+	slot = ring_find(MyDatabaseId);
+	if (slot >= 0)
+	{
+		ring->slots[slot].installed = here;
+		if (!here)
+			ring->slots[slot].recheck = false;
+	}
+	LWLockRelease(ring_lock);
+	worker_installed = here;
+	return here;
+}
+
+/* A schema was made or dropped: the extension may have gone with it. */
+static void
+worker_catalog_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	worker_look = true;
+}
+
+/* Runs a task; an error is logged and the task waits longer each time. */
+static void
+worker_run_task(WorkerTask *task)
+{
+	MemoryContext before = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		task->run();
+		task->backoff_ms = 0;
+		task->not_before = 0;
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		error_context_stack = NULL;
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		writer_forget();
+		MemoryContextSwitchTo(before);
+		RESUME_INTERRUPTS();
+		task->backoff_ms = task->backoff_ms == 0 ? WORKER_BACKOFF_MIN_MS :
+			Min(task->backoff_ms * 2, WORKER_BACKOFF_MAX_MS);
+		task->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), task->backoff_ms);
+	}
+	PG_END_TRY();
+}
+
+void
+immiiq_worker_main(Datum arg)
+{
+	Oid			database = DatumGetObjectId(arg);
+	MemoryContext context;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	if (!worker_enter(database))
+		proc_exit(0);
+	before_shmem_exit(worker_exit, arg);
+
+	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	pgstat_report_appname("immiiq worker");
+	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("synchronous_commit", "on", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
+
+	CacheRegisterSyscacheCallback(NAMESPACEOID, worker_catalog_changed, (Datum) 0);
+	context = AllocSetContextCreate(TopMemoryContext, "immiiq worker", ALLOCSET_DEFAULT_SIZES);
+	for (;;)
+	{
+		TimestampTz now;
+
+		ResetLatch(MyLatch);
+		if (ProcDiePending)
+			proc_exit(1);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		if (worker_should_leave())
+			proc_exit(0);
+		AcceptInvalidationMessages();
+		if (worker_look)
+		{
+			worker_look = false;
+			if (!worker_check_installed())
+			{
+				worker_absent = true;
+				proc_exit(0);
+			}
+		}
+
+		now = GetCurrentTimestamp();
+		MemoryContextSwitchTo(context);
+		for (int i = 0; i < lengthof(worker_tasks); i++)
+		{
+			WorkerTask *task = &worker_tasks[i];
+
+			if (task->not_before > now || (task->due != NULL && !task->due()))
+				continue;
+			worker_run_task(task);
+			MemoryContextSwitchTo(context);
+			MemoryContextReset(context);
+		}
+		pgstat_report_stat(false);
+		pgstat_report_activity(STATE_IDLE, NULL);
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 worker_seal_interval, PG_WAIT_EXTENSION);
+	}
+}
