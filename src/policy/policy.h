@@ -7,7 +7,10 @@
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
-/* What immiiq.protected_table says of a table; attribute numbers are 0 where absent. Valid until the next invalidation. */
+/*
+ * What a table's own policies say of it (immiiq.protected_table shows the same);
+ * attribute numbers are 0 where absent. Valid until the next invalidation.
+ */
 typedef struct PolicyTable
 {
 	Oid			relid;
@@ -18,6 +21,15 @@ typedef struct PolicyTable
 	AttrNumber	office;
 	uint32		module;			/* ContextModule bit, 0 for none */
 } PolicyTable;
+
+/* What the planner needs to know of a scope: plans of one shape hold for every identity of that shape. */
+typedef enum PolicyShape
+{
+	POLICY_SHAPE_ALL = 1,
+	POLICY_SHAPE_TEAM,			/* at most one team: an equality */
+	POLICY_SHAPE_TEAMS,			/* any number of teams: = ANY */
+	POLICY_SHAPE_ASSIGNED
+} PolicyShape;
 
 extern void policy_init(void);
 /* NULL when the table is not protected. A partition answers for its protected root. */

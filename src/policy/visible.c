@@ -1,0 +1,721 @@
+/*
+ * immiiq.visible(): which rows who is asking may see, and what the planner
+ * makes of it.  Trusts context_current(); refuses everything when nobody is
+ * active, when the module is off, and a plan that was made for another scope.
+ *
+ * Planning replaces visible(...) by equalities of the current scope's shape,
+ * which indexes serve; each of them checks at run time that the shape still
+ * holds.  Whatever is not replaced is evaluated row by row, to the same end.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_operator_d.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/supportnodes.h"
+#include "optimizer/optimizer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/selfuncs.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#include "base/base.h"
+#include "policy/policy.h"
+#include "policy/scope.h"
+#include "policy/visible.h"
+
+/* uuid = uuid of core: pg_operator.dat names no symbol for it. */
+#define UUID_EQUAL_OPERATOR 2972
+
+/* What a scope asks of a row beside its organisation. */
+typedef enum VisibleRule
+{
+	VISIBLE_ORG = 1,			/* nothing more */
+	VISIBLE_TEAM,
+	VISIBLE_MEMBER,
+	VISIBLE_CLIENT,
+	VISIBLE_NOTHING
+} VisibleRule;
+
+/* Arguments of visible(), in order. */
+enum
+{
+	ARG_MODULE, ARG_COMMAND, ARG_ORG, ARG_CLIENT, ARG_TEAM, ARG_ASSIGNEE, ARG_OFFICE, ARGS
+};
+
+/* The shape that plans of this backend are made for while nobody is active. */
+static PolicyShape visible_planned_shape = POLICY_SHAPE_ALL;
+
+static const char *
+visible_shape_name(PolicyShape shape)
+{
+	switch (shape)
+	{
+		case POLICY_SHAPE_ALL:
+			return "all";
+		case POLICY_SHAPE_TEAM:
+			return "team";
+		case POLICY_SHAPE_TEAMS:
+			return "teams";
+		case POLICY_SHAPE_ASSIGNED:
+			return "assigned";
+	}
+	return "?";
+}
+
+static PolicyShape
+visible_shape_from_text(const text *name)
+{
+	const char *s = VARDATA_ANY(name);
+	size_t		n = VARSIZE_ANY_EXHDR(name);
+
+	for (PolicyShape shape = POLICY_SHAPE_ALL; shape <= POLICY_SHAPE_ASSIGNED; shape++)
+	{
+		const char *known = visible_shape_name(shape);
+
+		if (strlen(known) == n && memcmp(known, s, n) == 0)
+			return shape;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown scope shape")));
+}
+
+/* Module bit of a name, ERROR when there is no such module. */
+static uint32
+visible_module_from_text(const text *name)
+{
+	char	   *s = text_to_cstring(name);
+	uint32		bit = context_module_bit(s);
+
+	if (bit == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown module"),
+				 errhint("Modules are clients, cases, communications, ai, documents, invoices, "
+						 "reports, billing, settings and team_management.")));
+	pfree(s);
+	return bit;
+}
+
+/* Who is asking, as far as rows go: NULL for nobody and for actors that no policy admits. */
+static const ContextIdentity *
+visible_who(void)
+{
+	const ContextIdentity *who = context_current();
+
+	if (who == NULL || who->scope == CONTEXT_SCOPE_NONE || who->actor == CONTEXT_PORTAL)
+		return NULL;
+	return who;
+}
+
+/* The shape of an identity's scope. */
+static PolicyShape
+visible_shape(const ContextIdentity *who)
+{
+	const pg_uuid_t *teams;
+
+	switch (who->scope)
+	{
+		case CONTEXT_SCOPE_TEAM:
+			return scope_teams(who, &teams) > 1 ? POLICY_SHAPE_TEAMS : POLICY_SHAPE_TEAM;
+		case CONTEXT_SCOPE_ASSIGNED:
+			return POLICY_SHAPE_ASSIGNED;
+		default:
+			return POLICY_SHAPE_ALL;
+	}
+}
+
+/*
+ * Cached plans keep the shape of whoever they were made for: they go when
+ * somebody of another shape comes.  Plans for any number of teams serve one.
+ */
+void
+visible_identity_changed(void)
+{
+	const ContextIdentity *who = visible_who();
+	PolicyShape shape;
+
+	if (who == NULL)
+		return;
+	shape = visible_shape(who);
+	if (shape == visible_planned_shape)
+		return;
+	visible_planned_shape = shape;
+	ResetPlanCache();
+}
+
+/* The shape to plan for now. */
+static PolicyShape
+visible_shape_to_plan(void)
+{
+	const ContextIdentity *who = visible_who();
+
+	if (who == NULL)
+		return visible_planned_shape;
+	return visible_shape(who);
+}
+
+static void
+visible_refuse_plan(void)
+{
+	ResetPlanCache();
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_STALE_PLAN),
+			 errmsg("the plan was made for another data scope"),
+			 errhint("Run the statement again: it will be planned anew.")));
+}
+
+/* ERROR when a plan made for this shape would not answer rightly for who is asking. */
+static void
+visible_check_shape(const ContextIdentity *who, PolicyShape shape)
+{
+	bool		holds;
+
+	switch (shape)
+	{
+		case POLICY_SHAPE_TEAM:
+		case POLICY_SHAPE_TEAMS:
+			holds = who->scope == CONTEXT_SCOPE_TEAM;
+			break;
+		case POLICY_SHAPE_ASSIGNED:
+			holds = who->scope == CONTEXT_SCOPE_ASSIGNED;
+			break;
+		default:
+			holds = who->scope == CONTEXT_SCOPE_ALL;
+			break;
+	}
+	if (!holds)
+		visible_refuse_plan();
+}
+
+/*
+ * What a scope asks of the rows of a table with these columns. Direct columns
+ * first; a table with none of them belongs to the whole organisation; what
+ * remains is closed.
+ */
+static VisibleRule
+visible_rule(ContextScope scope, bool client, bool team, bool assignee, bool office)
+{
+	if (office)
+		return VISIBLE_NOTHING;
+	switch (scope)
+	{
+		case CONTEXT_SCOPE_ALL:
+			return VISIBLE_ORG;
+		case CONTEXT_SCOPE_TEAM:
+			if (team)
+				return VISIBLE_TEAM;
+			if (client)
+				return VISIBLE_CLIENT;
+			return assignee ? VISIBLE_MEMBER : VISIBLE_ORG;
+		case CONTEXT_SCOPE_ASSIGNED:
+			if (assignee)
+				return VISIBLE_MEMBER;
+			if (client)
+				return VISIBLE_CLIENT;
+			return team ? VISIBLE_NOTHING : VISIBLE_ORG;
+		default:
+			return VISIBLE_NOTHING;
+	}
+}
+
+/* ---- run time ---- */
+
+/* Constant arguments of one call site, parsed once. */
+typedef struct VisibleCall
+{
+	bool		parsed;
+	uint32		module;
+	PolicyShape shape;
+	pg_uuid_t	result;			/* what was returned last: callers hold pointers to it */
+} VisibleCall;
+
+/* The call site's parsed arguments; shape_arg and module_arg are argument numbers, -1 for none. */
+static VisibleCall *
+visible_call(FunctionCallInfo fcinfo, int module_arg, int shape_arg)
+{
+	VisibleCall *call = fcinfo->flinfo->fn_extra;
+
+	if (call == NULL)
+		call = fcinfo->flinfo->fn_extra =
+			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(VisibleCall));
+	if (!call->parsed)
+	{
+		bool		stable = true;
+
+		call->module = 0;
+		if (module_arg >= 0)
+		{
+			if (!PG_ARGISNULL(module_arg))
+				call->module = visible_module_from_text(PG_GETARG_TEXT_PP(module_arg));
+			stable = get_fn_expr_arg_stable(fcinfo->flinfo, module_arg);
+		}
+		if (shape_arg >= 0)
+		{
+			if (PG_ARGISNULL(shape_arg))
+				ereport(ERROR,
+						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+						 errmsg("scope shape must not be null")));
+			call->shape = visible_shape_from_text(PG_GETARG_TEXT_PP(shape_arg));
+			stable = stable && get_fn_expr_arg_stable(fcinfo->flinfo, shape_arg);
+		}
+		call->parsed = stable;
+	}
+	return call;
+}
+
+/*
+ * immiiq.org_if(module text, command text, shape text) → uuid
+ * The organisation of who is asking; NULL when nobody is, or the module is off.
+ * IQ020 when the plan was made for another shape; 22023 for an unknown module or shape.
+ */
+PG_FUNCTION_INFO_V1(immiiq_org_if);
+Datum
+immiiq_org_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, 0, 2);
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	if (call->module != 0 && (who->modules & call->module) == 0)
+		PG_RETURN_NULL();
+	call->result = who->org;
+	PG_RETURN_UUID_P(&call->result);
+}
+
+/*
+ * immiiq.nothing_if(shape text) → uuid
+ * Always NULL: what a scope without access compares with. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_nothing_if);
+Datum
+immiiq_nothing_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+
+	if (who != NULL)
+		visible_check_shape(who, call->shape);
+	PG_RETURN_NULL();
+}
+
+/*
+ * immiiq.team_if(shape text) → uuid
+ * The only team of who is asking, NULL without one. IQ020 also when there are several.
+ */
+PG_FUNCTION_INFO_V1(immiiq_team_if);
+Datum
+immiiq_team_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+	const pg_uuid_t *teams;
+	int			n;
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	n = scope_teams(who, &teams);
+	if (n > 1)
+		visible_refuse_plan();
+	if (n == 0)
+		PG_RETURN_NULL();
+	call->result = teams[0];
+	PG_RETURN_UUID_P(&call->result);
+}
+
+/*
+ * immiiq.teams_if(shape text) → uuid[]
+ * The teams of who is asking, NULL when nobody is. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_teams_if);
+Datum
+immiiq_teams_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+	const pg_uuid_t *teams;
+	int			n;
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	n = scope_teams(who, &teams);
+	PG_RETURN_ARRAYTYPE_P(scope_uuid_array(teams, n));
+}
+
+/*
+ * immiiq.member_if(shape text) → uuid
+ * The member who is asking, NULL for nobody. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_member_if);
+Datum
+immiiq_member_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	call->result = who->member;
+	PG_RETURN_UUID_P(&call->result);
+}
+
+/*
+ * immiiq.client_if(org_id uuid, client_id uuid, shape text) → bool
+ * True when the client is assigned to who is asking. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_client_if);
+Datum
+immiiq_client_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 2);
+
+	if (who == NULL)
+		PG_RETURN_BOOL(false);
+	visible_check_shape(who, call->shape);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || !base_uuid_equal(PG_GETARG_UUID_P(0), &who->org))
+		PG_RETURN_BOOL(false);
+	PG_RETURN_BOOL(scope_has_client(who, PG_GETARG_UUID_P(1)));
+}
+
+/*
+ * immiiq.clients_if(shape text) → uuid[]
+ * The clients assigned to who is asking, NULL for nobody. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_clients_if);
+Datum
+immiiq_clients_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	PG_RETURN_ARRAYTYPE_P(scope_clients(who));
+}
+
+/*
+ * True when the table has the column that this argument stands for. An absent
+ * one is the constant NULL; a NULL of which that is not certain is a row's.
+ */
+static bool
+visible_has_column(FunctionCallInfo fcinfo, int arg)
+{
+	Node	   *expr = fcinfo->flinfo->fn_expr;
+	Node	   *node;
+
+	if (!PG_ARGISNULL(arg) || expr == NULL || !IsA(expr, FuncExpr) ||
+		list_length(((FuncExpr *) expr)->args) != ARGS)
+		return true;
+	node = list_nth(((FuncExpr *) expr)->args, arg);
+	return !(IsA(node, Const) && ((Const *) node)->constisnull);
+}
+
+/*
+ * immiiq.visible(module text, command text, org_id uuid, client_id uuid,
+ * team_id uuid, assignee_id uuid, office_id uuid) → bool
+ * True when who is asking may do the command on a row with these columns.
+ * 22023 for an unknown module.
+ */
+PG_FUNCTION_INFO_V1(immiiq_visible);
+Datum
+immiiq_visible(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, ARG_MODULE, -1);
+	const pg_uuid_t *teams;
+	int			n;
+
+	if (who == NULL || PG_ARGISNULL(ARG_ORG) ||
+		!base_uuid_equal(PG_GETARG_UUID_P(ARG_ORG), &who->org))
+		PG_RETURN_BOOL(false);
+	if (call->module != 0 && (who->modules & call->module) == 0)
+		PG_RETURN_BOOL(false);
+	switch (visible_rule(who->scope,
+						 visible_has_column(fcinfo, ARG_CLIENT),
+						 visible_has_column(fcinfo, ARG_TEAM),
+						 visible_has_column(fcinfo, ARG_ASSIGNEE),
+						 visible_has_column(fcinfo, ARG_OFFICE)))
+	{
+		case VISIBLE_ORG:
+			PG_RETURN_BOOL(true);
+		case VISIBLE_TEAM:
+			if (PG_ARGISNULL(ARG_TEAM))
+				PG_RETURN_BOOL(false);
+			n = scope_teams(who, &teams);
+			for (int i = 0; i < n; i++)
+				if (base_uuid_equal(PG_GETARG_UUID_P(ARG_TEAM), &teams[i]))
+					PG_RETURN_BOOL(true);
+			PG_RETURN_BOOL(false);
+		case VISIBLE_MEMBER:
+			PG_RETURN_BOOL(!PG_ARGISNULL(ARG_ASSIGNEE) &&
+						   base_uuid_equal(PG_GETARG_UUID_P(ARG_ASSIGNEE), &who->member));
+		case VISIBLE_CLIENT:
+			PG_RETURN_BOOL(!PG_ARGISNULL(ARG_CLIENT) &&
+						   scope_has_client(who, PG_GETARG_UUID_P(ARG_CLIENT)));
+		case VISIBLE_NOTHING:
+			break;
+	}
+	PG_RETURN_BOOL(false);
+}
+
+/* ---- planning ---- */
+
+/* OID of a function of schema immiiq by name and argument types, InvalidOid when absent. */
+Oid
+visible_function(const char *name, int nargs, const Oid *types)
+{
+	Oid			schema = base_schema();
+	oidvector  *vector;
+
+	if (!OidIsValid(schema))
+		return InvalidOid;
+	vector = buildoidvector(types, nargs);
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+						   PointerGetDatum(vector), ObjectIdGetDatum(schema));
+}
+
+Oid
+visible_function_oid(void)
+{
+	static const Oid types[ARGS] = {TEXTOID, TEXTOID, UUIDOID, UUIDOID, UUIDOID, UUIDOID, UUIDOID};
+
+	return visible_function("visible", ARGS, types);
+}
+
+static Node *
+visible_text_const(const char *value)
+{
+	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
+							  CStringGetTextDatum(value), false, false);
+}
+
+/* A call of name(shape); NULL when the function is absent. */
+static Expr *
+visible_shape_call(const char *name, Oid result, PolicyShape shape)
+{
+	static const Oid types[1] = {TEXTOID};
+	Oid			funcid = visible_function(name, 1, types);
+
+	if (!OidIsValid(funcid))
+		return NULL;
+	return (Expr *) makeFuncExpr(funcid, result, list_make1(visible_text_const(visible_shape_name(shape))),
+								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
+static Expr *
+visible_equals(Node *column, Expr *value)
+{
+	Expr	   *clause;
+
+	if (value == NULL)
+		return NULL;
+	clause = make_opclause(UUID_EQUAL_OPERATOR, BOOLOID, false, (Expr *) copyObject(column), value,
+						   InvalidOid, InvalidOid);
+	set_opfuncid((OpExpr *) clause);
+	return clause;
+}
+
+static Expr *
+visible_equals_any(Node *column, Expr *array)
+{
+	ScalarArrayOpExpr *clause;
+
+	if (array == NULL)
+		return NULL;
+	clause = makeNode(ScalarArrayOpExpr);
+	clause->opno = UUID_EQUAL_OPERATOR;
+	clause->opfuncid = F_UUID_EQ;
+	clause->useOr = true;
+	clause->args = list_make2(copyObject(column), array);
+	clause->location = -1;
+	return (Expr *) clause;
+}
+
+static bool
+visible_is_null_const(Node *node)
+{
+	return IsA(node, Const) && ((Const *) node)->constisnull;
+}
+
+/* The quals of the current shape for one call of visible(), or NULL to leave it as it is. */
+static Node *
+visible_simplify(FuncExpr *call)
+{
+	static const Oid org_if_types[3] = {TEXTOID, TEXTOID, TEXTOID};
+	static const Oid client_if_types[3] = {UUIDOID, UUIDOID, TEXTOID};
+	Node	   *args[ARGS];
+	PolicyShape shape;
+	ContextScope scope;
+	Oid			org_if;
+	Expr	   *org;
+	Expr	   *rest = NULL;
+	Oid			client_if;
+	int			i = 0;
+	ListCell   *lc;
+
+	if (list_length(call->args) != ARGS)
+		return NULL;
+	foreach(lc, call->args)
+		args[i++] = lfirst(lc);
+	if (!IsA(args[ARG_MODULE], Const) || !IsA(args[ARG_COMMAND], Const) ||
+		visible_is_null_const(args[ARG_ORG]))
+		return NULL;
+	/* Arguments end up twice or not at all: nothing volatile, nothing dear. */
+	for (i = ARG_ORG; i < ARGS; i++)
+		if (!IsA(args[i], Var) && !IsA(args[i], Const) && !IsA(args[i], Param))
+			return NULL;
+	org_if = visible_function("org_if", 3, org_if_types);
+	if (!OidIsValid(org_if))
+		return NULL;
+
+	shape = visible_shape_to_plan();
+	scope = shape == POLICY_SHAPE_ALL ? CONTEXT_SCOPE_ALL :
+		shape == POLICY_SHAPE_ASSIGNED ? CONTEXT_SCOPE_ASSIGNED : CONTEXT_SCOPE_TEAM;
+	org = visible_equals(args[ARG_ORG],
+						 (Expr *) makeFuncExpr(org_if, UUIDOID,
+											   list_make3(copyObject(args[ARG_MODULE]),
+														  copyObject(args[ARG_COMMAND]),
+														  visible_text_const(visible_shape_name(shape))),
+											   InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL));
+	switch (visible_rule(scope,
+						 !visible_is_null_const(args[ARG_CLIENT]),
+						 !visible_is_null_const(args[ARG_TEAM]),
+						 !visible_is_null_const(args[ARG_ASSIGNEE]),
+						 !visible_is_null_const(args[ARG_OFFICE])))
+	{
+		case VISIBLE_ORG:
+			return (Node *) org;
+		case VISIBLE_TEAM:
+			if (shape == POLICY_SHAPE_TEAM)
+				rest = visible_equals(args[ARG_TEAM],
+									  visible_shape_call("team_if", UUIDOID, shape));
+			else
+				rest = visible_equals_any(args[ARG_TEAM],
+										  visible_shape_call("teams_if", UUIDARRAYOID, shape));
+			break;
+		case VISIBLE_MEMBER:
+			rest = visible_equals(args[ARG_ASSIGNEE],
+								  visible_shape_call("member_if", UUIDOID, shape));
+			break;
+		case VISIBLE_CLIENT:
+			client_if = visible_function("client_if", 3, client_if_types);
+			if (OidIsValid(client_if))
+				rest = (Expr *) makeFuncExpr(client_if, BOOLOID,
+											 list_make3(copyObject(args[ARG_ORG]),
+														copyObject(args[ARG_CLIENT]),
+														visible_text_const(visible_shape_name(shape))),
+											 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+			break;
+		case VISIBLE_NOTHING:
+			rest = visible_equals(args[ARG_ORG],
+								  visible_shape_call("nothing_if", UUIDOID, shape));
+			break;
+	}
+	if (rest == NULL)
+		return NULL;
+	return (Node *) makeBoolExpr(AND_EXPR, list_make2(org, rest), -1);
+}
+
+/* Planner support of immiiq.visible. */
+PG_FUNCTION_INFO_V1(immiiq_visible_support);
+Datum
+immiiq_visible_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (IsA(request, SupportRequestSimplify))
+	{
+		SupportRequestSimplify *simplify = (SupportRequestSimplify *) request;
+
+		/* Without a query being planned the result may be kept for others (index predicates, checks). */
+		if (simplify->root == NULL)
+			PG_RETURN_POINTER(NULL);
+		PG_RETURN_POINTER(visible_simplify(simplify->fcall));
+	}
+	PG_RETURN_POINTER(NULL);
+}
+
+/* Distinct values of an expression, at least 1. */
+static double
+visible_distinct(PlannerInfo *root, Node *node, int varRelid)
+{
+	VariableStatData vardata;
+	bool		isdefault;
+	double		n;
+
+	examine_variable(root, node, varRelid, &vardata);
+	n = get_variable_numdistinct(&vardata, &isdefault);
+	ReleaseVariableStats(vardata);
+	return Max(n, 1.0);
+}
+
+/*
+ * Planner support of immiiq.client_if: a set of moderate size is offered to
+ * an index on the client as client_id = ANY(clients_if(shape)).
+ */
+PG_FUNCTION_INFO_V1(immiiq_client_support);
+Datum
+immiiq_client_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	const ContextIdentity *who = visible_who();
+
+	if (who != NULL && who->scope == CONTEXT_SCOPE_ALL)
+		PG_RETURN_POINTER(NULL);
+	if (IsA(request, SupportRequestIndexCondition))
+	{
+		SupportRequestIndexCondition *req = (SupportRequestIndexCondition *) request;
+		FuncExpr   *call = (FuncExpr *) req->node;
+		Const	   *shape;
+		Expr	   *clause;
+
+		if (!IsA(call, FuncExpr) || req->indexarg != 1 || list_length(call->args) != 3 ||
+			!op_in_opfamily(UUID_EQUAL_OPERATOR, req->opfamily))
+			PG_RETURN_POINTER(NULL);
+		shape = (Const *) lthird(call->args);
+		if (!IsA(shape, Const) || shape->constisnull)
+			PG_RETURN_POINTER(NULL);
+		if (who != NULL && scope_client_count(who) > SCOPE_INDEXED_CLIENTS)
+			PG_RETURN_POINTER(NULL);
+		clause = visible_equals_any(lsecond(call->args),
+									visible_shape_call("clients_if", UUIDARRAYOID,
+													   visible_shape_from_text(DatumGetTextPP(shape->constvalue))));
+		if (clause == NULL)
+			PG_RETURN_POINTER(NULL);
+		/* Exact when the organisation is checked beside it, which the policy always does; recheck anyway. */
+		req->lossy = true;
+		PG_RETURN_POINTER(list_make1(clause));
+	}
+	if (IsA(request, SupportRequestSelectivity))
+	{
+		SupportRequestSelectivity *req = (SupportRequestSelectivity *) request;
+		double		clients;
+		double		orgs;
+		double		share;
+
+		if (req->is_join || list_length(req->args) != 3)
+			PG_RETURN_POINTER(NULL);
+		/* The set lies within one organisation, whose share is counted by the equality beside it. */
+		clients = visible_distinct(req->root, lsecond(req->args), req->varRelid);
+		orgs = visible_distinct(req->root, linitial(req->args), req->varRelid);
+		share = (who != NULL ? (double) scope_client_count(who) : 1.0) * orgs / clients;
+		req->selectivity = Min(1.0, Max(share, 1.0e-10));
+		PG_RETURN_POINTER(req);
+	}
+	PG_RETURN_POINTER(NULL);
+}
