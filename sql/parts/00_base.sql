@@ -12,9 +12,9 @@ $$;
 
 -- Which privilege each kind of role gets from immiiq.grant_<kind>(role); every part adds its own rows.
 CREATE TABLE immiiq.privilege (
-    kind text NOT NULL CHECK (kind IN ('application', 'auditor', 'operator', 'mailer')),
+    kind text NOT NULL CHECK (kind IN ('application', 'auditor', 'operator', 'mailer', 'owner')),
     privileges text NOT NULL,
     object text NOT NULL,
     PRIMARY KEY (kind, object)
 );
-COMMENT ON TABLE immiiq.privilege IS 'what immiiq.grant_application, grant_auditor, grant_operator and grant_mailer grant';
+COMMENT ON TABLE immiiq.privilege IS 'what immiiq.grant_application, grant_auditor, grant_operator, grant_mailer and grant_owner grant';

@@ -79,6 +79,8 @@ void
 policy_init(void)
 {
 	scope_init();
+	visible_init();
+	context_set_role_check(policy_role_owns_protected);
 	CacheRegisterRelcacheCallback(policy_forget, (Datum) 0);
 	CacheRegisterSyscacheCallback(RELOID, policy_forget_roles, (Datum) 0);
 }
@@ -122,7 +124,7 @@ policy_read(Relation rel, PolicyTable *table)
 		FuncExpr   *call = NULL;
 		Const	   *module;
 
-		if (strcmp(policy->policy_name, POLICY_SELECT_NAME) != 0 || policy->permissive ||
+		if (strcmp(policy->policy_name, POLICY_SELECT_NAME) != 0 || !policy->permissive ||
 			!policy_find_visible((Node *) policy->qual, &call))
 			continue;
 		module = linitial(call->args);

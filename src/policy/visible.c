@@ -10,7 +10,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_operator_d.h"
+#include "catalog/pg_collation_d.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
@@ -135,21 +136,36 @@ visible_shape(const ContextIdentity *who)
 
 /*
  * Cached plans keep the shape of whoever they were made for: they go when
- * somebody of another shape comes.  Plans for any number of teams serve one.
+ * somebody of another shape comes.  Runs inside GUC code, where team_member
+ * cannot be read: so another member with scope team counts as another shape.
  */
-void
-visible_identity_changed(void)
+static void
+visible_identity_changed(const ContextIdentity *who)
 {
-	const ContextIdentity *who = visible_who();
-	PolicyShape shape;
+	static pg_uuid_t planned_member;
 
-	if (who == NULL)
+	if (who->actor == CONTEXT_PORTAL || who->scope == CONTEXT_SCOPE_NONE)
 		return;
-	shape = visible_shape(who);
-	if (shape == visible_planned_shape)
+	if (who->scope == CONTEXT_SCOPE_TEAM)
+	{
+		if (visible_planned_shape == POLICY_SHAPE_TEAMS ||
+			(visible_planned_shape == POLICY_SHAPE_TEAM &&
+			 base_uuid_equal(&planned_member, &who->member)))
+			return;
+		visible_planned_shape = POLICY_SHAPE_TEAM;
+		planned_member = who->member;
+	}
+	else if (visible_planned_shape == visible_shape(who))
 		return;
-	visible_planned_shape = shape;
+	else
+		visible_planned_shape = visible_shape(who);
 	ResetPlanCache();
+}
+
+void
+visible_init(void)
+{
+	context_set_change_callback(visible_identity_changed);
 }
 
 /* The shape to plan for now. */

@@ -9,7 +9,7 @@
 /* OIDs in schema immiiq, InvalidOid while the extension is absent. */
 extern Oid	visible_function(const char *name, int nargs, const Oid *types);
 extern Oid	visible_function_oid(void);
-/* Resets cached plans when who is active now has another shape; needs a transaction. */
-extern void visible_identity_changed(void);
+/* Asks context/ to be told of changes: cached plans of another shape go. */
+extern void visible_init(void);
 
 #endif							/* IMMIIQ_VISIBLE_H */
