@@ -25,7 +25,7 @@ ALTER TABLE immiiq.session ADD CONSTRAINT session_ttl_check
 
 -- Who was given what by immiiq.grant_application and its sisters. C reads it by position (guard.c): append, never reorder.
 CREATE TABLE immiiq.role_grant (
-    kind text NOT NULL CHECK (kind IN ('application', 'auditor', 'operator', 'mailer')),
+    kind text NOT NULL CHECK (kind IN ('application', 'auditor', 'operator', 'mailer', 'owner')),
     role regrole NOT NULL,
     granted_by name NOT NULL DEFAULT session_user,
     granted_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
