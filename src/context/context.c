@@ -32,31 +32,31 @@
 /* An identity, the transaction in which it holds, and the role that it was given to. */
 typedef struct ContextStamp
 {
-	uint64		serial;			/* context_serial of its transaction; 0 for none */
-	Oid			role;			/* the outer user at that moment */
+	uint64 serial; /* context_serial of its transaction; 0 for none */
+	Oid role;	   /* the outer user at that moment */
 	ContextIdentity identity;
 } ContextStamp;
 
 /* What one backend shows to its parallel workers. */
 typedef struct ContextSlot
 {
-	LocalTransactionId lxid;	/* InvalidLocalTransactionId: nobody */
-	Oid			role;
+	LocalTransactionId lxid; /* InvalidLocalTransactionId: nobody */
+	Oid role;
 	ContextIdentity identity;
-	char		client_ip[CONTEXT_IP_SIZE];
-	char		user_agent[CONTEXT_AGENT_SIZE];
+	char client_ip[CONTEXT_IP_SIZE];
+	char user_agent[CONTEXT_AGENT_SIZE];
 } ContextSlot;
 
-static ContextSlot *context_slots = NULL;	/* by pgprocno */
+static ContextSlot *context_slots = NULL; /* by pgprocno */
 
 /* Counts this backend's transactions, without ever coming round as a local transaction id could. */
 static uint64 context_serial = 1;
 
-static ContextStamp context_first_stamp;	/* stays for the transaction, whatever savepoints do */
-static ContextStamp context_active;			/* serial 0: nobody */
-static bool context_assistant = false;		/* stays for the transaction, too */
+static ContextStamp context_first_stamp; /* stays for the transaction, whatever savepoints do */
+static ContextStamp context_active;		 /* serial 0: nobody */
+static bool context_assistant = false;	 /* stays for the transaction, too */
 static char context_assistant_tool[NAMEDATALEN];
-static const ContextIdentity *context_entering = NULL;	/* set while operate() assigns the setting */
+static const ContextIdentity *context_entering = NULL; /* set while operate() assigns the setting */
 
 static uint64 context_changes = 1;
 static bool context_was_active = false;
@@ -67,8 +67,8 @@ static ContextChangeCallback context_change_callback = NULL;
 /* What the tier said of its client in this transaction: said once, it stays. */
 typedef struct ContextSaid
 {
-	uint64		serial;			/* transaction in which it was said */
-	char		value[CONTEXT_AGENT_SIZE];
+	uint64 serial; /* transaction in which it was said */
+	char value[CONTEXT_AGENT_SIZE];
 } ContextSaid;
 
 static ContextSaid context_said_ip;
@@ -78,7 +78,7 @@ static ContextSaid context_said_agent;
 static char *context_token_setting = NULL;
 static char *context_ip_setting = NULL;
 static char *context_agent_setting = NULL;
-int			context_session_ttl = 24 * 60 * 60;
+int context_session_ttl = 24 * 60 * 60;
 
 /* ---- parallel workers ---- */
 
@@ -116,7 +116,7 @@ context_leader_slot(void)
 
 	if (!read)
 	{
-		PGPROC	   *leader = MyProc ? MyProc->lockGroupLeader : NULL;
+		PGPROC *leader = MyProc ? MyProc->lockGroupLeader : NULL;
 		const ContextSlot *slot;
 
 		if (context_slots == NULL || leader == NULL || leader == MyProc)
@@ -139,8 +139,7 @@ context_leader_slot(void)
 static inline bool
 context_holds(const ContextIdentity *identity, Oid role)
 {
-	return role == GetOuterUserId() &&
-		GetCurrentStatementStartTimestamp() < identity->expires_at;
+	return role == GetOuterUserId() && GetCurrentStatementStartTimestamp() < identity->expires_at;
 }
 
 const ContextIdentity *
@@ -178,9 +177,9 @@ context_require(void)
 	{
 		base_require_preload();
 		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_NO_IDENTITY),
-				 errmsg("nobody is active in this transaction"),
-				 errhint("Set immiiq.token in this transaction first, with set_config('immiiq.token', $1, true) or immiiq.authenticate.")));
+				(errcode(ERRCODE_IMMIIQ_NO_IDENTITY), errmsg("nobody is active in this transaction"),
+				 errhint(
+					 "Set immiiq.token in this transaction first, with set_config('immiiq.token', $1, true) or immiiq.authenticate.")));
 	}
 	return identity;
 }
@@ -224,10 +223,11 @@ context_user_agent(void)
 
 /* ---- names ---- */
 
-static const char *const context_module_names[] = {
-	"clients", "cases", "communications", "ai", "documents",
-	"invoices", "reports", "billing", "settings", "team_management"
-};
+static const char *const context_module_names[] = {"clients",		 "cases",
+												   "communications", "ai",
+												   "documents",		 "invoices",
+												   "reports",		 "billing",
+												   "settings",		 "team_management"};
 
 StaticAssertDecl((1 << lengthof(context_module_names)) - 1 == CONTEXT_MODULE_EVERY,
 				 "every module has a name");
@@ -330,7 +330,8 @@ context_source_allowed(GucSource source)
 	{
 		GUC_check_errcode(ERRCODE_IMMIIQ_NOT_PRELOADED);
 		GUC_check_errmsg("immiiq must be loaded when the server starts");
-		GUC_check_errhint("Add shared_preload_libraries = 'immiiq' to postgresql.conf and restart the server.");
+		GUC_check_errhint(
+			"Add shared_preload_libraries = 'immiiq' to postgresql.conf and restart the server.");
 		return false;
 	}
 	if (source != PGC_S_SESSION)
@@ -359,8 +360,8 @@ context_resolve_token(char *text, ContextStamp *stamp)
 {
 	const ContextIdentity *first = context_first();
 	const char *reason = NULL;
-	uint8_t		hash[CRYPTO_HASH_BYTES];
-	bool		well_formed;
+	uint8_t hash[CRYPTO_HASH_BYTES];
+	bool well_formed;
 
 	/* After this line nothing here holds the token, even if an error is raised. */
 	well_formed = token_hash(text, strlen(text), hash);
@@ -373,8 +374,10 @@ context_resolve_token(char *text, ContextStamp *stamp)
 		(void) journal_flush(true);
 		GUC_check_errcode(ERRCODE_IMMIIQ_ROLE);
 		GUC_check_errmsg("this role cannot act for a member");
-		GUC_check_errdetail("Row security does not hold for superusers, for roles with BYPASSRLS, and for owners of protected tables.");
-		GUC_check_errhint("Connect as a role given by immiiq.grant_application; an operator's way in is immiiq.operate.");
+		GUC_check_errdetail(
+			"Row security does not hold for superusers, for roles with BYPASSRLS, and for owners of protected tables.");
+		GUC_check_errhint(
+			"Connect as a role given by immiiq.grant_application; an operator's way in is immiiq.operate.");
 		return false;
 	}
 	if (!well_formed)
@@ -384,7 +387,8 @@ context_resolve_token(char *text, ContextStamp *stamp)
 	}
 	if (!session_resolve(hash, &stamp->identity, &reason))
 	{
-		context_refuse_token(reason, base_uuid_is_nil(&stamp->identity.org) ? NULL : &stamp->identity.org);
+		context_refuse_token(reason,
+							 base_uuid_is_nil(&stamp->identity.org) ? NULL : &stamp->identity.org);
 		return false;
 	}
 	if (first == NULL)
@@ -424,7 +428,7 @@ context_check_token(char **newval, void **extra, GucSource source)
 		return false;
 	}
 	if (**newval == '\0')
-		return true;			/* nobody */
+		return true; /* nobody */
 
 	memset(&stamp, 0, sizeof(stamp));
 	stamp.role = GetOuterUserId();
@@ -534,7 +538,7 @@ context_narrow(const char *tool)
 static bool
 context_check_said(const char *value, const ContextSaid *said, void **extra)
 {
-	uint64	   *serial;
+	uint64 *serial;
 
 	if (said->serial == context_serial && strcmp(said->value, value) != 0)
 	{
@@ -579,7 +583,7 @@ context_check_ip(char **newval, void **extra, GucSource source)
 static bool
 context_check_agent(char **newval, void **extra, GucSource source)
 {
-	size_t		len;
+	size_t len;
 
 	if (source == PGC_S_DEFAULT || *newval == NULL || InitializingParallelWorker)
 		return true;
@@ -642,10 +646,9 @@ context_xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_PREPARE:
 			if (context_first() != NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("cannot prepare a transaction in which somebody was active"),
-						 errhint("An identity ends with its transaction: use COMMIT.")));
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("cannot prepare a transaction in which somebody was active"),
+								errhint("An identity ends with its transaction: use COMMIT.")));
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_ABORT:
@@ -677,7 +680,7 @@ context_shmem_request(void)
 void
 context_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	context_slots = ShmemInitStruct("immiiq context", context_shmem_size(), &found);
@@ -689,30 +692,25 @@ context_shmem_startup(void)
 void
 context_init(void)
 {
-	DefineCustomStringVariable("immiiq.token",
-							   "The signed-in user's token, for this transaction.",
+	DefineCustomStringVariable("immiiq.token", "The signed-in user's token, for this transaction.",
 							   "Can be set inside a session only, and is never shown.",
 							   &context_token_setting, "", PGC_USERSET,
 							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE |
-							   GUC_NOT_WHILE_SEC_REST,
+								   GUC_NOT_WHILE_SEC_REST,
 							   context_check_token, context_assign_token, context_show_nothing);
 	DefineCustomStringVariable("immiiq.client_ip",
 							   "The signed-in user's address as the web tier reports it, for this transaction.",
-							   NULL,
-							   &context_ip_setting, "", PGC_USERSET,
-							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							   context_check_ip, context_assign_ip, NULL);
+							   NULL, &context_ip_setting, "", PGC_USERSET,
+							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, context_check_ip,
+							   context_assign_ip, NULL);
 	DefineCustomStringVariable("immiiq.user_agent",
 							   "The signed-in user's agent as the web tier reports it, for this transaction.",
-							   NULL,
-							   &context_agent_setting, "", PGC_USERSET,
-							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
-							   context_check_agent, context_assign_agent, NULL);
-	DefineCustomIntVariable("immiiq.session_ttl",
-							"How long a new session lasts.",
-							"At most 24 hours.",
-							&context_session_ttl, 24 * 60 * 60, 1, 24 * 60 * 60, PGC_SIGHUP,
-							GUC_UNIT_S, NULL, NULL, NULL);
+							   NULL, &context_agent_setting, "", PGC_USERSET,
+							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, context_check_agent,
+							   context_assign_agent, NULL);
+	DefineCustomIntVariable("immiiq.session_ttl", "How long a new session lasts.",
+							"At most 24 hours.", &context_session_ttl, 24 * 60 * 60, 1,
+							24 * 60 * 60, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	RegisterXactCallback(context_xact_callback, NULL);
 	guard_init();
 }

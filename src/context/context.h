@@ -16,14 +16,14 @@
 typedef enum ContextActor
 {
 	CONTEXT_MEMBER = 1,
-	CONTEXT_ASSISTANT,			/* the member, narrowed by act_as_assistant */
+	CONTEXT_ASSISTANT, /* the member, narrowed by act_as_assistant */
 	CONTEXT_PORTAL,
-	CONTEXT_OPERATOR			/* break-glass: operate(org, reason) */
+	CONTEXT_OPERATOR /* break-glass: operate(org, reason) */
 } ContextActor;
 
 typedef enum ContextScope
 {
-	CONTEXT_SCOPE_NONE = 0,		/* nobody is active */
+	CONTEXT_SCOPE_NONE = 0, /* nobody is active */
 	CONTEXT_SCOPE_ALL,
 	CONTEXT_SCOPE_TEAM,
 	CONTEXT_SCOPE_ASSIGNED
@@ -45,21 +45,21 @@ typedef enum ContextModule
 } ContextModule;
 #define CONTEXT_MODULE_EVERY 0x3ff
 
-#define CONTEXT_TEAMS_INLINE 1	/* shape: one team gives an equality, several an = ANY */
+#define CONTEXT_TEAMS_INLINE 1 /* shape: one team gives an equality, several an = ANY */
 
 typedef struct ContextIdentity
 {
-	LocalTransactionId lxid;	/* of the leader's transaction in which it holds */
+	LocalTransactionId lxid; /* of the leader's transaction in which it holds */
 	ContextActor actor;
 	ContextScope scope;
-	uint32		modules;		/* ContextModule bits */
-	pg_uuid_t	org;
-	pg_uuid_t	member;			/* nil for an operator */
-	pg_uuid_t	session;		/* nil for an operator */
-	bool		impersonated;	/* the session was made by issue_session */
+	uint32 modules; /* ContextModule bits */
+	pg_uuid_t org;
+	pg_uuid_t member;  /* nil for an operator */
+	pg_uuid_t session; /* nil for an operator */
+	bool impersonated; /* the session was made by issue_session */
 	TimestampTz expires_at;
-	char		operator_role[NAMEDATALEN];	/* login role behind operate() */
-	char		tool[NAMEDATALEN];	/* the assistant's tool */
+	char operator_role[NAMEDATALEN]; /* login role behind operate() */
+	char tool[NAMEDATALEN];			 /* the assistant's tool */
 } ContextIdentity;
 
 extern void context_init(void);
@@ -88,8 +88,8 @@ extern const char *context_user_agent(void);
  * The change callback runs whenever somebody becomes active, inside GUC code:
  * it must neither raise nor read the catalog (policy resets plans there).
  */
-typedef bool (*ContextRoleCheck) (Oid roleid);
-typedef void (*ContextChangeCallback) (const ContextIdentity *identity);
+typedef bool (*ContextRoleCheck)(Oid roleid);
+typedef void (*ContextChangeCallback)(const ContextIdentity *identity);
 extern void context_set_role_check(ContextRoleCheck check);
 extern void context_set_change_callback(ContextChangeCallback callback);
 
@@ -112,4 +112,4 @@ extern bool context_role_is_application(Oid roleid);
 /* The same for this session's user, from a cache that is filled inside transactions; false while unknown. Never raises. */
 extern bool context_session_is_application(void);
 
-#endif							/* IMMIIQ_CONTEXT_H */
+#endif /* IMMIIQ_CONTEXT_H */

@@ -38,11 +38,11 @@ static Datum
 context_identity_row(FunctionCallInfo fcinfo)
 {
 	const ContextIdentity *identity = context_require();
-	TupleDesc	desc;
-	Datum		values[7];
-	bool		nulls[7] = {false};
-	Datum		names[32];
-	int			n = 0;
+	TupleDesc desc;
+	Datum values[7];
+	bool nulls[7] = {false};
+	Datum names[32];
+	int n = 0;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != 7)
 		elog(ERROR, "immiiq.identity is not as the extension made it");
@@ -70,13 +70,13 @@ context_identity_row(FunctionCallInfo fcinfo)
 Datum
 immiiq_authenticate(PG_FUNCTION_ARGS)
 {
-	char	   *token;
+	char *token;
 
 	base_require_preload();
 	if (!PG_ARGISNULL(1))
 	{
 		/* host(ip): the address without its netmask */
-		Datum		host = DirectFunctionCall1(network_host, PG_GETARG_DATUM(1));
+		Datum host = DirectFunctionCall1(network_host, PG_GETARG_DATUM(1));
 
 		context_set_local("immiiq.client_ip", TextDatumGetCString(host));
 	}
@@ -84,7 +84,7 @@ immiiq_authenticate(PG_FUNCTION_ARGS)
 		context_set_local("immiiq.user_agent", text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	token = PG_ARGISNULL(0) ? pstrdup("") : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	if (*token == '\0')
-		token = pstrdup("-");	/* an empty setting means nobody; an empty token is refused */
+		token = pstrdup("-"); /* an empty setting means nobody; an empty token is refused */
 	context_set_local("immiiq.token", token);
 	crypto_wipe(token, strlen(token));
 	PG_RETURN_DATUM(context_identity_row(fcinfo));
@@ -94,8 +94,8 @@ immiiq_authenticate(PG_FUNCTION_ARGS)
 static char *
 context_text_argument(text *arg, const char *what, size_t limit)
 {
-	char	   *s = text_to_cstring(arg);
-	char	   *end;
+	char *s = text_to_cstring(arg);
+	char *end;
 
 	while (*s && isspace((unsigned char) *s))
 		s++;
@@ -104,13 +104,10 @@ context_text_argument(text *arg, const char *what, size_t limit)
 		*--end = '\0';
 	if (*s == '\0')
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s must not be empty", what)));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must not be empty", what)));
 	if (end - s >= limit)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("%s is too long", what),
-				 errdetail("It may have %zu bytes.", limit - 1)));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s is too long", what),
+						errdetail("It may have %zu bytes.", limit - 1)));
 	return s;
 }
 
@@ -120,8 +117,7 @@ context_require_journal(void)
 {
 	if (!journal_flush(true))
 		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_JOURNAL),
-				 errmsg("the journal did not acknowledge in time"),
+				(errcode(ERRCODE_IMMIIQ_JOURNAL), errmsg("the journal did not acknowledge in time"),
 				 errhint("See immiiq.doctor() for the state of the worker, and try again.")));
 }
 
@@ -134,27 +130,23 @@ context_require_journal(void)
 Datum
 immiiq_operate(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *org = PG_GETARG_UUID_P(0);
-	char	   *reason = context_text_argument(PG_GETARG_TEXT_PP(1), "reason", JOURNAL_REASON_MAX);
+	pg_uuid_t *org = PG_GETARG_UUID_P(0);
+	char *reason = context_text_argument(PG_GETARG_TEXT_PP(1), "reason", JOURNAL_REASON_MAX);
 	const ContextIdentity *first = context_first();
 	ContextIdentity identity;
 
 	base_require_preload();
 	if (RecoveryInProgress())
 		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
-				 errmsg("cannot operate on a standby"),
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("cannot operate on a standby"),
 				 errhint("The way in must be written down first: use the primary.")));
 	if (!session_org_exists(org))
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("organisation does not exist")));
-	if (first != NULL &&
-		(first->actor != CONTEXT_OPERATOR || !base_uuid_equal(&first->org, org)))
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_SECOND_IDENTITY),
-				 errmsg("another identity was first in this transaction"),
-				 errhint("End the transaction before acting for somebody else.")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("organisation does not exist")));
+	if (first != NULL && (first->actor != CONTEXT_OPERATOR || !base_uuid_equal(&first->org, org)))
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SECOND_IDENTITY),
+						errmsg("another identity was first in this transaction"),
+						errhint("End the transaction before acting for somebody else.")));
 
 	memset(&identity, 0, sizeof(identity));
 	identity.actor = CONTEXT_OPERATOR;
@@ -178,15 +170,14 @@ immiiq_operate(PG_FUNCTION_ARGS)
 Datum
 immiiq_act_as_assistant(PG_FUNCTION_ARGS)
 {
-	char	   *tool = context_text_argument(PG_GETARG_TEXT_PP(0), "tool", NAMEDATALEN);
+	char *tool = context_text_argument(PG_GETARG_TEXT_PP(0), "tool", NAMEDATALEN);
 	const ContextIdentity *identity = context_require();
 
 	for (char *c = tool; *c; c++)
 		if (!isalnum((unsigned char) *c) && strchr("_.:/-", *c) == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("tool has a character that names of tools cannot have"),
-					 errdetail("Letters and digits of ASCII, and _ . : / - are possible.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("tool has a character that names of tools cannot have"),
+							errdetail("Letters and digits of ASCII, and _ . : / - are possible.")));
 	if ((identity->actor != CONTEXT_MEMBER && identity->actor != CONTEXT_ASSISTANT) ||
 		(identity->modules & CONTEXT_MODULE_AI) == 0)
 	{
@@ -195,8 +186,7 @@ immiiq_act_as_assistant(PG_FUNCTION_ARGS)
 					   ERRCODE_INSUFFICIENT_PRIVILEGE, NULL);
 		(void) journal_flush(true);
 		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("cannot act as the assistant"),
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("cannot act as the assistant"),
 				 errhint("Only a member with the module ai can.")));
 	}
 	context_narrow(tool);
@@ -220,16 +210,16 @@ immiiq_issue_session(PG_FUNCTION_ARGS)
 	static const char *const insert =
 		"INSERT INTO immiiq.session (org_id, member_id, token_hash, impersonated, issued_at, expires_at) "
 		"VALUES ($1, $2, $3, true, $4, $5)";
-	Oid			find_types[1] = {UUIDOID};
-	Oid			insert_types[5] = {UUIDOID, UUIDOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum		args[5];
-	pg_uuid_t	org;
-	char		token[TOKEN_LEN + 1];
-	bytea	   *hash = palloc(VARHDRSZ + CRYPTO_HASH_BYTES);
+	Oid find_types[1] = {UUIDOID};
+	Oid insert_types[5] = {UUIDOID, UUIDOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
+	Datum args[5];
+	pg_uuid_t org;
+	char token[TOKEN_LEN + 1];
+	bytea *hash = palloc(VARHDRSZ + CRYPTO_HASH_BYTES);
 	TimestampTz now = GetCurrentTimestamp();
-	char	   *uuid_text = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
-	bool		isnull;
-	text	   *result;
+	char *uuid_text = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
+	bool isnull;
+	text *result;
 
 	base_require_preload();
 	SET_VARSIZE(hash, VARHDRSZ + CRYPTO_HASH_BYTES);
@@ -239,8 +229,7 @@ immiiq_issue_session(PG_FUNCTION_ARGS)
 		elog(ERROR, "could not read immiiq.member");
 	if (SPI_processed != 1)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("no active member with this id")));
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no active member with this id")));
 	org = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 
 	if (!token_make(token) || !token_hash(token, TOKEN_LEN, (uint8_t *) VARDATA(hash)))
@@ -266,7 +255,7 @@ Datum
 immiiq_current_org(PG_FUNCTION_ARGS)
 {
 	const ContextIdentity *identity = context_current();
-	pg_uuid_t  *org;
+	pg_uuid_t *org;
 
 	if (identity == NULL)
 		PG_RETURN_NULL();
@@ -280,7 +269,7 @@ Datum
 immiiq_current_member(PG_FUNCTION_ARGS)
 {
 	const ContextIdentity *identity = context_current();
-	pg_uuid_t  *member;
+	pg_uuid_t *member;
 
 	if (identity == NULL || base_uuid_is_nil(&identity->member))
 		PG_RETURN_NULL();

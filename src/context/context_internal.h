@@ -8,8 +8,8 @@
 #include "context/token.h"
 
 /* Room for a textual address and for what is kept of a user agent, terminators included. */
-#define CONTEXT_IP_SIZE		46
-#define CONTEXT_AGENT_SIZE	256
+#define CONTEXT_IP_SIZE	   46
+#define CONTEXT_AGENT_SIZE 256
 
 /* ---- session.c: rows of immiiq.session, member and org ---- */
 
@@ -21,7 +21,7 @@ extern bool session_org_exists(const pg_uuid_t *org);
 
 /* ---- context.c: the state ---- */
 
-extern int	context_session_ttl;	/* seconds */
+extern int context_session_ttl; /* seconds */
 
 /* First identity of this transaction, active or not; NULL when there was none. */
 extern const ContextIdentity *context_first(void);
@@ -38,4 +38,4 @@ extern void context_set_local(const char *name, const char *value);
 
 extern void guard_init(void);
 
-#endif							/* IMMIIQ_CONTEXT_INTERNAL_H */
+#endif /* IMMIIQ_CONTEXT_INTERNAL_H */

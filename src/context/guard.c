@@ -33,17 +33,17 @@
 PG_FUNCTION_INFO_V1(immiiq_role_grant_changed);
 
 /* Columns of immiiq.role_grant by position. */
-#define ROLE_GRANT_KIND		1
-#define ROLE_GRANT_ROLE		2
+#define ROLE_GRANT_KIND 1
+#define ROLE_GRANT_ROLE 2
 
 /* ---- application roles ---- */
 
 /* Whether this session's user is an application role, and for whom that was found out. */
 static bool guard_known = false;
 static bool guard_application = false;
-static Oid	guard_session_user = InvalidOid;
-static Oid	guard_outer_user = InvalidOid;
-static Oid	guard_relid = InvalidOid;
+static Oid guard_session_user = InvalidOid;
+static Oid guard_outer_user = InvalidOid;
+static Oid guard_relid = InvalidOid;
 
 static void
 guard_forget(Datum arg, int cacheid, uint32 hashvalue)
@@ -66,9 +66,8 @@ Datum
 immiiq_role_grant_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("immiiq.role_grant_changed can only be called as a trigger")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("immiiq.role_grant_changed can only be called as a trigger")));
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	PG_RETURN_POINTER(NULL);
 }
@@ -76,11 +75,11 @@ immiiq_role_grant_changed(PG_FUNCTION_ARGS)
 bool
 context_role_is_application(Oid roleid)
 {
-	Oid			relid = base_relation_or_invalid("role_grant");
-	Relation	rel;
+	Oid relid = base_relation_or_invalid("role_grant");
+	Relation rel;
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	bool		found = false;
+	HeapTuple tuple;
+	bool found = false;
 
 	if (!OidIsValid(relid) || superuser_arg(roleid))
 		return false;
@@ -88,9 +87,9 @@ context_role_is_application(Oid roleid)
 	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
 	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
-		Datum		kind = heap_getattr(tuple, ROLE_GRANT_KIND, RelationGetDescr(rel), &isnull);
-		Datum		role;
+		bool isnull;
+		Datum kind = heap_getattr(tuple, ROLE_GRANT_KIND, RelationGetDescr(rel), &isnull);
+		Datum role;
 
 		if (isnull || strcmp(TextDatumGetCString(kind), "application") != 0)
 			continue;
@@ -106,8 +105,8 @@ context_role_is_application(Oid roleid)
 static void
 guard_learn(void)
 {
-	Oid			session_user;
-	Oid			outer_user;
+	Oid session_user;
+	Oid outer_user;
 
 	if (!IsTransactionState() || !OidIsValid(MyDatabaseId))
 		return;
@@ -116,10 +115,10 @@ guard_learn(void)
 	if (guard_known && guard_session_user == session_user && guard_outer_user == outer_user)
 		return;
 	guard_relid = base_relation_or_invalid("role_grant");
-	guard_known = true;			/* an invalidation from here on makes it false again */
+	guard_known = true; /* an invalidation from here on makes it false again */
 	guard_application = context_role_is_application(session_user) ||
-		(outer_user != session_user && !superuser_arg(session_user) &&
-		 context_role_is_application(outer_user));
+						(outer_user != session_user && !superuser_arg(session_user) &&
+						 context_role_is_application(outer_user));
 	guard_session_user = session_user;
 	guard_outer_user = outer_user;
 }
@@ -167,13 +166,13 @@ guard_shows_sessions(Oid funcid)
 static bool
 guard_shows_statements(Oid funcid)
 {
-	char	   *name = get_func_name(funcid);
-	bool		shows;
+	char *name = get_func_name(funcid);
+	bool shows;
 
 	if (name == NULL)
 		return false;
-	shows = strncmp(name, "pg_stat_statements", 18) == 0 ||
-		strncmp(name, "pg_stat_monitor", 15) == 0;
+	shows =
+		strncmp(name, "pg_stat_statements", 18) == 0 || strncmp(name, "pg_stat_monitor", 15) == 0;
 	pfree(name);
 	return shows;
 }
@@ -199,11 +198,11 @@ static void
 guard_blank_tokens(char *text)
 {
 	const char *found;
-	size_t		len;
+	size_t len;
 
 	while ((found = token_find(text, &len)) != NULL)
 	{
-		char	   *at = text + (found - text);
+		char *at = text + (found - text);
 
 		memset(at, '*', len);
 		text = at + len;
@@ -215,7 +214,7 @@ static void
 guard_show_instead(const char *text, const char *blanked)
 {
 	if (debug_query_string == NULL || strcmp(debug_query_string, text) != 0)
-		return;					/* a nested statement: nobody sees its text */
+		return; /* a nested statement: nobody sees its text */
 	if (MessageContext != NULL)
 		debug_query_string = MemoryContextStrdup(MessageContext, blanked);
 	pgstat_report_activity(STATE_RUNNING, blanked);
@@ -224,8 +223,8 @@ guard_show_instead(const char *text, const char *blanked)
 void
 context_executor_start(QueryDesc *query_desc)
 {
-	size_t		len;
-	char	   *blanked;
+	size_t len;
+	char *blanked;
 
 	guard_learn();
 	if (query_desc->sourceText == NULL || token_find(query_desc->sourceText, &len) == NULL)
@@ -243,8 +242,8 @@ guard_sets_token(Node *stmt)
 {
 	VariableSetStmt *set = (VariableSetStmt *) stmt;
 
-	return IsA(stmt, VariableSetStmt) && set->kind == VAR_SET_VALUE &&
-		set->name != NULL && pg_strcasecmp(set->name, "immiiq.token") == 0;
+	return IsA(stmt, VariableSetStmt) && set->kind == VAR_SET_VALUE && set->name != NULL &&
+		   pg_strcasecmp(set->name, "immiiq.token") == 0;
 }
 
 /* Overwrites a whole SET immiiq.token statement inside a text, keeping the text's length. */
@@ -252,9 +251,9 @@ static void
 guard_blank_set(char *text, PlannedStmt *pstmt)
 {
 	static const char shown[] = "SET immiiq.token = '***'";
-	size_t		total = strlen(text);
-	size_t		from = pstmt->stmt_location > 0 ? pstmt->stmt_location : 0;
-	size_t		len;
+	size_t total = strlen(text);
+	size_t from = pstmt->stmt_location > 0 ? pstmt->stmt_location : 0;
+	size_t len;
 
 	if (from > total)
 		from = 0;
@@ -267,9 +266,9 @@ guard_blank_set(char *text, PlannedStmt *pstmt)
 static const char *
 guard_utility_text(PlannedStmt *pstmt, const char *text)
 {
-	bool		sets_token = guard_sets_token(pstmt->utilityStmt);
-	size_t		len;
-	char	   *blanked;
+	bool sets_token = guard_sets_token(pstmt->utilityStmt);
+	size_t len;
+	char *blanked;
 
 	if (text == NULL || (!sets_token && token_find(text, &len) == NULL))
 		return text;
@@ -286,10 +285,9 @@ static void
 guard_refuse_stored_settings(void)
 {
 	if (context_session_is_application())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("application roles cannot store settings"),
-				 errhint("Ask the database's administrator to run ALTER ROLE … SET.")));
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("application roles cannot store settings"),
+						errhint("Ask the database's administrator to run ALTER ROLE … SET.")));
 }
 
 const char *
@@ -312,14 +310,13 @@ context_utility_before(PlannedStmt *pstmt, const char *query_string, ProcessUtil
 bool
 context_log_is_secret(const char *statement)
 {
-	size_t		len;
+	size_t len;
 
 	if (context_first() != NULL)
 		return true;
 	return statement != NULL &&
-		(token_find(statement, &len) != NULL ||
-		 strcasestr(statement, "immiiq.token") != NULL ||
-		 strcasestr(statement, "authenticate") != NULL);
+		   (token_find(statement, &len) != NULL || strcasestr(statement, "immiiq.token") != NULL ||
+			strcasestr(statement, "authenticate") != NULL);
 }
 
 void

@@ -20,29 +20,29 @@
 #include "context/context_internal.h"
 
 /* Columns by position, as sql/parts/40_context.sql and 70_directory.sql create them. */
-#define SESSION_ID			1
-#define SESSION_ORG			2
-#define SESSION_MEMBER		3
-#define SESSION_TOKEN_HASH	4
+#define SESSION_ID			 1
+#define SESSION_ORG			 2
+#define SESSION_MEMBER		 3
+#define SESSION_TOKEN_HASH	 4
 #define SESSION_IMPERSONATED 5
-#define SESSION_EXPIRES_AT	8
-#define SESSION_REVOKED_AT	9
+#define SESSION_EXPIRES_AT	 8
+#define SESSION_REVOKED_AT	 9
 
-#define MEMBER_ORG			1
-#define MEMBER_ID			2
-#define MEMBER_SCOPE		5
-#define MEMBER_MODULES		6
-#define MEMBER_ACTIVE		7
+#define MEMBER_ORG	   1
+#define MEMBER_ID	   2
+#define MEMBER_SCOPE   5
+#define MEMBER_MODULES 6
+#define MEMBER_ACTIVE  7
 
-#define ORG_ID				1
-#define ORG_ACTIVE			3
+#define ORG_ID	   1
+#define ORG_ACTIVE 3
 
 /* One row found by a unique index; close it with session_row_close. */
 typedef struct SessionRow
 {
-	Relation	rel;
+	Relation rel;
 	SysScanDesc scan;
-	HeapTuple	tuple;			/* NULL: no row */
+	HeapTuple tuple; /* NULL: no row */
 } SessionRow;
 
 static void
@@ -64,22 +64,21 @@ session_row_close(SessionRow *row)
 static Datum
 session_column(const SessionRow *row, AttrNumber attno, Oid type, bool *isnull)
 {
-	TupleDesc	desc = RelationGetDescr(row->rel);
+	TupleDesc desc = RelationGetDescr(row->rel);
 
 	if (attno > desc->natts || TupleDescAttr(desc, attno - 1)->atttypid != type)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table immiiq.%s is not as the extension made it",
-						RelationGetRelationName(row->rel))));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table immiiq.%s is not as the extension made it",
+							   RelationGetRelationName(row->rel))));
 	return heap_getattr(row->tuple, attno, desc, isnull);
 }
 
 static pg_uuid_t
 session_uuid(const SessionRow *row, AttrNumber attno)
 {
-	pg_uuid_t	uuid = {{0}};
-	bool		isnull;
-	Datum		value = session_column(row, attno, UUIDOID, &isnull);
+	pg_uuid_t uuid = {{0}};
+	bool isnull;
+	Datum value = session_column(row, attno, UUIDOID, &isnull);
 
 	if (!isnull)
 		uuid = *DatumGetUUIDP(value);
@@ -90,8 +89,8 @@ session_uuid(const SessionRow *row, AttrNumber attno)
 static bool
 session_bool(const SessionRow *row, AttrNumber attno)
 {
-	bool		isnull;
-	Datum		value = session_column(row, attno, BOOLOID, &isnull);
+	bool isnull;
+	Datum value = session_column(row, attno, BOOLOID, &isnull);
 
 	return !isnull && DatumGetBool(value);
 }
@@ -100,11 +99,11 @@ session_bool(const SessionRow *row, AttrNumber attno)
 static bool
 session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, const char **reason)
 {
-	SessionRow	row;
+	SessionRow row;
 	ScanKeyData key;
-	uint8_t		stored[VARHDRSZ + CRYPTO_HASH_BYTES];
-	bool		isnull;
-	Datum		value;
+	uint8_t stored[VARHDRSZ + CRYPTO_HASH_BYTES];
+	bool isnull;
+	Datum value;
 
 	SET_VARSIZE(stored, sizeof(stored));
 	memcpy(VARDATA(stored), hash, CRYPTO_HASH_BYTES);
@@ -135,17 +134,17 @@ session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, c
 static uint32
 session_modules(const SessionRow *row)
 {
-	bool		isnull;
-	Datum		value = session_column(row, MEMBER_MODULES, TEXTARRAYOID, &isnull);
-	uint32		modules = 0;
-	Datum	   *names;
-	bool	   *nulls;
-	int			n;
+	bool isnull;
+	Datum value = session_column(row, MEMBER_MODULES, TEXTARRAYOID, &isnull);
+	uint32 modules = 0;
+	Datum *names;
+	bool *nulls;
+	int n;
 
 	if (isnull)
 		return 0;
-	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT,
-					  &names, &nulls, &n);
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls,
+					  &n);
 	for (int i = 0; i < n; i++)
 		if (!nulls[i])
 			modules |= context_module_bit(TextDatumGetCString(names[i]));
@@ -156,11 +155,13 @@ session_modules(const SessionRow *row)
 static bool
 session_read_member(ContextIdentity *identity, const char **reason)
 {
-	SessionRow	row;
+	SessionRow row;
 	ScanKeyData keys[2];
 
-	ScanKeyInit(&keys[0], MEMBER_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&identity->org));
-	ScanKeyInit(&keys[1], MEMBER_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&identity->member));
+	ScanKeyInit(&keys[0], MEMBER_ORG, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(&identity->org));
+	ScanKeyInit(&keys[1], MEMBER_ID, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(&identity->member));
 	session_row_open(&row, "member", "member_pkey", keys, 2);
 	*reason = NULL;
 	if (row.tuple == NULL)
@@ -169,9 +170,9 @@ session_read_member(ContextIdentity *identity, const char **reason)
 		*reason = "member not active";
 	else
 	{
-		bool		isnull;
-		Datum		value = session_column(&row, MEMBER_SCOPE, TEXTOID, &isnull);
-		char	   *scope = isnull ? "" : TextDatumGetCString(value);
+		bool isnull;
+		Datum value = session_column(&row, MEMBER_SCOPE, TEXTOID, &isnull);
+		char *scope = isnull ? "" : TextDatumGetCString(value);
 
 		identity->actor = CONTEXT_MEMBER;
 		identity->modules = session_modules(&row);
@@ -192,9 +193,9 @@ session_read_member(ContextIdentity *identity, const char **reason)
 static bool
 session_read_org(const pg_uuid_t *org, bool *active)
 {
-	SessionRow	row;
+	SessionRow row;
 	ScanKeyData key;
-	bool		found;
+	bool found;
 
 	ScanKeyInit(&key, ORG_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
 	session_row_open(&row, "org", "org_pkey", &key, 1);
@@ -205,9 +206,10 @@ session_read_org(const pg_uuid_t *org, bool *active)
 }
 
 bool
-session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, const char **reason)
+session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity,
+				const char **reason)
 {
-	bool		active;
+	bool active;
 
 	memset(identity, 0, sizeof(*identity));
 	if (!session_read(hash, identity, reason) || !session_read_member(identity, reason))
@@ -223,7 +225,7 @@ session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity
 bool
 session_org_exists(const pg_uuid_t *org)
 {
-	bool		active;
+	bool active;
 
 	return session_read_org(org, &active);
 }

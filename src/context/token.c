@@ -7,7 +7,8 @@
 
 #include "context/token.h"
 
-static const char token_alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+static const char token_alphabet[] =
+	"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /* Value of a base62 character, -1 for any other. */
 static int
@@ -27,13 +28,13 @@ static bool
 token_checksum(const char *body, char out[TOKEN_CHECK_LEN])
 {
 	static const char label[] = "immiiq/v1/token-checksum";
-	uint8_t		hash[CRYPTO_HASH_BYTES];
-	uint32_t	value;
+	uint8_t hash[CRYPTO_HASH_BYTES];
+	uint32_t value;
 
 	if (!crypto_sha256_3(label, sizeof(label) - 1, body, TOKEN_BODY_LEN, NULL, 0, hash))
 		return false;
-	value = ((uint32_t) hash[0] << 24) | ((uint32_t) hash[1] << 16) |
-		((uint32_t) hash[2] << 8) | hash[3];
+	value = ((uint32_t) hash[0] << 24) | ((uint32_t) hash[1] << 16) | ((uint32_t) hash[2] << 8) |
+			hash[3];
 	for (int i = TOKEN_CHECK_LEN - 1; i >= 0; i--)
 	{
 		out[i] = token_alphabet[value % 62];
@@ -46,18 +47,18 @@ token_checksum(const char *body, char out[TOKEN_CHECK_LEN])
 bool
 token_encode(const uint8_t secret[32], char out[TOKEN_LEN + 1])
 {
-	uint8_t		number[32];
-	char	   *body = out + TOKEN_PREFIX_LEN;
+	uint8_t number[32];
+	char *body = out + TOKEN_PREFIX_LEN;
 
 	memcpy(number, secret, sizeof(number));
 	memcpy(out, TOKEN_PREFIX, TOKEN_PREFIX_LEN);
 	for (int i = TOKEN_BODY_LEN - 1; i >= 0; i--)
 	{
-		unsigned	rest = 0;
+		unsigned rest = 0;
 
 		for (size_t j = 0; j < sizeof(number); j++)
 		{
-			unsigned	part = (rest << 8) | number[j];
+			unsigned part = (rest << 8) | number[j];
 
 			number[j] = (uint8_t) (part / 62);
 			rest = part % 62;
@@ -72,8 +73,8 @@ token_encode(const uint8_t secret[32], char out[TOKEN_LEN + 1])
 bool
 token_make(char out[TOKEN_LEN + 1])
 {
-	uint8_t		secret[32];
-	bool		done;
+	uint8_t secret[32];
+	bool done;
 
 	crypto_random(secret, sizeof(secret));
 	done = token_encode(secret, out);
@@ -85,13 +86,13 @@ token_make(char out[TOKEN_LEN + 1])
 static bool
 token_body_fits(const char *body)
 {
-	uint8_t		number[32] = {0};
-	bool		fits = true;
+	uint8_t number[32] = {0};
+	bool fits = true;
 
 	for (int i = 0; i < TOKEN_BODY_LEN; i++)
 	{
-		int			digit = token_digit(body[i]);
-		unsigned	carry = (unsigned) digit;
+		int digit = token_digit(body[i]);
+		unsigned carry = (unsigned) digit;
 
 		if (digit < 0)
 		{
@@ -100,7 +101,7 @@ token_body_fits(const char *body)
 		}
 		for (int j = (int) sizeof(number) - 1; j >= 0; j--)
 		{
-			unsigned	part = number[j] * 62u + carry;
+			unsigned part = number[j] * 62u + carry;
 
 			number[j] = (uint8_t) part;
 			carry = part >> 8;
@@ -118,7 +119,7 @@ token_body_fits(const char *body)
 bool
 token_hash(const char *text, size_t len, uint8_t out[CRYPTO_HASH_BYTES])
 {
-	char		check[TOKEN_CHECK_LEN];
+	char check[TOKEN_CHECK_LEN];
 	const char *body = text + TOKEN_PREFIX_LEN;
 
 	if (len != TOKEN_LEN || memcmp(text, TOKEN_PREFIX, TOKEN_PREFIX_LEN) != 0)
@@ -134,7 +135,7 @@ const char *
 token_find(const char *text, size_t *len)
 {
 	const char *found = strstr(text, TOKEN_PREFIX);
-	size_t		n = TOKEN_PREFIX_LEN;
+	size_t n = TOKEN_PREFIX_LEN;
 
 	if (found == NULL)
 		return NULL;

@@ -10,11 +10,11 @@
 
 #include "crypto/crypto.h"
 
-#define TOKEN_PREFIX		"iq_s_"
-#define TOKEN_PREFIX_LEN	5
-#define TOKEN_BODY_LEN		43
-#define TOKEN_CHECK_LEN		6
-#define TOKEN_LEN			(TOKEN_PREFIX_LEN + TOKEN_BODY_LEN + TOKEN_CHECK_LEN)
+#define TOKEN_PREFIX	 "iq_s_"
+#define TOKEN_PREFIX_LEN 5
+#define TOKEN_BODY_LEN	 43
+#define TOKEN_CHECK_LEN	 6
+#define TOKEN_LEN		 (TOKEN_PREFIX_LEN + TOKEN_BODY_LEN + TOKEN_CHECK_LEN)
 
 /* Writes a fresh token and a terminator. */
 extern bool token_make(char out[TOKEN_LEN + 1]) CRYPTO_MUST_USE;
@@ -25,4 +25,4 @@ extern bool token_hash(const char *text, size_t len, uint8_t out[CRYPTO_HASH_BYT
 /* First thing in text that looks like a token, whole or cut short; sets *len. NULL when there is none. */
 extern const char *token_find(const char *text, size_t *len);
 
-#endif							/* IMMIIQ_TOKEN_H */
+#endif /* IMMIIQ_TOKEN_H */
