@@ -62,6 +62,28 @@ suite_isolation() {
 	make -s installcheck REGRESS= TAP_TESTS= ${TESTS:+ISOLATION="$TESTS"} 2>&1 | test/regress2tap.sh output_iso
 }
 
+# The guard in database.psql does its work: a denial test that runs as a superuser fails, and the same as
+# a role under row security passes.
+suite_guard() {
+	local file=$SCRATCH/guard.sql
+	cat > "$file" <<-'SQL'
+		BEGIN;
+		SELECT plan(1);
+		CREATE TABLE closed (v text);
+		:role
+		SELECT throws_ok($$DO 'BEGIN RAISE insufficient_privilege; END'$$, '42501', NULL, 'denied');
+		SELECT * FROM finish();
+	SQL
+	tap "a denial test that runs as a superuser fails" denial_is "$file" 'RESET ROLE;' '^not ok 1'
+	tap "the same passes as a role under row security" denial_is "$file" 'SET ROLE regress_immiiq_nobody;' '^ok 1'
+	echo 1..2
+}
+denial_is() {	# file, statement that sets the role, pattern of the result
+	local named=$SCRATCH/guard_named.sql
+	{ echo "\\set role '$2'"; cat "$1"; } > "$named"
+	test/pgtap.sh "$named" 2>&1 | tee /dev/stderr | grep -q "$3"
+}
+
 # Contracts, privileges, SQLSTATEs: each file in a database of its own.
 suite_pgtap() {
 	local list
@@ -123,7 +145,7 @@ start=$(date +%s)
 start_server && test/roles.sh || exit 1
 
 # Three lanes that share nothing but the processors, and the first of them the server.
-lane regress isolation pgtap &
+lane regress isolation guard pgtap &
 lane tap &
 lane static unit clang &
 wait
