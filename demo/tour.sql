@@ -190,11 +190,11 @@ COMMIT;
 \echo '-------------------------------'
 SELECT to_char(count(*), 'FM999,999') AS entries_text FROM immiiq.entry \gset
 \echo :entries_text 'entries. He switches the guard off and edits the one above; an auditor verifies.'
-CREATE TEMPORARY TABLE saved AS SELECT e.* FROM immiiq.entry e JOIN immiiq.leaf l USING (org_id, incarnation, txid, seq)
-WHERE l.org_id = :'aldgate' AND l.position = :changed;
+SELECT e.incarnation, e.txid, e.seq, encode(e.body, 'hex') AS saved FROM immiiq.entry e JOIN immiiq.leaf l USING (org_id, incarnation, txid, seq)
+WHERE l.org_id = :'aldgate' AND l.position = :changed \gset
 \set ECHO queries
 ALTER TABLE immiiq.entry DISABLE TRIGGER ALL;
-UPDATE immiiq.entry SET body = set_byte(body, 100, get_byte(body, 100) # 1) WHERE (incarnation, txid, seq) = (SELECT incarnation, txid, seq FROM saved);
+UPDATE immiiq.entry SET body = set_byte(body, 100, get_byte(body, 100) # 1) WHERE incarnation = :incarnation AND txid = :txid AND seq = :seq;
 \set ECHO none
 \connect - practice_auditor
 \timing on
@@ -204,7 +204,7 @@ SELECT * FROM immiiq.verify_audit();
 \timing off
 SELECT count(*) AS found, count(*) FILTER (WHERE org = :'aldgate' AND position = :changed) AS found_there FROM immiiq.verify_audit(:'aldgate') \gset
 \connect - postgres
-UPDATE immiiq.entry e SET body = s.body FROM saved s WHERE (e.incarnation, e.txid, e.seq) = (s.incarnation, s.txid, s.seq);
+UPDATE immiiq.entry SET body = decode(:'saved', 'hex') WHERE incarnation = :incarnation AND txid = :txid AND seq = :seq;
 ALTER TABLE immiiq.entry ENABLE TRIGGER ALL;
 ALTER TABLE immiiq.entry ENABLE ALWAYS TRIGGER guard_log;
 \connect - practice_auditor
