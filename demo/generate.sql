@@ -127,3 +127,6 @@ BEGIN ATOMIC
     ORDER BY m.i;
 END;
 COMMENT ON FUNCTION generator.client(int, int, int) IS 'the clients of one practice, in plain; the same for the same seed';
+
+GRANT USAGE ON SCHEMA generator TO practice_operator;
+GRANT SELECT ON ALL TABLES IN SCHEMA generator TO practice_operator;

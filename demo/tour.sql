@@ -23,7 +23,7 @@ SELECT count(*) AS all_clients, to_char(count(*), 'FM999,999') AS clients_text, 
 
 -- Tokens, as a sign-in would give them.
 SELECT org_id AS aldgate FROM generator.practice WHERE number = 1 \gset
-SELECT org_id AS nordlicht FROM generator.practice WHERE number = 2 \gset
+SELECT org_id AS nordlicht, generator.id('member', 201) AS katrin_id FROM generator.practice WHERE number = 2 \gset
 \connect - practice_operator
 BEGIN;
 SELECT immiiq.operate(:'aldgate', 'tokens for the tour') \g /dev/null
@@ -61,15 +61,17 @@ SELECT immiiq.authenticate(:'amina') \g /dev/null
 :counts \gset amina_
 SELECT client_id AS target, passport_no AS target_passport FROM clients WHERE nationality::text = 'Ukraine' ORDER BY since DESC LIMIT 1 \gset
 COMMIT;
-SELECT * FROM (VALUES ('Ifeoma Okafor, owner', 'all', 'every one', :ifeoma_clients, :ifeoma_cases, :ifeoma_messages, :ifeoma_documents, :ifeoma_invoices),
-                      ('Leila Haddad, leads team Family', 'team', 'every one she needs', :leila_clients, :leila_cases, :leila_messages, :leila_documents, :leila_invoices),
-                      ('Amina Warsame, caseworker', 'assigned', 'not invoices', :amina_clients, :amina_cases, :amina_messages, :amina_documents, :amina_invoices),
-                      ('Margaret Doyle, accountant', 'all', 'invoices, billing', :margaret_clients, :margaret_cases, :margaret_messages, :margaret_documents, :margaret_invoices),
-                      ('nobody', '', '', :nobody_clients, :nobody_cases, :nobody_messages, :nobody_documents, :nobody_invoices))
-              AS t (who, scope, modules, clients, cases, messages, documents, invoices);
+\connect - postgres
+SELECT concat_ws(', ', m.name, t.role) AS who, m.scope, cardinality(m.modules) || ' of 10' AS modules, clients, cases, messages, documents, invoices
+FROM (VALUES (1, 101, 'owner', :ifeoma_clients, :ifeoma_cases, :ifeoma_messages, :ifeoma_documents, :ifeoma_invoices),
+             (2, 103, 'leads team Family', :leila_clients, :leila_cases, :leila_messages, :leila_documents, :leila_invoices),
+             (3, 110, 'caseworker', :amina_clients, :amina_cases, :amina_messages, :amina_documents, :amina_invoices),
+             (4, 114, 'accountant', :margaret_clients, :margaret_cases, :margaret_messages, :margaret_documents, :margaret_invoices),
+             (5, 0, 'nobody signed in', :nobody_clients, :nobody_cases, :nobody_messages, :nobody_documents, :nobody_invoices))
+     AS t (k, member, role, clients, cases, messages, documents, invoices)
+LEFT JOIN immiiq.member m ON m.member_id = generator.id('member', t.member) ORDER BY k;
 
 -- The generator knows how many each must see.
-\connect - postgres
 SELECT count(*) FILTER (WHERE team = 2) AS family, count(*) FILTER (WHERE team = 3 AND desk = 1 AND status = 'open') AS caseload,
        count(*) FILTER (WHERE generator.draw(who, 62, 2) = 1) AS billed, count(*) FILTER (WHERE team = 2 AND generator.draw(who, 62, 2) = 1) AS family_billed,
        count(*) FILTER (WHERE team = 3 AND desk = 1 AND status = 'open' AND generator.draw(who, 52, 2) = 1) AS caseload_documents
@@ -116,7 +118,7 @@ ROLLBACK;
 \set ECHO queries
 SELECT at, actor, role_name, action, object, sqlstate FROM immiiq.denial ORDER BY at DESC LIMIT 1;
 \set ECHO none
-SELECT count(*) AS denials FROM immiiq.denial WHERE org_id = :'nordlicht' AND member_id = generator.id('member', 201) AND sqlstate = '42501' \gset
+SELECT count(*) AS denials FROM immiiq.denial WHERE org_id = :'nordlicht' AND member_id = :'katrin_id' AND sqlstate = '42501' \gset
 \connect - postgres
 :expect(:foreign_rows = 0 AND :foreign_updated = 0, 'another practice''s rows do not exist') \g /dev/null
 :expect(:'foreign_insert' = '42501' AND :denials = 1, 'a foreign INSERT is refused and recorded') \g /dev/null
