@@ -81,7 +81,7 @@ suite_guard() {
 denial_is() {	# file, statement that sets the role, pattern of the result
 	local named=$SCRATCH/guard_named.sql
 	{ echo "\\set role '$2'"; cat "$1"; } > "$named"
-	test/pgtap.sh "$named" 2>&1 | tee /dev/stderr | grep -q "$3"
+	test/pgtap.sh "$named" 2>&1 | tee /dev/stderr | grep "$3" > /dev/null
 }
 
 # Contracts, privileges, SQLSTATEs: each file in a database of its own.
