@@ -49,7 +49,7 @@ parts() {
 
 # CREATE OR REPLACE in an install script adopts what an attacker put there first (CVE-2022-2625).
 replaces() {
-	grep -niE 'create +or +replace|if +not +exists' sql/parts/*.sql
+	grep -niE '^ *create +or +replace|^ *create +[a-z ]+ if +not +exists|add +column +if +not +exists' sql/parts/*.sql
 }
 
 # PGXS names dependency files by the basename alone.

@@ -568,6 +568,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION immiiq.forget_dropped() IS 'event trigger: forgets dropped protected tables';
+REVOKE ALL ON FUNCTION immiiq.forget_dropped() FROM PUBLIC;
 CREATE EVENT TRIGGER immiiq_forget_dropped ON sql_drop WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
     EXECUTE FUNCTION immiiq.forget_dropped();
 COMMENT ON EVENT TRIGGER immiiq_forget_dropped IS 'forgets dropped protected tables';
