@@ -95,7 +95,7 @@ suite_pgtap() {
 suite_tap() {
 	local list
 	list=$(files test/t .pl)
-	[ -z "$list" ] || make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS="-v -I test/t" PROVE_TESTS="$list"
+	[ -z "$list" ] || make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS="-v -I test/t" PROVE_TESTS="${list//$'\n'/ }"
 }
 
 #### Running
