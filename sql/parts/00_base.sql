@@ -10,6 +10,10 @@ BEGIN
 END
 $$;
 
+-- Made here and not by the control file: a schema of this name that somebody else made first is refused, not adopted.
+CREATE SCHEMA immiiq;
+COMMENT ON SCHEMA immiiq IS 'immiiq: tables, functions and views; its types live in pg_catalog';
+
 -- Which privilege each kind of role gets from immiiq.grant_<kind>(role); every part adds its own rows.
 CREATE TABLE immiiq.privilege (
     kind text NOT NULL CHECK (kind IN ('application', 'auditor', 'operator', 'mailer', 'owner')),

@@ -26,6 +26,12 @@ my ($status, $out, $err) = $node->psql('postgres', 'DROP EXTENSION immiiq');
 is($err, '', 'it can be dropped');
 is(traces('postgres'), '', 'and leaves nothing behind');
 
+# Whoever may create schemas could wait for the extension with one of its name.
+$node->safe_psql('postgres', 'CREATE ROLE squatter; CREATE SCHEMA immiiq AUTHORIZATION squatter');
+($status, $out, $err) = $node->psql('postgres', 'CREATE EXTENSION immiiq');
+like($err, qr/schema "immiiq" already exists/, 'a schema that waits for the extension is refused');
+$node->safe_psql('postgres', 'DROP SCHEMA immiiq');
+
 # Several databases, each with its own organisations; one becomes a template and goes away while a worker may be in it.
 $node->safe_psql('postgres', "CREATE DATABASE $_") for qw(one two);
 $node->safe_psql($_, 'CREATE EXTENSION immiiq') for qw(one two);
