@@ -7,7 +7,7 @@ SET client_min_messages = warning;
 SELECT clock_timestamp() AS tour_start \gset
 
 -- What must hold, and a message when it does not. Called as the DBA, on variables that the steps left.
-CREATE FUNCTION generator.expect(holds boolean, what text) RETURNS void LANGUAGE plpgsql AS
+CREATE OR REPLACE FUNCTION generator.expect(holds boolean, what text) RETURNS void LANGUAGE plpgsql AS
 $$ BEGIN IF holds IS NOT TRUE THEN RAISE EXCEPTION 'the tour expected: %', what; END IF; END $$;
 \set expect 'SELECT generator.expect'
 
@@ -118,7 +118,7 @@ ROLLBACK;
 \set ECHO queries
 SELECT at, actor, role_name, action, object, sqlstate FROM immiiq.denial ORDER BY at DESC LIMIT 1;
 \set ECHO none
-SELECT count(*) AS denials FROM immiiq.denial WHERE org_id = :'nordlicht' AND member_id = :'katrin_id' AND sqlstate = '42501' \gset
+SELECT count(*) AS denials FROM immiiq.denial WHERE org_id = :'nordlicht' AND member_id = :'katrin_id' AND sqlstate = '42501' AND at >= :'tour_start' \gset
 \connect - postgres
 :expect(:foreign_rows = 0 AND :foreign_updated = 0, 'another practice''s rows do not exist') \g /dev/null
 :expect(:'foreign_insert' = '42501' AND :denials = 1, 'a foreign INSERT is refused and recorded') \g /dev/null
