@@ -1,1 +1,65 @@
--- keyring
+-- Root keys by fingerprint, and every other key wrapped under one of them. C reads both tables by position (keyring.c): append, never reorder.
+
+CREATE TABLE immiiq.root_key (
+    root_id text COLLATE "C" NOT NULL CONSTRAINT root_key_pkey PRIMARY KEY,
+    fingerprint bytea NOT NULL CHECK (pg_catalog.octet_length(fingerprint) OPERATOR(pg_catalog.=) 16),
+    first_used timestamptz NOT NULL
+);
+COMMENT ON TABLE immiiq.root_key IS 'root keys that this database has used: a fingerprint each, never a key';
+COMMENT ON COLUMN immiiq.root_key.fingerprint IS '16 bytes of HKDF of the root key, label fingerprint';
+REVOKE ALL ON immiiq.root_key FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.root_key', '');
+
+CREATE SEQUENCE immiiq.wrapped_key_key_id_seq AS int8 MINVALUE 1 MAXVALUE 4294967295 NO CYCLE;
+COMMENT ON SEQUENCE immiiq.wrapped_key_key_id_seq IS 'ids of wrapped keys: 32 bits, never given twice';
+REVOKE ALL ON SEQUENCE immiiq.wrapped_key_key_id_seq FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.wrapped_key_key_id_seq', '');
+
+CREATE TABLE immiiq.wrapped_key (
+    key_id int8 NOT NULL CONSTRAINT wrapped_key_pkey PRIMARY KEY CHECK (key_id BETWEEN 1 AND 4294967295),
+    org_id uuid,
+    purpose text NOT NULL CHECK (purpose IN ('installation', 'data', 'index', 'audit')),
+    version int4 NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
+    root_id text COLLATE "C" NOT NULL REFERENCES immiiq.root_key,
+    wrapped bytea NOT NULL CHECK (pg_catalog.octet_length(wrapped) OPERATOR(pg_catalog.=) 88),
+    created_at timestamptz NOT NULL,
+    CONSTRAINT wrapped_key_org_id_purpose_version_key UNIQUE NULLS NOT DISTINCT (org_id, purpose, version),
+    CHECK ((org_id IS NULL) OPERATOR(pg_catalog.=) (purpose OPERATOR(pg_catalog.=) 'installation'))
+);
+COMMENT ON TABLE immiiq.wrapped_key IS 'the keys of the installation and of every organisation, wrapped under a root key';
+COMMENT ON COLUMN immiiq.wrapped_key.org_id IS 'the organisation, null for the installation';
+COMMENT ON COLUMN immiiq.wrapped_key.version IS 'counts within organisation and purpose; the highest one seals';
+COMMENT ON COLUMN immiiq.wrapped_key.wrapped IS '88 bytes: nonce, ciphertext, MAC, check value (docs/format.md)';
+REVOKE ALL ON immiiq.wrapped_key FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.wrapped_key', '');
+
+CREATE FUNCTION immiiq.keyring_guard() RETURNS trigger
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keyring_guard';
+COMMENT ON FUNCTION immiiq.keyring_guard() IS 'refuses UPDATE, DELETE and TRUNCATE of keys; makes every backend forget cached keys after INSERT';
+REVOKE ALL ON FUNCTION immiiq.keyring_guard() FROM PUBLIC;
+CREATE TRIGGER keyring_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.root_key
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
+CREATE TRIGGER keyring_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.wrapped_key
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
+CREATE TRIGGER keyring_forget AFTER INSERT ON immiiq.wrapped_key
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
+COMMENT ON TRIGGER keyring_guard ON immiiq.root_key IS 'no role edits keys by hand';
+COMMENT ON TRIGGER keyring_guard ON immiiq.wrapped_key IS 'no role edits keys by hand';
+COMMENT ON TRIGGER keyring_forget ON immiiq.wrapped_key IS 'restored keys are used at once';
+
+CREATE FUNCTION immiiq.create_org_keys(org uuid) RETURNS void
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keyring_create_org_keys';
+COMMENT ON FUNCTION immiiq.create_org_keys(uuid) IS 'makes and wraps the data key, index secret and audit key of a new organisation; create_org calls it';
+REVOKE ALL ON FUNCTION immiiq.create_org_keys(uuid) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.keyring_status(
+    OUT root_id text, OUT "current" boolean, OUT loaded boolean, OUT known boolean, OUT matches boolean
+) RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keyring_status';
+COMMENT ON FUNCTION immiiq.keyring_status() IS 'root keys that are loaded or that this database has used; matches is null unless both';
+REVOKE ALL ON FUNCTION immiiq.keyring_status() FROM PUBLIC;
+
+CREATE FUNCTION immiiq.keyring_problem() RETURNS text
+    LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keyring_problem';
+COMMENT ON FUNCTION immiiq.keyring_problem() IS 'what was wrong when root keys were last loaded, null when nothing';
+REVOKE ALL ON FUNCTION immiiq.keyring_problem() FROM PUBLIC;

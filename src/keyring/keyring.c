@@ -1,6 +1,1100 @@
+/*
+ * Wrapped keys and what is derived from them, cached per backend.
+ * Trusts the root keys and, once a wrap has opened, its row; refuses to make a
+ * key under a root key that is not this database's, and forgets whatever may
+ * have changed: rows, root keys, an aborted transaction.
+ */
 #include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/skey.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_collation.h"
+#include "commands/sequence.h"
+#include "commands/trigger.h"
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/ilist.h"
+#include "miscadmin.h"
+#include "storage/ipc.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "base/base.h"
+#include "envelope/envelope.h"
 #include "keyring/keyring.h"
-void keyring_init(void) {}
-void keyring_shmem_request(void) {}
-void keyring_shmem_startup(void) {}
-void keyring_reload(void) {}
+#include "keyring/keyring_private.h"
+#include "keyring/wrap.h"
+
+/* Columns of immiiq.root_key and immiiq.wrapped_key, in the order of sql/parts/10_keyring.sql. */
+enum
+{
+	Anum_root_id = 1,
+	Anum_root_fingerprint,
+	Anum_root_first_used,
+	Natts_root = Anum_root_first_used
+};
+enum
+{
+	Anum_key_id = 1,
+	Anum_key_org,
+	Anum_key_purpose,
+	Anum_key_version,
+	Anum_key_root_id,
+	Anum_key_wrapped,
+	Anum_key_created,
+	Natts_key = Anum_key_created
+};
+
+typedef enum KeyringPurpose
+{
+	PURPOSE_INSTALLATION = 1,
+	PURPOSE_DATA,
+	PURPOSE_INDEX,
+	PURPOSE_AUDIT
+} KeyringPurpose;
+
+static const char *const purpose_names[] = {NULL, "installation", "data", "index", "audit"};
+
+/* A row of immiiq.wrapped_key. */
+typedef struct KeyRow
+{
+	uint32 key_id;
+	KeyringPurpose purpose;
+	pg_uuid_t org; /* nil for the installation */
+	uint32 version;
+	char root_id[KEYRING_ROOT_ID_MAX + 1];
+	uint8 wrapped[KEYRING_WRAPPED_BYTES];
+} KeyRow;
+
+/* ---- the cache ---- */
+
+#define CACHE_LIVE	  256 /* entries that can be found */
+#define CACHE_PINNED  8	  /* the last ones handed out outlive eviction and invalidation */
+#define CACHE_SLOTS	  (CACHE_LIVE + CACHE_PINNED)
+#define CACHE_BUCKETS 512
+
+typedef enum CacheKind
+{
+	CACHE_CURRENT = 1, /* purpose, org → key id */
+	CACHE_KEY,		   /* key id → row, and the key once it is opened */
+	CACHE_FIELD,	   /* key id, type, domain → cipher */
+	CACHE_TAG,		   /* org, type, domain, kind of token → HMAC */
+	CACHE_AUDIT		   /* key id → cipher */
+} CacheKind;
+
+/* Compared as bytes: no padding, unused fields zero. */
+typedef struct CacheKey
+{
+	uint8 kind;
+	uint8 type; /* or purpose */
+	uint8 token;
+	uint8 unused;
+	uint32 key_id;
+	uint32 domain;
+	pg_uuid_t org;
+} CacheKey;
+
+StaticAssertDecl(sizeof(CacheKey) == 28, "CacheKey has padding");
+
+/* What must not be in ordinary memory; one per slot in a locked area. */
+typedef union CacheSecret
+{
+	uint8 key[CRYPTO_KEY_BYTES];
+	CryptoHmac hmac;
+} CacheSecret;
+
+typedef struct CacheEntry
+{
+	CacheKey key;
+	bool live;	 /* can be found; otherwise free, or kept for its pins */
+	bool opened; /* CACHE_KEY: secret->key is set */
+	int pins;	 /* places in cache_recent */
+	dlist_node lru;
+	struct CacheEntry *chain;
+	KeyRow row;		  /* CACHE_KEY whole; the others: key_id and org of what they came from */
+	CryptoXaes *xaes; /* CACHE_FIELD, CACHE_AUDIT */
+	CacheSecret *secret;
+} CacheEntry;
+
+static CacheEntry *cache_entries = NULL;
+static CacheSecret *cache_secrets = NULL;
+static CacheEntry *cache_buckets[CACHE_BUCKETS];
+static dlist_head cache_lru = DLIST_STATIC_INIT(cache_lru);	/* live ones, last used first */
+static dlist_head cache_free = DLIST_STATIC_INIT(cache_free);
+static CacheEntry *cache_recent[CACHE_PINNED];
+static int cache_recent_next = 0;
+static int cache_live = 0;
+static bool cache_stale = false;
+static uint64 cache_generation = 0;
+static Oid cache_relid = InvalidOid; /* immiiq.wrapped_key, once read */
+static bool created_here = false; /* this transaction made keys */
+
+static void
+cache_exit(int code, Datum arg)
+{
+	if (cache_entries == NULL)
+		return;
+	for (int i = 0; i < CACHE_SLOTS; i++)
+		crypto_xaes_free(cache_entries[i].xaes);
+	crypto_free_locked(cache_secrets);
+	cache_secrets = NULL;
+	cache_entries = NULL;
+}
+
+static void
+cache_start(void)
+{
+	CacheEntry *entries;
+
+	entries = MemoryContextAllocZero(TopMemoryContext, sizeof(CacheEntry) * CACHE_SLOTS);
+	cache_secrets = crypto_alloc_locked(sizeof(CacheSecret) * CACHE_SLOTS);
+	if (cache_secrets == NULL)
+	{
+		pfree(entries);
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory for keys")));
+	}
+	for (int i = 0; i < CACHE_SLOTS; i++)
+	{
+		entries[i].secret = &cache_secrets[i];
+		dlist_push_tail(&cache_free, &entries[i].lru);
+	}
+	cache_entries = entries;
+	on_proc_exit(cache_exit, (Datum) 0);
+}
+
+/* Wipes an entry that cannot be found and that nobody holds. */
+static void
+cache_release(CacheEntry *entry)
+{
+	Assert(!entry->live && entry->pins == 0);
+	crypto_xaes_free(entry->xaes);
+	crypto_wipe(entry->secret, sizeof(CacheSecret));
+	entry->xaes = NULL;
+	entry->opened = false;
+	dlist_push_head(&cache_free, &entry->lru);
+}
+
+/* Takes an entry out of the cache; it is wiped now, or when its last pin goes. */
+static void
+cache_remove(CacheEntry *entry)
+{
+	uint32 bucket = hash_bytes((unsigned char *) &entry->key, sizeof(CacheKey)) % CACHE_BUCKETS;
+	CacheEntry **link = &cache_buckets[bucket];
+
+	while (*link != entry)
+		link = &(*link)->chain;
+	*link = entry->chain;
+	dlist_delete(&entry->lru);
+	entry->live = false;
+	cache_live--;
+	if (entry->pins == 0)
+		cache_release(entry);
+}
+
+/*
+ * Makes an entry one of the last handed out: it stays whole until CACHE_PINNED
+ * others were.  Whatever is only looked at within one call needs no pin: it was
+ * just used, so it is not what an eviction takes.
+ */
+static CacheEntry *
+cache_pin(CacheEntry *entry)
+{
+	CacheEntry *out = cache_recent[cache_recent_next];
+
+	if (cache_recent[(cache_recent_next + CACHE_PINNED - 1) % CACHE_PINNED] == entry)
+		return entry;
+	entry->pins++;
+	cache_recent[cache_recent_next] = entry;
+	cache_recent_next = (cache_recent_next + 1) % CACHE_PINNED;
+	if (out != NULL && --out->pins == 0 && !out->live)
+		cache_release(out);
+	return entry;
+}
+
+/* Every function of this capability begins here: forgets what may have changed. */
+static void
+cache_begin(void)
+{
+	uint64 generation;
+
+	base_require_preload();
+	generation = rootkeys_generation();
+	if (!cache_stale && generation == cache_generation)
+		return;
+	while (!dlist_is_empty(&cache_lru))
+		cache_remove(dlist_head_element(CacheEntry, lru, &cache_lru));
+	cache_stale = false;
+	cache_generation = generation;
+}
+
+static CacheEntry *
+cache_find(const CacheKey *key)
+{
+	uint32 bucket = hash_bytes((const unsigned char *) key, sizeof(CacheKey)) % CACHE_BUCKETS;
+	CacheEntry *entry;
+
+	for (entry = cache_buckets[bucket]; entry != NULL; entry = entry->chain)
+	{
+		if (memcmp(&entry->key, key, sizeof(CacheKey)) == 0)
+		{
+			dlist_move_head(&cache_lru, &entry->lru);
+			return entry;
+		}
+	}
+	return NULL;
+}
+
+/* A free entry that cannot be found yet: cache_enter makes it so once it is filled. */
+static CacheEntry *
+cache_take(void)
+{
+	CacheEntry *entry;
+
+	if (cache_entries == NULL)
+		cache_start();
+	if (cache_live >= CACHE_LIVE || dlist_is_empty(&cache_free))
+	{
+		dlist_iter iter;
+
+		dlist_reverse_foreach(iter, &cache_lru)
+		{
+			entry = dlist_container(CacheEntry, lru, iter.cur);
+			if (entry->pins == 0)
+			{
+				cache_remove(entry);
+				break;
+			}
+		}
+	}
+	/* Live and pinned ones together are fewer than there are slots. */
+	entry = dlist_container(CacheEntry, lru, dlist_pop_head_node(&cache_free));
+	memset(&entry->key, 0, sizeof(CacheKey));
+	memset(&entry->row, 0, sizeof(KeyRow));
+	return entry;
+}
+
+static CacheEntry *
+cache_enter(CacheEntry *entry, const CacheKey *key)
+{
+	uint32 bucket = hash_bytes((const unsigned char *) key, sizeof(CacheKey)) % CACHE_BUCKETS;
+
+	entry->key = *key;
+	entry->chain = cache_buckets[bucket];
+	cache_buckets[bucket] = entry;
+	entry->live = true;
+	cache_live++;
+	dlist_push_head(&cache_lru, &entry->lru);
+	return entry;
+}
+
+/* ---- invalidation ---- */
+
+static void
+keyring_relcache_changed(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == cache_relid)
+		cache_stale = true;
+}
+
+/* Keys that an aborted transaction made never existed: nothing may be sealed under them. */
+static void
+keyring_xact_ended(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_ABORT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			if (created_here)
+				cache_stale = true;
+			created_here = false;
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			/* Prepared keys can still roll back elsewhere. */
+			if (created_here && event == XACT_EVENT_PREPARE)
+				cache_stale = true;
+			created_here = false;
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+keyring_subxact_ended(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid,
+					  void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB && created_here)
+		cache_stale = true;
+}
+
+void
+keyring_init(void)
+{
+	if (!crypto_init())
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not start libsodium and OpenSSL's AES-256")));
+	rootkeys_init();
+	if (!base_preloaded)
+		return;
+	CacheRegisterRelcacheCallback(keyring_relcache_changed, (Datum) 0);
+	RegisterXactCallback(keyring_xact_ended, NULL);
+	RegisterSubXactCallback(keyring_subxact_ended, NULL);
+}
+
+void
+keyring_shmem_request(void)
+{
+	rootkeys_shmem_request();
+}
+
+void
+keyring_shmem_startup(void)
+{
+	rootkeys_shmem_startup();
+}
+
+/* ---- errors ---- */
+
+/* One message for an absent root key, a wrong one and a damaged row: they cannot be told apart. */
+static void
+raise_root_key(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_ROOT_KEY), errmsg("root key is missing or wrong"),
+			 errhint("As a superuser, SELECT * FROM immiiq.doctor() says what is wrong.")));
+}
+
+static void
+raise_no_org_key(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_KEY), errmsg("the organisation has no keys"),
+			 errhint("Organisations are made with immiiq.create_org().")));
+}
+
+static void
+raise_cipher(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_KEY), errmsg("could not derive a key")));
+}
+
+/* ---- rows ---- */
+
+/* Copies a short text attribute; false when null or longer than the room. */
+static bool
+copy_text(HeapTuple tuple, int attnum, TupleDesc desc, char *out, size_t size)
+{
+	bool isnull;
+	Datum d = heap_getattr(tuple, attnum, desc, &isnull);
+	text *t;
+	bool ok;
+
+	if (isnull)
+		return false;
+	t = DatumGetTextPP(d);
+	ok = VARSIZE_ANY_EXHDR(t) < size;
+	if (ok)
+		text_to_cstring_buffer(t, out, size);
+	if ((Pointer) t != DatumGetPointer(d))
+		pfree(t);
+	return ok;
+}
+
+static bool
+copy_bytes(HeapTuple tuple, int attnum, TupleDesc desc, uint8 *out, size_t size)
+{
+	bool isnull;
+	Datum d = heap_getattr(tuple, attnum, desc, &isnull);
+	bytea *b;
+	bool ok;
+
+	if (isnull)
+		return false;
+	b = DatumGetByteaPP(d);
+	ok = VARSIZE_ANY_EXHDR(b) == size;
+	if (ok)
+		memcpy(out, VARDATA_ANY(b), size);
+	if ((Pointer) b != DatumGetPointer(d))
+		pfree(b);
+	return ok;
+}
+
+/* Reads a tuple of immiiq.wrapped_key; false for one that this library cannot have written. */
+static bool
+read_key_row(HeapTuple tuple, TupleDesc desc, KeyRow *row)
+{
+	char purpose[KEYRING_LABEL_BYTES + 1];
+	bool isnull;
+	Datum d;
+	int64 key_id;
+
+	memset(row, 0, sizeof(*row));
+	key_id = DatumGetInt64(heap_getattr(tuple, Anum_key_id, desc, &isnull));
+	if (isnull || key_id < 1 || key_id > PG_UINT32_MAX)
+		return false;
+	row->key_id = (uint32) key_id;
+	d = heap_getattr(tuple, Anum_key_org, desc, &isnull);
+	if (!isnull)
+		row->org = *DatumGetUUIDP(d);
+	row->version = (uint32) DatumGetInt32(heap_getattr(tuple, Anum_key_version, desc, &isnull));
+	if (isnull)
+		return false;
+	if (!copy_text(tuple, Anum_key_purpose, desc, purpose, sizeof(purpose)) ||
+		!copy_text(tuple, Anum_key_root_id, desc, row->root_id, sizeof(row->root_id)) ||
+		!copy_bytes(tuple, Anum_key_wrapped, desc, row->wrapped, sizeof(row->wrapped)))
+		return false;
+	for (KeyringPurpose p = PURPOSE_INSTALLATION; p <= PURPOSE_AUDIT; p++)
+	{
+		if (strcmp(purpose, purpose_names[p]) == 0)
+			row->purpose = p;
+	}
+	return row->purpose != 0 &&
+		base_uuid_is_nil(&row->org) == (row->purpose == PURPOSE_INSTALLATION);
+}
+
+/*
+ * Scans immiiq.wrapped_key by key id, or by organisation (nil: the
+ * installation) and purpose for its highest version.  Neither SPI nor a
+ * privilege nor the caller's snapshot: works in output functions, parallel
+ * workers and on a standby.  Logical decoding's snapshot sees no user table:
+ * nothing is found there.
+ */
+static bool
+scan_keys(uint32 key_id, const pg_uuid_t *org, KeyringPurpose purpose, KeyRow *row)
+{
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	Relation rel;
+	Oid index;
+	bool found = false;
+
+	if (HistoricSnapshotActive())
+		return false;
+	if (key_id != 0)
+	{
+		index = base_relation("wrapped_key_pkey");
+		ScanKeyInit(&key[0], Anum_key_id, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(key_id));
+	}
+	else
+	{
+		index = base_relation("wrapped_key_org_id_purpose_version_key");
+		if (base_uuid_is_nil(org))
+			ScanKeyEntryInitialize(&key[0], SK_ISNULL | SK_SEARCHNULL, Anum_key_org,
+								   InvalidStrategy, InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+		else
+			ScanKeyInit(&key[0], Anum_key_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	}
+	rel = table_open(base_relation("wrapped_key"), AccessShareLock);
+	cache_relid = RelationGetRelid(rel);
+	scan = systable_beginscan(rel, index, true, NULL, 1, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		KeyRow one;
+
+		if (!read_key_row(tuple, RelationGetDescr(rel), &one))
+			continue;
+		if (purpose != 0 && one.purpose != purpose)
+			continue;
+		if (found && one.version <= row->version)
+			continue;
+		*row = one;
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+static void
+bind_row(const KeyRow *row, KeyringBinding *binding)
+{
+	binding->purpose = purpose_names[row->purpose];
+	memcpy(binding->org, row->org.data, UUID_LEN);
+	binding->version = row->version;
+	binding->key_id = row->key_id;
+	binding->root_id = row->root_id;
+}
+
+/* Opens a wrapped key; ERROR IQ002 when its root key is absent or wrong, or the row is damaged. */
+static void
+open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
+{
+	KeyringBinding binding;
+	KeyringRoot root;
+	bool ok;
+
+	bind_row(row, &binding);
+	ok = rootkeys_find(row->root_id, &root) &&
+		keyring_unwrap(root.key, &binding, row->wrapped, sizeof(row->wrapped), key);
+	crypto_wipe(&root, sizeof(root));
+	if (!ok)
+		raise_root_key();
+}
+
+/* ---- entries ---- */
+
+/* The entry of a key by id, opened or not; NULL when there is no such key. */
+static CacheEntry *
+find_key(uint32 key_id)
+{
+	CacheKey key = {.kind = CACHE_KEY, .key_id = key_id};
+	CacheEntry *entry = cache_find(&key);
+	KeyRow row;
+
+	if (entry != NULL)
+		return entry;
+	if (key_id == 0 || !scan_keys(key_id, NULL, 0, &row))
+		return NULL;
+	entry = cache_take();
+	entry->row = row;
+	return cache_enter(entry, &key);
+}
+
+/* The same for an organisation's current key of one purpose (nil and PURPOSE_INSTALLATION). */
+static CacheEntry *
+find_current(const pg_uuid_t *org, KeyringPurpose purpose)
+{
+	CacheKey key = {.kind = CACHE_CURRENT, .type = purpose, .org = *org};
+	CacheKey by_id = {.kind = CACHE_KEY};
+	CacheEntry *entry = cache_find(&key);
+	KeyRow row;
+
+	if (entry != NULL)
+		return find_key(entry->row.key_id);
+	if (!scan_keys(0, org, purpose, &row))
+		return NULL;
+	entry = cache_take();
+	entry->row = row;
+	cache_enter(entry, &key);
+
+	by_id.key_id = row.key_id;
+	entry = cache_find(&by_id);
+	if (entry != NULL)
+		return entry;
+	entry = cache_take();
+	entry->row = row;
+	return cache_enter(entry, &by_id);
+}
+
+/* The 32 bytes of a key; ERROR IQ002 when they cannot be had. */
+static const uint8 *
+opened_key(CacheEntry *entry)
+{
+	if (!entry->opened)
+	{
+		open_row(&entry->row, entry->secret->key);
+		entry->opened = true;
+	}
+	return entry->secret->key;
+}
+
+/* Ciphers and HMACs bind type and domain by what they are derived with. */
+static void
+put_parameters(uint8 type, uint16 domain, uint8 out[3])
+{
+	out[0] = type;
+	out[1] = (uint8) (domain >> 8);
+	out[2] = (uint8) domain;
+}
+
+/* A cipher from a key, under one label and its parameters. */
+static CacheEntry *
+make_cipher(const CacheKey *key, CacheEntry *source, const char *label, const uint8 *parameters,
+			size_t parameters_len)
+{
+	const uint8 *secret = opened_key(source);
+	CacheEntry *entry = cache_take();
+	uint8 derived[CRYPTO_KEY_BYTES];
+
+	entry->row.key_id = source->row.key_id;
+	entry->row.org = source->row.org;
+	if (keyring_derive(secret, label, parameters, parameters_len, derived, sizeof(derived)))
+		entry->xaes = crypto_xaes_new(derived);
+	crypto_wipe(derived, sizeof(derived));
+	if (entry->xaes == NULL)
+	{
+		cache_release(entry);
+		raise_cipher();
+	}
+	return cache_enter(entry, key);
+}
+
+/* The cipher of a data key for one type and domain, the key being given or to be found. */
+static CacheEntry *
+find_field(uint32 key_id, CacheEntry *source, uint8 type, uint16 domain)
+{
+	CacheKey key = {.kind = CACHE_FIELD, .type = type, .key_id = key_id, .domain = domain};
+	CacheEntry *entry = cache_find(&key);
+	uint8 parameters[3];
+
+	if (entry != NULL)
+		return entry;
+	if (source == NULL)
+		source = find_key(key_id);
+	if (source == NULL || source->row.purpose != PURPOSE_DATA)
+		return NULL;
+	put_parameters(type, domain, parameters);
+	return make_cipher(&key, source, "field", parameters, sizeof(parameters));
+}
+
+/* ---- what the other capabilities call ---- */
+
+CryptoXaes *
+keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint32_t *key_id)
+{
+	CacheEntry *source;
+
+	cache_begin();
+	source = find_current(org, PURPOSE_DATA);
+	if (source == NULL)
+		raise_no_org_key();
+	*key_id = source->row.key_id;
+	return cache_pin(find_field(source->row.key_id, source, type, domain))->xaes;
+}
+
+CryptoXaes *
+keyring_open_key(uint32_t key_id, uint8_t type, uint16_t domain, pg_uuid_t *org)
+{
+	CacheEntry *entry;
+
+	cache_begin();
+	entry = find_field(key_id, NULL, type, domain);
+	if (entry == NULL)
+		return NULL;
+	*org = entry->row.org;
+	return cache_pin(entry)->xaes;
+}
+
+bool
+keyring_key_org(uint32_t key_id, pg_uuid_t *org)
+{
+	CacheEntry *entry;
+
+	cache_begin();
+	entry = find_key(key_id);
+	if (entry == NULL || entry->row.purpose != PURPOSE_DATA)
+		return false;
+	*org = entry->row.org;
+	return true;
+}
+
+const CryptoHmac *
+keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringTokenKind kind)
+{
+	CacheKey key = {.kind = CACHE_TAG, .type = type, .token = kind, .domain = domain, .org = *org};
+	CacheEntry *entry;
+	CacheEntry *source;
+	const uint8 *secret;
+	uint8 parameters[4];
+	uint8 derived[CRYPTO_KEY_BYTES];
+	bool ok;
+
+	cache_begin();
+	entry = cache_find(&key);
+	if (entry != NULL)
+		return &cache_pin(entry)->secret->hmac;
+	source = find_current(org, PURPOSE_INDEX);
+	if (source == NULL)
+		raise_no_org_key();
+	secret = opened_key(source);
+	put_parameters(type, domain, parameters);
+	parameters[3] = kind;
+	entry = cache_take();
+	ok = keyring_derive(secret, "tag", parameters, sizeof(parameters), derived, sizeof(derived)) &&
+		crypto_hmac_init(&entry->secret->hmac, derived, sizeof(derived));
+	crypto_wipe(derived, sizeof(derived));
+	if (!ok)
+	{
+		cache_release(entry);
+		raise_cipher();
+	}
+	return &cache_pin(cache_enter(entry, &key))->secret->hmac;
+}
+
+CryptoXaes *
+keyring_audit_key(const pg_uuid_t *org, uint32_t *key_id)
+{
+	CacheKey key = {.kind = CACHE_AUDIT};
+	CacheEntry *source;
+	CacheEntry *entry;
+
+	cache_begin();
+	source = *key_id == 0 ? find_current(org, PURPOSE_AUDIT) : find_key(*key_id);
+	if (source == NULL || source->row.purpose != PURPOSE_AUDIT ||
+		!base_uuid_equal(&source->row.org, org))
+		raise_no_org_key();
+	*key_id = key.key_id = source->row.key_id;
+	entry = cache_find(&key);
+	if (entry == NULL)
+		entry = make_cipher(&key, source, "audit", NULL, 0);
+	return cache_pin(entry)->xaes;
+}
+
+/* ---- making keys ---- */
+
+static bool
+root_fingerprint(const KeyringRoot *root, uint8 out[KEYRING_FINGERPRINT_BYTES])
+{
+	return keyring_derive(root->key, "fingerprint", NULL, 0, out, KEYRING_FINGERPRINT_BYTES);
+}
+
+/* Reads a root key's row; false when there is none. */
+static bool
+find_root_row(const char *root_id, uint8 fingerprint[KEYRING_FINGERPRINT_BYTES])
+{
+	Relation rel = table_open(base_relation("root_key"), AccessShareLock);
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found = false;
+
+	ScanKeyEntryInitialize(&key[0], 0, Anum_root_id, BTEqualStrategyNumber, InvalidOid,
+						   C_COLLATION_OID, F_TEXTEQ, CStringGetTextDatum(root_id));
+	scan = systable_beginscan(rel, base_relation("root_key_pkey"), true, NULL, 1, key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		/* A row of another shape is no match for anything. */
+		if (!copy_bytes(tuple, Anum_root_fingerprint, RelationGetDescr(rel), fingerprint,
+						KEYRING_FINGERPRINT_BYTES))
+			memset(fingerprint, 0, KEYRING_FINGERPRINT_BYTES);
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* True when the table has no row. */
+static bool
+is_empty(const char *relname)
+{
+	Relation rel = table_open(base_relation(relname), AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	bool empty = !HeapTupleIsValid(systable_getnext(scan));
+
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return empty;
+}
+
+/* Makes a key and stores it wrapped under root; visible to the next command. */
+static void
+store_key(const KeyringRoot *root, const pg_uuid_t *org, KeyringPurpose purpose)
+{
+	KeyRow row = {.purpose = purpose, .org = *org, .version = 1};
+	KeyringBinding binding;
+	Datum values[Natts_key];
+	bool nulls[Natts_key] = {false};
+	uint8 key[CRYPTO_KEY_BYTES];
+	char *wrapped = palloc(VARHDRSZ + KEYRING_WRAPPED_BYTES);
+	Relation rel;
+	HeapTuple tuple;
+	bool ok;
+
+	row.key_id = (uint32) nextval_internal(base_relation("wrapped_key_key_id_seq"), false);
+	strlcpy(row.root_id, root->id, sizeof(row.root_id));
+	bind_row(&row, &binding);
+	crypto_random(key, sizeof(key));
+	ok = keyring_wrap(root->key, &binding, key, (uint8 *) wrapped + VARHDRSZ);
+	crypto_wipe(key, sizeof(key));
+	if (!ok)
+		raise_cipher();
+	SET_VARSIZE(wrapped, VARHDRSZ + KEYRING_WRAPPED_BYTES);
+
+	values[Anum_key_id - 1] = Int64GetDatum(row.key_id);
+	values[Anum_key_org - 1] = UUIDPGetDatum(org);
+	nulls[Anum_key_org - 1] = base_uuid_is_nil(org);
+	values[Anum_key_purpose - 1] = CStringGetTextDatum(purpose_names[purpose]);
+	values[Anum_key_version - 1] = Int32GetDatum(row.version);
+	values[Anum_key_root_id - 1] = CStringGetTextDatum(row.root_id);
+	values[Anum_key_wrapped - 1] = PointerGetDatum(wrapped);
+	values[Anum_key_created - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	rel = table_open(base_relation("wrapped_key"), RowExclusiveLock);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	created_here = true;
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+static void
+store_root(const KeyringRoot *root, const uint8 fingerprint[KEYRING_FINGERPRINT_BYTES])
+{
+	char *stored = palloc(VARHDRSZ + KEYRING_FINGERPRINT_BYTES);
+	Datum values[Natts_root];
+	bool nulls[Natts_root] = {false};
+	Relation rel;
+	HeapTuple tuple;
+
+	SET_VARSIZE(stored, VARHDRSZ + KEYRING_FINGERPRINT_BYTES);
+	memcpy(stored + VARHDRSZ, fingerprint, KEYRING_FINGERPRINT_BYTES);
+	values[Anum_root_id - 1] = CStringGetTextDatum(root->id);
+	values[Anum_root_fingerprint - 1] = PointerGetDatum(stored);
+	values[Anum_root_first_used - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	rel = table_open(base_relation("root_key"), RowExclusiveLock);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Copies the current root key into *root once it is certain that this database
+ * may write under it, and makes the installation key when there is none yet.
+ * A root key that the database has used must have the fingerprint of then; a
+ * new one is taken only together with an installation key that opens, or when
+ * there is no key at all.
+ */
+static void
+ready_root(KeyringRoot *root)
+{
+	static const pg_uuid_t nil = {{0}};
+	uint8 fingerprint[KEYRING_FINGERPRINT_BYTES];
+	uint8 stored[KEYRING_FINGERPRINT_BYTES];
+	uint8 key[CRYPTO_KEY_BYTES];
+	KeyRow installation;
+	bool known;
+
+	if (!rootkeys_current(root) || !root_fingerprint(root, fingerprint))
+		raise_root_key();
+	known = find_root_row(root->id, stored);
+	if (!known || !scan_keys(0, &nil, PURPOSE_INSTALLATION, &installation))
+	{
+		/* First use: one at a time, until the transaction ends. */
+		LockRelationOid(base_relation("root_key"), ShareUpdateExclusiveLock);
+		known = find_root_row(root->id, stored);
+	}
+	if (known && !crypto_equal(fingerprint, stored, sizeof(stored)))
+		raise_root_key();
+	if (scan_keys(0, &nil, PURPOSE_INSTALLATION, &installation))
+	{
+		open_row(&installation, key);
+		crypto_wipe(key, sizeof(key));
+	}
+	else if (!is_empty("root_key") || !is_empty("wrapped_key"))
+		raise_root_key();
+	else
+	{
+		store_root(root, fingerprint);
+		store_key(root, &nil, PURPOSE_INSTALLATION);
+		known = true;
+	}
+	if (!known)
+		store_root(root, fingerprint);
+}
+
+/* Calls make(arg) with the root key to write under, which is wiped on every path. */
+static void
+with_root(void (*make)(const KeyringRoot *root, const pg_uuid_t *org), const pg_uuid_t *org)
+{
+	KeyringRoot *root = crypto_alloc_locked(sizeof(KeyringRoot));
+
+	if (root == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory for keys")));
+	PG_TRY();
+	{
+		ready_root(root);
+		if (make != NULL)
+			make(root, org);
+	}
+	PG_FINALLY();
+	{
+		crypto_free_locked(root);
+	}
+	PG_END_TRY();
+}
+
+static void
+make_org_keys(const KeyringRoot *root, const pg_uuid_t *org)
+{
+	store_key(root, org, PURPOSE_DATA);
+	store_key(root, org, PURPOSE_INDEX);
+	store_key(root, org, PURPOSE_AUDIT);
+}
+
+void
+keyring_create_org(const pg_uuid_t *org)
+{
+	KeyRow row;
+
+	cache_begin();
+	PreventCommandIfReadOnly("immiiq.create_org_keys()");
+	PreventCommandIfParallelMode("immiiq.create_org_keys()");
+	if (base_uuid_is_nil(org))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the nil uuid cannot be an organisation")));
+	for (KeyringPurpose p = PURPOSE_DATA; p <= PURPOSE_AUDIT; p++)
+	{
+		if (scan_keys(0, org, p, &row))
+			ereport(ERROR,
+					(errcode(ERRCODE_DUPLICATE_OBJECT),
+					 errmsg("the organisation already has keys")));
+	}
+	with_root(make_org_keys, org);
+}
+
+void
+keyring_installation_secret(const char *label, bool may_create, uint8_t out[32])
+{
+	static const pg_uuid_t nil = {{0}};
+	CacheEntry *entry;
+
+	cache_begin();
+	entry = find_current(&nil, PURPOSE_INSTALLATION);
+	if (entry == NULL && may_create)
+	{
+		PreventCommandIfReadOnly("making the installation key");
+		PreventCommandIfParallelMode("making the installation key");
+		with_root(NULL, NULL);
+		entry = find_current(&nil, PURPOSE_INSTALLATION);
+	}
+	if (entry == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_KEY), errmsg("the installation has no key yet"),
+				 errhint("The first immiiq.create_org() makes it.")));
+	if (!keyring_derive(opened_key(entry), label, NULL, 0, out, CRYPTO_KEY_BYTES))
+		raise_cipher();
+}
+
+/* ---- SQL ---- */
+
+PG_FUNCTION_INFO_V1(keyring_create_org_keys);
+PG_FUNCTION_INFO_V1(keyring_guard);
+PG_FUNCTION_INFO_V1(keyring_status);
+PG_FUNCTION_INFO_V1(keyring_problem);
+
+/*
+ * immiiq.create_org_keys(org uuid) → void.  Makes the data key, index secret
+ * and audit key of a new organisation.  42710 when it has keys, IQ002 when the
+ * root key is absent or not this database's.
+ */
+Datum
+keyring_create_org_keys(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t org = *PG_GETARG_UUID_P(0);
+
+	keyring_create_org(&org);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Statement trigger of root_key and wrapped_key: refuses UPDATE, DELETE and
+ * TRUNCATE with 42501; after INSERT (a restore) every backend forgets its keys.
+ */
+Datum
+keyring_guard(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("keyring_guard() was not called by a trigger")));
+	if (TRIGGER_FIRED_AFTER(data->tg_event) && TRIGGER_FIRED_BY_INSERT(data->tg_event))
+	{
+		CacheInvalidateRelcache(data->tg_relation);
+		PG_RETURN_POINTER(NULL);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("cannot change immiiq.%s by hand", RelationGetRelationName(data->tg_relation)),
+			 errhint("A lost key is lost with everything that was sealed under it.")));
+	PG_RETURN_POINTER(NULL);
+}
+
+/* One row of keyring_status(). fingerprint: of the loaded root key, NULL when it is not loaded. */
+static void
+status_row(ReturnSetInfo *rsinfo, const char *id, bool current, const uint8 *fingerprint,
+		   const uint8 *stored)
+{
+	Datum values[5];
+	bool nulls[5] = {false};
+
+	values[0] = CStringGetTextDatum(id);
+	values[1] = BoolGetDatum(current);
+	values[2] = BoolGetDatum(fingerprint != NULL);
+	values[3] = BoolGetDatum(stored != NULL);
+	nulls[4] = fingerprint == NULL || stored == NULL;
+	values[4] = BoolGetDatum(!nulls[4] &&
+							 crypto_equal(fingerprint, stored, KEYRING_FINGERPRINT_BYTES));
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+/*
+ * immiiq.keyring_status() → setof (root_id, current, loaded, known, matches):
+ * the loaded root keys in their order, then those that the database has used
+ * and that are not loaded.
+ */
+Datum
+keyring_status(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	uint8 fingerprint[KEYRING_FINGERPRINT_BYTES];
+	uint8 stored[KEYRING_FINGERPRINT_BYTES];
+	KeyringRoot root;
+	bool last;
+	Relation rel;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	base_require_preload();
+	InitMaterializedSRF(fcinfo, 0);
+	for (int i = 0; rootkeys_nth(i, &root, &last); i++)
+	{
+		bool ok = root_fingerprint(&root, fingerprint);
+
+		crypto_wipe(root.key, sizeof(root.key));
+		if (!ok)
+			raise_cipher();
+		status_row(rsinfo, root.id, last, fingerprint,
+				   find_root_row(root.id, stored) ? stored : NULL);
+	}
+	rel = table_open(base_relation("root_key"), AccessShareLock);
+	scan = systable_beginscan(rel, base_relation("root_key_pkey"), true, NULL, 0, NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		char id[KEYRING_ROOT_ID_MAX + 1];
+
+		if (!copy_text(tuple, Anum_root_id, RelationGetDescr(rel), id, sizeof(id)) ||
+			!copy_bytes(tuple, Anum_root_fingerprint, RelationGetDescr(rel), stored,
+						sizeof(stored)))
+			continue;
+		if (!rootkeys_find(id, &root))
+			status_row(rsinfo, id, false, NULL, stored);
+		crypto_wipe(&root, sizeof(root));
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return (Datum) 0;
+}
+
+/* immiiq.keyring_problem() → text: what was wrong at the last load of root keys, NULL when nothing. */
+Datum
+keyring_problem(PG_FUNCTION_ARGS)
+{
+	char problem[512];
+
+	rootkeys_problem(problem, sizeof(problem));
+	if (problem[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
+}
