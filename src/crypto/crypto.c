@@ -21,9 +21,9 @@
 /* OpenSSL counts in int, and no value of PostgreSQL's is larger than 1 GB. */
 #define CRYPTO_MESSAGE_MAX ((size_t) INT_MAX - 64)
 
-#define CRYPTO_BLOCK_BYTES	  16
+#define CRYPTO_BLOCK_BYTES	   16
 #define CRYPTO_GCM_NONCE_BYTES 12
-#define CRYPTO_HMAC_BLOCK	  64
+#define CRYPTO_HMAC_BLOCK	   64
 
 struct CryptoXaes
 {
@@ -192,8 +192,8 @@ crypto_xaes_new(const uint8_t key[CRYPTO_KEY_BYTES])
 		return NULL;
 	x->ecb = EVP_CIPHER_CTX_new();
 	ok = x->ecb != NULL && EVP_EncryptInit_ex2(x->ecb, crypto_ecb, key, NULL, NULL) == 1 &&
-		EVP_CIPHER_CTX_set_padding(x->ecb, 0) == 1 &&
-		EVP_EncryptUpdate(x->ecb, l, &len, zero, sizeof(zero)) == 1 && len == sizeof(zero);
+		 EVP_CIPHER_CTX_set_padding(x->ecb, 0) == 1 &&
+		 EVP_EncryptUpdate(x->ecb, l, &len, zero, sizeof(zero)) == 1 && len == sizeof(zero);
 	if (!ok)
 	{
 		sodium_memzero(l, sizeof(l));
@@ -245,8 +245,7 @@ xaes_derive(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES], uint8_t key[
 
 /* Readies the shared GCM context for one message; NULL on failure. */
 static EVP_CIPHER_CTX *
-gcm_begin(bool encrypt, const uint8_t *key, const uint8_t *nonce, const uint8_t *aad,
-		  size_t aad_len)
+gcm_begin(bool encrypt, const uint8_t *key, const uint8_t *nonce, const uint8_t *aad, size_t aad_len)
 {
 	int len;
 
@@ -255,8 +254,7 @@ gcm_begin(bool encrypt, const uint8_t *key, const uint8_t *nonce, const uint8_t 
 	if (crypto_gcm_ctx == NULL)
 		return NULL;
 	if (EVP_CipherInit_ex2(crypto_gcm_ctx, crypto_gcm, key, nonce, encrypt ? 1 : 0, NULL) != 1 ||
-		(aad_len > 0 &&
-		 EVP_CipherUpdate(crypto_gcm_ctx, NULL, &len, aad, (int) aad_len) != 1))
+		(aad_len > 0 && EVP_CipherUpdate(crypto_gcm_ctx, NULL, &len, aad, (int) aad_len) != 1))
 	{
 		EVP_CIPHER_CTX_free(crypto_gcm_ctx);
 		crypto_gcm_ctx = NULL;
@@ -290,7 +288,7 @@ gcm_seal_evp(const uint8_t *key, const uint8_t *nonce, const uint8_t *aad, size_
 	if (ok && len > 0)
 		ok = EVP_EncryptUpdate(ctx, out, &n, plain, (int) len) == 1 && (size_t) n == len;
 	ok = ok && EVP_EncryptFinal_ex(ctx, out + len, &last) == 1 && last == 0 &&
-		EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_MAC_BYTES, out + len) == 1;
+		 EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_MAC_BYTES, out + len) == 1;
 	gcm_end(ok);
 	return ok;
 }
@@ -310,7 +308,7 @@ gcm_open_evp(const uint8_t *key, const uint8_t *nonce, const uint8_t *aad, size_
 	if (ok && len > 0)
 		ok = EVP_DecryptUpdate(ctx, out, &n, sealed, (int) len) == 1 && (size_t) n == len;
 	ok = ok && EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, CRYPTO_MAC_BYTES, mac) == 1 &&
-		EVP_DecryptFinal_ex(ctx, none, &last) == 1 && last == 0;
+		 EVP_DecryptFinal_ex(ctx, none, &last) == 1 && last == 0;
 	gcm_end(ok);
 	return ok;
 }
@@ -331,8 +329,8 @@ crypto_xaes_seal(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES], const u
 		crypto_aead_aes256gcm_state state;
 
 		ok = crypto_aead_aes256gcm_beforenm(&state, key) == 0 &&
-			crypto_aead_aes256gcm_encrypt_detached_afternm(out, out + len, NULL, plain, len, aad,
-														   aad_len, NULL, gcm_nonce, &state) == 0;
+			 crypto_aead_aes256gcm_encrypt_detached_afternm(out, out + len, NULL, plain, len, aad,
+															aad_len, NULL, gcm_nonce, &state) == 0;
 		sodium_memzero(&state, sizeof(state));
 	}
 	else if (ok)
@@ -360,8 +358,8 @@ crypto_xaes_open(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES], const u
 		crypto_aead_aes256gcm_state state;
 
 		ok = crypto_aead_aes256gcm_beforenm(&state, key) == 0 &&
-			crypto_aead_aes256gcm_decrypt_detached_afternm(out, NULL, sealed, len, sealed + len, aad,
-														   aad_len, gcm_nonce, &state) == 0;
+			 crypto_aead_aes256gcm_decrypt_detached_afternm(out, NULL, sealed, len, sealed + len,
+															aad, aad_len, gcm_nonce, &state) == 0;
 		sodium_memzero(&state, sizeof(state));
 	}
 	else if (ok)
@@ -382,8 +380,8 @@ crypto_sha256_3(const void *p, size_t plen, const void *a, size_t alen, const vo
 	bool ok;
 
 	ok = SHA256_Init(&ctx) == 1 && (plen == 0 || SHA256_Update(&ctx, p, plen) == 1) &&
-		(alen == 0 || SHA256_Update(&ctx, a, alen) == 1) &&
-		(blen == 0 || SHA256_Update(&ctx, b, blen) == 1) && SHA256_Final(out, &ctx) == 1;
+		 (alen == 0 || SHA256_Update(&ctx, a, alen) == 1) &&
+		 (blen == 0 || SHA256_Update(&ctx, b, blen) == 1) && SHA256_Final(out, &ctx) == 1;
 	sodium_memzero(&ctx, sizeof(ctx));
 	return ok;
 }
@@ -409,11 +407,11 @@ crypto_hmac_init(CryptoHmac *h, const uint8_t *key, size_t key_len)
 	for (size_t i = 0; i < sizeof(block); i++)
 		block[i] ^= 0x36;
 	ok = ok && SHA256_Init(&states.inner) == 1 &&
-		SHA256_Update(&states.inner, block, sizeof(block)) == 1;
+		 SHA256_Update(&states.inner, block, sizeof(block)) == 1;
 	for (size_t i = 0; i < sizeof(block); i++)
 		block[i] ^= 0x36 ^ 0x5c;
 	ok = ok && SHA256_Init(&states.outer) == 1 &&
-		SHA256_Update(&states.outer, block, sizeof(block)) == 1;
+		 SHA256_Update(&states.outer, block, sizeof(block)) == 1;
 	sodium_memzero(block, sizeof(block));
 	if (ok)
 		memcpy(h, &states, sizeof(states));
@@ -432,11 +430,11 @@ hmac_3(const CryptoHmac *h, const void *a, size_t alen, const void *b, size_t bl
 
 	memcpy(&states, h, sizeof(states));
 	ok = (alen == 0 || SHA256_Update(&states.inner, a, alen) == 1) &&
-		(blen == 0 || SHA256_Update(&states.inner, b, blen) == 1) &&
-		(clen == 0 || SHA256_Update(&states.inner, c, clen) == 1) &&
-		SHA256_Final(inner, &states.inner) == 1 &&
-		SHA256_Update(&states.outer, inner, sizeof(inner)) == 1 &&
-		SHA256_Final(out, &states.outer) == 1;
+		 (blen == 0 || SHA256_Update(&states.inner, b, blen) == 1) &&
+		 (clen == 0 || SHA256_Update(&states.inner, c, clen) == 1) &&
+		 SHA256_Final(inner, &states.inner) == 1 &&
+		 SHA256_Update(&states.outer, inner, sizeof(inner)) == 1 &&
+		 SHA256_Final(out, &states.outer) == 1;
 	sodium_memzero(&states, sizeof(states));
 	sodium_memzero(inner, sizeof(inner));
 	return ok;
@@ -462,7 +460,7 @@ crypto_hkdf(const uint8_t *ikm, size_t ikm_len, const uint8_t *salt, size_t salt
 		return false;
 	/* An absent salt is 32 zero bytes, which is what an empty HMAC key is padded to. */
 	ok = crypto_hmac_init(&h, salt, salt_len) && crypto_hmac(&h, ikm, ikm_len, prk) &&
-		crypto_hmac_init(&h, prk, sizeof(prk));
+		 crypto_hmac_init(&h, prk, sizeof(prk));
 	for (uint8_t i = 1; ok && done < out_len; i++)
 	{
 		size_t n = out_len - done < sizeof(block) ? out_len - done : sizeof(block);
@@ -499,7 +497,7 @@ crypto_ed25519_sign(const uint8_t seed[CRYPTO_SEED_BYTES], const void *msg, size
 	uint8_t pub[crypto_sign_PUBLICKEYBYTES];
 	uint8_t sk[crypto_sign_SECRETKEYBYTES];
 	bool ok = crypto_init() && crypto_sign_seed_keypair(pub, sk, seed) == 0 &&
-		crypto_sign_detached(sig, NULL, msg, len, sk) == 0;
+			  crypto_sign_detached(sig, NULL, msg, len, sk) == 0;
 
 	sodium_memzero(sk, sizeof(sk));
 	return ok;

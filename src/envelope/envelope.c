@@ -7,9 +7,9 @@
 
 #include "envelope/envelope.h"
 
-#define ENVELOPE_LABEL		   "immiiq.envelope.v1"
-#define ENVELOPE_LABEL_BYTES   (sizeof(ENVELOPE_LABEL) - 1)
-#define ENVELOPE_PREFIX_MAX	   (ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES)
+#define ENVELOPE_LABEL				 "immiiq.envelope.v1"
+#define ENVELOPE_LABEL_BYTES		 (sizeof(ENVELOPE_LABEL) - 1)
+#define ENVELOPE_PREFIX_MAX			 (ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES)
 #define ENVELOPE_ARMOUR_PREFIX_BYTES (sizeof(ENVELOPE_ARMOUR_PREFIX) - 1)
 
 /* Plaintext bytes of a type of fixed width, 0 for the others. */
@@ -38,7 +38,8 @@ envelope_parse_prefix(const uint8_t *buf, size_t len, Envelope *env)
 	env->type = buf[1] >> 4;
 	env->flags = buf[1] & 0x0f;
 	env->domain = (uint16_t) (buf[2] << 8 | buf[3]);
-	env->key_id = (uint32_t) buf[4] << 24 | (uint32_t) buf[5] << 16 | (uint32_t) buf[6] << 8 | buf[7];
+	env->key_id =
+		(uint32_t) buf[4] << 24 | (uint32_t) buf[5] << 16 | (uint32_t) buf[6] << 8 | buf[7];
 	env->prefix_len = ENVELOPE_HEADER_BYTES;
 
 	if (env->type < ENVELOPE_TYPE_TEXT || env->type > ENVELOPE_TYPE_JSONB)
@@ -113,7 +114,7 @@ size_t
 envelope_sealed_size(uint8_t flags, size_t plain_len)
 {
 	return ENVELOPE_HEADER_BYTES + ((flags & ENVELOPE_TAG) != 0 ? ENVELOPE_TAG_BYTES : 0) +
-		CRYPTO_NONCE_BYTES + plain_len + CRYPTO_MAC_BYTES;
+		   CRYPTO_NONCE_BYTES + plain_len + CRYPTO_MAC_BYTES;
 }
 
 size_t
@@ -212,5 +213,5 @@ envelope_dearmour(const char *text, size_t n, uint8_t *out, size_t *out_len)
 		return false;
 	return crypto_base64url_decode(text + ENVELOPE_ARMOUR_PREFIX_BYTES,
 								   n - ENVELOPE_ARMOUR_PREFIX_BYTES, out, out_len) &&
-		envelope_parse(out, *out_len, &env) && env.algorithm == ENVELOPE_SEALED;
+		   envelope_parse(out, *out_len, &env) && env.algorithm == ENVELOPE_SEALED;
 }

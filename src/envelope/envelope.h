@@ -17,40 +17,40 @@
 
 #include "crypto/crypto.h"
 
-#define ENVELOPE_VERSION		1
-#define ENVELOPE_HEADER_BYTES	8
-#define ENVELOPE_TAG_BYTES		16
+#define ENVELOPE_VERSION	  1
+#define ENVELOPE_HEADER_BYTES 8
+#define ENVELOPE_TAG_BYTES	  16
 
 /* Algorithms.  Only ENVELOPE_SEALED is ever stored or armoured. */
-#define ENVELOPE_UNSEALED		0	/* in memory only: plaintext on its way to a column or an operator */
-#define ENVELOPE_SEALED			1	/* XAES-256-GCM */
-#define ENVELOPE_PROBE			2	/* in memory only: header and tokens of a query, no ciphertext */
+#define ENVELOPE_UNSEALED 0 /* in memory only: plaintext on its way to a column or an operator */
+#define ENVELOPE_SEALED	  1 /* XAES-256-GCM */
+#define ENVELOPE_PROBE	  2 /* in memory only: header and tokens of a query, no ciphertext */
 
 /* Token flags */
-#define ENVELOPE_TAG			0x1	/* a 16-byte equality tag follows the header */
-#define ENVELOPE_FOLD			0x2	/* the tag is of the folded value (only with ENVELOPE_TAG) */
+#define ENVELOPE_TAG  0x1 /* a 16-byte equality tag follows the header */
+#define ENVELOPE_FOLD 0x2 /* the tag is of the folded value (only with ENVELOPE_TAG) */
 
 /* Type codes: a code is never reused. */
-#define ENVELOPE_TYPE_TEXT			1
-#define ENVELOPE_TYPE_BYTEA			2
-#define ENVELOPE_TYPE_INT8			3
-#define ENVELOPE_TYPE_NUMERIC		4
-#define ENVELOPE_TYPE_DATE			5
-#define ENVELOPE_TYPE_TIMESTAMPTZ	6
-#define ENVELOPE_TYPE_JSONB			7
+#define ENVELOPE_TYPE_TEXT		  1
+#define ENVELOPE_TYPE_BYTEA		  2
+#define ENVELOPE_TYPE_INT8		  3
+#define ENVELOPE_TYPE_NUMERIC	  4
+#define ENVELOPE_TYPE_DATE		  5
+#define ENVELOPE_TYPE_TIMESTAMPTZ 6
+#define ENVELOPE_TYPE_JSONB		  7
 
 typedef struct Envelope
 {
-	uint8_t		algorithm;
-	uint8_t		type;
-	uint8_t		flags;
-	uint16_t	domain;
-	uint32_t	key_id;
-	const uint8_t *tag;			/* NULL without ENVELOPE_TAG */
-	size_t		prefix_len;		/* header and tokens: what stands before the nonce */
-	const uint8_t *nonce;		/* NULL unless sealed */
-	const uint8_t *body;		/* sealed: ciphertext ‖ MAC; unsealed: plaintext */
-	size_t		body_len;
+	uint8_t algorithm;
+	uint8_t type;
+	uint8_t flags;
+	uint16_t domain;
+	uint32_t key_id;
+	const uint8_t *tag;	  /* NULL without ENVELOPE_TAG */
+	size_t prefix_len;	  /* header and tokens: what stands before the nonce */
+	const uint8_t *nonce; /* NULL unless sealed */
+	const uint8_t *body;  /* sealed: ciphertext ‖ MAC; unsealed: plaintext */
+	size_t body_len;
 } Envelope;
 
 /* Parses a whole value; false for anything malformed. Points into buf. */
@@ -63,20 +63,23 @@ extern size_t envelope_sealed_size(uint8_t flags, size_t plain_len);
 extern size_t envelope_write_prefix(uint8_t algorithm, uint8_t type, uint8_t flags, uint16_t domain,
 									uint32_t key_id, const uint8_t *tag, uint8_t *out);
 /* Seals plain into out (envelope_sealed_size bytes) under key with a fresh nonce. */
-extern bool envelope_seal(CryptoXaes *key, uint8_t type, uint8_t flags, uint16_t domain, uint32_t key_id,
-						  const uint8_t *tag, const uint8_t *plain, size_t plain_len, uint8_t *out) CRYPTO_MUST_USE;
+extern bool envelope_seal(CryptoXaes *key, uint8_t type, uint8_t flags, uint16_t domain,
+						  uint32_t key_id, const uint8_t *tag, const uint8_t *plain,
+						  size_t plain_len, uint8_t *out) CRYPTO_MUST_USE;
 /* Plaintext bytes that opening gives. */
 extern size_t envelope_plain_size(const Envelope *env);
 /* Opens a parsed sealed value; buf is what was parsed. False when it does not authenticate. */
-extern bool envelope_open(CryptoXaes *key, const uint8_t *buf, const Envelope *env, uint8_t *out) CRYPTO_MUST_USE;
+extern bool envelope_open(CryptoXaes *key, const uint8_t *buf, const Envelope *env,
+						  uint8_t *out) CRYPTO_MUST_USE;
 
 /* Armour: "iq1:" and base64url of the sealed bytes, without padding. */
 #define ENVELOPE_ARMOUR_PREFIX "iq1:"
-extern size_t envelope_armour_size(size_t len);	/* characters, no terminator */
+extern size_t envelope_armour_size(size_t len); /* characters, no terminator */
 extern void envelope_armour(const uint8_t *buf, size_t len, char *out);
 /* Bytes that dearmouring n characters can give at most. */
 extern size_t envelope_dearmour_size(size_t n);
 /* False unless the text is armour, whole, canonical, and the bytes parse as a sealed value. */
-extern bool envelope_dearmour(const char *text, size_t n, uint8_t *out, size_t *out_len) CRYPTO_MUST_USE;
+extern bool envelope_dearmour(const char *text, size_t n, uint8_t *out,
+							  size_t *out_len) CRYPTO_MUST_USE;
 
-#endif							/* IMMIIQ_ENVELOPE_H */
+#endif /* IMMIIQ_ENVELOPE_H */

@@ -33,7 +33,6 @@
 #include "utils/tuplestore.h"
 
 #include "base/base.h"
-#include "envelope/envelope.h"
 #include "keyring/keyring.h"
 #include "keyring/keyring_private.h"
 #include "keyring/wrap.h"
@@ -132,7 +131,7 @@ typedef struct CacheEntry
 static CacheEntry *cache_entries = NULL;
 static CacheSecret *cache_secrets = NULL;
 static CacheEntry *cache_buckets[CACHE_BUCKETS];
-static dlist_head cache_lru = DLIST_STATIC_INIT(cache_lru);	/* live ones, last used first */
+static dlist_head cache_lru = DLIST_STATIC_INIT(cache_lru); /* live ones, last used first */
 static dlist_head cache_free = DLIST_STATIC_INIT(cache_free);
 static CacheEntry *cache_recent[CACHE_PINNED];
 static int cache_recent_next = 0;
@@ -140,7 +139,7 @@ static int cache_live = 0;
 static bool cache_stale = false;
 static uint64 cache_generation = 0;
 static Oid cache_relid = InvalidOid; /* immiiq.wrapped_key, once read */
-static bool created_here = false; /* this transaction made keys */
+static bool created_here = false;	 /* this transaction made keys */
 
 static void
 cache_exit(int code, Datum arg)
@@ -345,9 +344,8 @@ void
 keyring_init(void)
 {
 	if (!crypto_init())
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not start libsodium and OpenSSL's AES-256")));
+		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+						errmsg("could not start libsodium and OpenSSL's AES-256")));
 	rootkeys_init();
 	if (!base_preloaded)
 		return;
@@ -374,17 +372,15 @@ keyring_shmem_startup(void)
 static void
 raise_root_key(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_IMMIIQ_ROOT_KEY), errmsg("root key is missing or wrong"),
-			 errhint("As a superuser, SELECT * FROM immiiq.doctor() says what is wrong.")));
+	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ROOT_KEY), errmsg("root key is missing or wrong"),
+					errhint("As a superuser, SELECT * FROM immiiq.doctor() says what is wrong.")));
 }
 
 static void
 raise_no_org_key(void)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_IMMIIQ_KEY), errmsg("the organisation has no keys"),
-			 errhint("Organisations are made with immiiq.create_org().")));
+	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_KEY), errmsg("the organisation has no keys"),
+					errhint("Organisations are made with immiiq.create_org().")));
 }
 
 static void
@@ -464,7 +460,7 @@ read_key_row(HeapTuple tuple, TupleDesc desc, KeyRow *row)
 			row->purpose = p;
 	}
 	return row->purpose != 0 &&
-		base_uuid_is_nil(&row->org) == (row->purpose == PURPOSE_INSTALLATION);
+		   base_uuid_is_nil(&row->org) == (row->purpose == PURPOSE_INSTALLATION);
 }
 
 /*
@@ -541,7 +537,7 @@ open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 
 	bind_row(row, &binding);
 	ok = rootkeys_find(row->root_id, &root) &&
-		keyring_unwrap(root.key, &binding, row->wrapped, sizeof(row->wrapped), key);
+		 keyring_unwrap(root.key, &binding, row->wrapped, sizeof(row->wrapped), key);
 	crypto_wipe(&root, sizeof(root));
 	if (!ok)
 		raise_root_key();
@@ -717,7 +713,7 @@ keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringToke
 	parameters[3] = kind;
 	entry = cache_take();
 	ok = keyring_derive(secret, "tag", parameters, sizeof(parameters), derived, sizeof(derived)) &&
-		crypto_hmac_init(&entry->secret->hmac, derived, sizeof(derived));
+		 crypto_hmac_init(&entry->secret->hmac, derived, sizeof(derived));
 	crypto_wipe(derived, sizeof(derived));
 	if (!ok)
 	{
@@ -939,15 +935,13 @@ keyring_create_org(const pg_uuid_t *org)
 	PreventCommandIfReadOnly("immiiq.create_org_keys()");
 	PreventCommandIfParallelMode("immiiq.create_org_keys()");
 	if (base_uuid_is_nil(org))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the nil uuid cannot be an organisation")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the nil uuid cannot be an organisation")));
 	for (KeyringPurpose p = PURPOSE_DATA; p <= PURPOSE_AUDIT; p++)
 	{
 		if (scan_keys(0, org, p, &row))
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("the organisation already has keys")));
+			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),
+							errmsg("the organisation already has keys")));
 	}
 	with_root(make_org_keys, org);
 }
@@ -968,9 +962,8 @@ keyring_installation_secret(const char *label, bool may_create, uint8_t out[32])
 		entry = find_current(&nil, PURPOSE_INSTALLATION);
 	}
 	if (entry == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_KEY), errmsg("the installation has no key yet"),
-				 errhint("The first immiiq.create_org() makes it.")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_KEY), errmsg("the installation has no key yet"),
+						errhint("The first immiiq.create_org() makes it.")));
 	if (!keyring_derive(opened_key(entry), label, NULL, 0, out, CRYPTO_KEY_BYTES))
 		raise_cipher();
 }
@@ -1006,9 +999,8 @@ keyring_guard(PG_FUNCTION_ARGS)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("keyring_guard() was not called by a trigger")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("keyring_guard() was not called by a trigger")));
 	if (TRIGGER_FIRED_AFTER(data->tg_event) && TRIGGER_FIRED_BY_INSERT(data->tg_event))
 	{
 		CacheInvalidateRelcache(data->tg_relation);
@@ -1034,8 +1026,8 @@ status_row(ReturnSetInfo *rsinfo, const char *id, bool current, const uint8 *fin
 	values[2] = BoolGetDatum(fingerprint != NULL);
 	values[3] = BoolGetDatum(stored != NULL);
 	nulls[4] = fingerprint == NULL || stored == NULL;
-	values[4] = BoolGetDatum(!nulls[4] &&
-							 crypto_equal(fingerprint, stored, KEYRING_FINGERPRINT_BYTES));
+	values[4] =
+		BoolGetDatum(!nulls[4] && crypto_equal(fingerprint, stored, KEYRING_FINGERPRINT_BYTES));
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
@@ -1075,8 +1067,7 @@ keyring_status(PG_FUNCTION_ARGS)
 		char id[KEYRING_ROOT_ID_MAX + 1];
 
 		if (!copy_text(tuple, Anum_root_id, RelationGetDescr(rel), id, sizeof(id)) ||
-			!copy_bytes(tuple, Anum_root_fingerprint, RelationGetDescr(rel), stored,
-						sizeof(stored)))
+			!copy_bytes(tuple, Anum_root_fingerprint, RelationGetDescr(rel), stored, sizeof(stored)))
 			continue;
 		if (!rootkeys_find(id, &root))
 			status_row(rsinfo, id, false, NULL, stored);

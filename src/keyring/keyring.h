@@ -27,13 +27,15 @@ extern void keyring_shmem_startup(void);
 extern void keyring_reload(void);
 
 /* The organisation's current data key for one type and column domain; sets *key_id. ERROR (IQ002, IQ003) when it cannot be had. */
-extern CryptoXaes *keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint32_t *key_id);
+extern CryptoXaes *keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t domain,
+									uint32_t *key_id);
 /* The key that sealed a value, and whose it is.  NULL when no such key is known here; ERROR when it is known and its root key is not loaded. */
 extern CryptoXaes *keyring_open_key(uint32_t key_id, uint8_t type, uint16_t domain, pg_uuid_t *org);
 /* Organisation of a data key, without opening it. False when unknown. */
 extern bool keyring_key_org(uint32_t key_id, pg_uuid_t *org);
 /* HMAC of the organisation's index secret for one type, domain and kind of token. */
-extern const CryptoHmac *keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringTokenKind kind);
+extern const CryptoHmac *keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain,
+										 KeyringTokenKind kind);
 /* The organisation's audit key (whole entries are sealed under it); by id for opening (key_id 0: the current one, which is reported). */
 extern CryptoXaes *keyring_audit_key(const pg_uuid_t *org, uint32_t *key_id);
 /* 32 bytes derived from the installation key for a fixed label (e.g. "log-signing"). Creates the installation key at first use when may_create. */
@@ -41,4 +43,4 @@ extern void keyring_installation_secret(const char *label, bool may_create, uint
 /* Makes and wraps the keys of a new organisation. */
 extern void keyring_create_org(const pg_uuid_t *org);
 
-#endif							/* IMMIIQ_KEYRING_H */
+#endif /* IMMIIQ_KEYRING_H */

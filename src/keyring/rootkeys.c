@@ -56,8 +56,7 @@ rootkeys_init(void)
 							   "File with root keys, read when the server starts and reloads.",
 							   "Owned by the server's user, mode 0600 or 0400, outside the data "
 							   "directory and every tablespace.",
-							   &root_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL,
-							   NULL);
+							   &root_key_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable("immiiq.root_key_command",
 							   "Shell command whose standard output is the root keys, run when the "
 							   "server starts and reloads.",
@@ -240,7 +239,7 @@ read_command(const char *command, char *buf, size_t size, size_t *len)
 	{
 		struct pollfd wait = {.fd = ends[0], .events = POLLIN};
 		long left = ROOTKEYS_COMMAND_TIMEOUT_MS -
-			TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
+					TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
 		char beyond;
 		ssize_t n;
 
@@ -433,8 +432,7 @@ keyring_reload(void)
 				(errcode(ERRCODE_IMMIIQ_ROOT_KEY),
 				 errmsg("could not load root keys, sealed columns cannot be used: %s", problem)));
 	else if (loaded)
-		ereport(LOG,
-				(errmsg("loaded %d root key(s), the current one is \"%s\"", count, current)));
+		ereport(LOG, (errmsg("loaded %d root key(s), the current one is \"%s\"", count, current)));
 }
 
 void

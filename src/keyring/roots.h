@@ -8,7 +8,7 @@
 
 #include "keyring/wrap.h"
 
-#define KEYRING_ROOTS_MAX	   64
+#define KEYRING_ROOTS_MAX	  64
 #define KEYRING_ROOT_TEXT_MAX 16384
 
 typedef struct KeyringRoot
@@ -19,7 +19,7 @@ typedef struct KeyringRoot
 
 typedef struct KeyringRoots
 {
-	int count;	/* the last one is the current one */
+	int count; /* the last one is the current one */
 	KeyringRoot root[KEYRING_ROOTS_MAX];
 } KeyringRoots;
 

@@ -21,8 +21,7 @@ keyring_derive(const uint8_t key[CRYPTO_KEY_BYTES], const char *label, const uin
 	uint8_t info[DERIVE_PREFIX_BYTES + KEYRING_LABEL_BYTES + KEYRING_PARAMETERS_MAX] = {0};
 	size_t label_len = strlen(label);
 
-	if (label_len == 0 || label_len > KEYRING_LABEL_BYTES ||
-		parameters_len > KEYRING_PARAMETERS_MAX)
+	if (label_len == 0 || label_len > KEYRING_LABEL_BYTES || parameters_len > KEYRING_PARAMETERS_MAX)
 		return false;
 	memcpy(info, DERIVE_PREFIX, DERIVE_PREFIX_BYTES);
 	memcpy(info + DERIVE_PREFIX_BYTES, label, label_len);
@@ -83,8 +82,7 @@ wrapping_key(const uint8_t root[CRYPTO_KEY_BYTES])
 bool
 keyring_wrap_with_nonce(const uint8_t root[CRYPTO_KEY_BYTES], const KeyringBinding *binding,
 						const uint8_t key[CRYPTO_KEY_BYTES],
-						const uint8_t nonce[CRYPTO_NONCE_BYTES],
-						uint8_t out[KEYRING_WRAPPED_BYTES])
+						const uint8_t nonce[CRYPTO_NONCE_BYTES], uint8_t out[KEYRING_WRAPPED_BYTES])
 {
 	uint8_t aad[WRAP_AAD_MAX];
 	size_t aad_len = wrap_aad(binding, aad);
@@ -96,9 +94,9 @@ keyring_wrap_with_nonce(const uint8_t root[CRYPTO_KEY_BYTES], const KeyringBindi
 	x = wrapping_key(root);
 	memcpy(out, nonce, CRYPTO_NONCE_BYTES);
 	ok = x != NULL &&
-		crypto_xaes_seal(x, nonce, aad, aad_len, key, CRYPTO_KEY_BYTES, out + CRYPTO_NONCE_BYTES) &&
-		keyring_derive(key, "check", NULL, 0, out + KEYRING_WRAPPED_BYTES - WRAP_CHECK_BYTES,
-					   WRAP_CHECK_BYTES);
+		 crypto_xaes_seal(x, nonce, aad, aad_len, key, CRYPTO_KEY_BYTES, out + CRYPTO_NONCE_BYTES) &&
+		 keyring_derive(key, "check", NULL, 0, out + KEYRING_WRAPPED_BYTES - WRAP_CHECK_BYTES,
+						WRAP_CHECK_BYTES);
 	crypto_xaes_free(x);
 	return ok;
 }
@@ -127,10 +125,10 @@ keyring_unwrap(const uint8_t root[CRYPTO_KEY_BYTES], const KeyringBinding *bindi
 		return false;
 	x = wrapping_key(root);
 	ok = x != NULL &&
-		crypto_xaes_open(x, wrapped, aad, aad_len, wrapped + CRYPTO_NONCE_BYTES,
-						 CRYPTO_KEY_BYTES + CRYPTO_MAC_BYTES, key) &&
-		keyring_derive(key, "check", NULL, 0, check, sizeof(check)) &&
-		crypto_equal(check, wrapped + KEYRING_WRAPPED_BYTES - WRAP_CHECK_BYTES, sizeof(check));
+		 crypto_xaes_open(x, wrapped, aad, aad_len, wrapped + CRYPTO_NONCE_BYTES,
+						  CRYPTO_KEY_BYTES + CRYPTO_MAC_BYTES, key) &&
+		 keyring_derive(key, "check", NULL, 0, check, sizeof(check)) &&
+		 crypto_equal(check, wrapped + KEYRING_WRAPPED_BYTES - WRAP_CHECK_BYTES, sizeof(check));
 	crypto_xaes_free(x);
 	if (!ok)
 		crypto_wipe(key, CRYPTO_KEY_BYTES);
