@@ -334,6 +334,12 @@ context_source_allowed(GucSource source)
 			"Add shared_preload_libraries = 'immiiq' to postgresql.conf and restart the server.");
 		return false;
 	}
+	if (InSecurityRestrictedOperation())
+	{
+		GUC_check_errcode(ERRCODE_INSUFFICIENT_PRIVILEGE);
+		GUC_check_errmsg("this setting cannot be set within a security-restricted operation");
+		return false;
+	}
 	if (source != PGC_S_SESSION)
 	{
 		GUC_check_errcode(ERRCODE_CANT_CHANGE_RUNTIME_PARAM);
@@ -695,8 +701,7 @@ context_init(void)
 	DefineCustomStringVariable("immiiq.token", "The signed-in user's token, for this transaction.",
 							   "Can be set inside a session only, and is never shown.",
 							   &context_token_setting, "", PGC_USERSET,
-							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE |
-								   GUC_NOT_WHILE_SEC_REST,
+							   GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
 							   context_check_token, context_assign_token, context_show_nothing);
 	DefineCustomStringVariable("immiiq.client_ip",
 							   "The signed-in user's address as the web tier reports it, for this transaction.",

@@ -14,6 +14,8 @@
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -111,14 +113,29 @@ context_text_argument(text *arg, const char *what, size_t limit)
 	return s;
 }
 
-/* ERROR unless the worker wrote down what was just recorded. */
+/*
+ * Writes an operator's way in down, and returns when the worker has committed
+ * it.  Tries for some seconds: the worker of a database may just be starting.
+ */
 static void
-context_require_journal(void)
+context_record_operate(const pg_uuid_t *org, const char *reason)
 {
-	if (!journal_flush(true))
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_JOURNAL), errmsg("the journal did not acknowledge in time"),
-				 errhint("See immiiq.doctor() for the state of the worker, and try again.")));
+	for (int attempt = 0; attempt < 10; attempt++)
+	{
+		if (attempt > 0)
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 200,
+							 PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+		journal_record(JOURNAL_OPERATE, "operate", "", reason, 0, org);
+		if (journal_flush(true))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_JOURNAL), errmsg("the journal did not acknowledge in time"),
+			 errhint("See immiiq.doctor() for the state of the worker, and try again.")));
 }
 
 /*
@@ -156,8 +173,7 @@ immiiq_operate(PG_FUNCTION_ARGS)
 	identity.expires_at = DT_NOEND;
 	strlcpy(identity.operator_role, GetUserNameFromId(GetSessionUserId(), false), NAMEDATALEN);
 
-	journal_record(JOURNAL_OPERATE, "operate", "", reason, 0, org);
-	context_require_journal();
+	context_record_operate(org, reason);
 	context_enter(&identity);
 	PG_RETURN_DATUM(context_identity_row(fcinfo));
 }
