@@ -520,7 +520,7 @@ INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.unprot
 
 -- New partitions of protected tables are closed at once; permissive policies beside immiiq's are refused.
 CREATE FUNCTION immiiq.keep_protected() RETURNS event_trigger
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -549,6 +549,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION immiiq.keep_protected() IS 'event trigger: closes new partitions of protected tables, refuses permissive policies on them';
+REVOKE ALL ON FUNCTION immiiq.keep_protected() FROM PUBLIC;
 CREATE EVENT TRIGGER immiiq_keep_protected ON ddl_command_end WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'CREATE POLICY', 'CREATE TABLE AS')
     EXECUTE FUNCTION immiiq.keep_protected();
 COMMENT ON EVENT TRIGGER immiiq_keep_protected IS 'closes new partitions of protected tables, refuses permissive policies on them';

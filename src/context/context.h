@@ -45,8 +45,6 @@ typedef enum ContextModule
 } ContextModule;
 #define CONTEXT_MODULE_EVERY 0x3ff
 
-#define CONTEXT_TEAMS_INLINE 1 /* shape: one team gives an equality, several an = ANY */
-
 typedef struct ContextIdentity
 {
 	LocalTransactionId lxid; /* of the leader's transaction in which it holds */
@@ -60,6 +58,7 @@ typedef struct ContextIdentity
 	TimestampTz expires_at;
 	char operator_role[NAMEDATALEN]; /* login role behind operate() */
 	char tool[NAMEDATALEN];			 /* the assistant's tool */
+	bool several_teams;				 /* scope team, and more than one */
 } ContextIdentity;
 
 extern void context_init(void);

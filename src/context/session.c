@@ -34,6 +34,9 @@
 #define MEMBER_MODULES 6
 #define MEMBER_ACTIVE  7
 
+#define TEAM_MEMBER_ORG	   1
+#define TEAM_MEMBER_MEMBER 3
+
 #define ORG_ID	   1
 #define ORG_ACTIVE 3
 
@@ -205,6 +208,24 @@ session_read_org(const pg_uuid_t *org, bool *active)
 	return found;
 }
 
+/* True when the member is in more than one team: a shape of plans of its own. */
+static bool
+session_in_several_teams(const ContextIdentity *identity)
+{
+	SessionRow row;
+	ScanKeyData keys[2];
+	bool several;
+
+	ScanKeyInit(&keys[0], TEAM_MEMBER_ORG, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(&identity->org));
+	ScanKeyInit(&keys[1], TEAM_MEMBER_MEMBER, BTEqualStrategyNumber, F_UUID_EQ,
+				UUIDPGetDatum(&identity->member));
+	session_row_open(&row, "team_member", "team_member_pkey", keys, 2);
+	several = row.tuple != NULL && systable_getnext(row.scan) != NULL;
+	session_row_close(&row);
+	return several;
+}
+
 bool
 session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity,
 				const char **reason)
@@ -219,6 +240,8 @@ session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity
 		*reason = "organisation not active";
 		return false;
 	}
+	if (identity->scope == CONTEXT_SCOPE_TEAM)
+		identity->several_teams = session_in_several_teams(identity);
 	return true;
 }
 

@@ -38,9 +38,9 @@
 
 typedef struct PolicyEntry
 {
-	Oid			relid;			/* key */
-	bool		known;
-	bool		is_protected;
+	Oid relid; /* key */
+	bool known;
+	bool is_protected;
 	PolicyTable table;
 } PolicyEntry;
 
@@ -49,7 +49,7 @@ static HTAB *policy_entries = NULL;
 /* Owners of protected tables. */
 static bool policy_owners_known = false;
 static Oid *policy_owners = NULL;
-static int	policy_owner_count = 0;
+static int policy_owner_count = 0;
 
 static void
 policy_forget(Datum arg, Oid relid)
@@ -112,17 +112,17 @@ policy_find_visible(Node *node, FuncExpr **found)
 static bool
 policy_read(Relation rel, PolicyTable *table)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	memset(table, 0, sizeof(*table));
 	table->relid = RelationGetRelid(rel);
 	if (!rel->rd_rel->relrowsecurity || rel->rd_rsdesc == NULL)
 		return false;
-	foreach(lc, rel->rd_rsdesc->policies)
+	foreach (lc, rel->rd_rsdesc->policies)
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
-		FuncExpr   *call = NULL;
-		Const	   *module;
+		FuncExpr *call = NULL;
+		Const *module;
 
 		if (strcmp(policy->policy_name, POLICY_SELECT_NAME) != 0 || !policy->permissive ||
 			!policy_find_visible((Node *) policy->qual, &call))
@@ -130,7 +130,7 @@ policy_read(Relation rel, PolicyTable *table)
 		module = linitial(call->args);
 		if (IsA(module, Const) && !module->constisnull)
 		{
-			char	   *name = TextDatumGetCString(module->constvalue);
+			char *name = TextDatumGetCString(module->constvalue);
 
 			table->module = context_module_bit(name);
 			pfree(name);
@@ -154,10 +154,10 @@ policy_map(AttrMap *map, AttrNumber attno)
 const PolicyTable *
 policy_table(Relation rel)
 {
-	Oid			relid = RelationGetRelid(rel);
+	Oid relid = RelationGetRelid(rel);
 	PolicyEntry *entry;
 	PolicyTable table;
-	bool		is_protected;
+	bool is_protected;
 
 	if (policy_entries != NULL)
 	{
@@ -167,23 +167,23 @@ policy_table(Relation rel)
 	}
 	else
 	{
-		HASHCTL		ctl;
+		HASHCTL ctl;
 
 		memset(&ctl, 0, sizeof(ctl));
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(PolicyEntry);
 		ctl.hcxt = TopMemoryContext;
-		policy_entries = hash_create("immiiq protected tables", 64, &ctl,
-									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		policy_entries =
+			hash_create("immiiq protected tables", 64, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	/* Entries first: an invalidation while we read must find them. */
 	entry = hash_search(policy_entries, &relid, HASH_ENTER, NULL);
 	entry->known = false;
 	if (rel->rd_rel->relispartition)
 	{
-		List	   *ancestors = get_partition_ancestors(relid);
-		Oid			rootid = ancestors != NIL ? llast_oid(ancestors) : InvalidOid;
-		Relation	root = OidIsValid(rootid) ? try_relation_open(rootid, AccessShareLock) : NULL;
+		List *ancestors = get_partition_ancestors(relid);
+		Oid rootid = ancestors != NIL ? llast_oid(ancestors) : InvalidOid;
+		Relation root = OidIsValid(rootid) ? try_relation_open(rootid, AccessShareLock) : NULL;
 
 		is_protected = false;
 		if (root != NULL)
@@ -195,7 +195,7 @@ policy_table(Relation rel)
 			if (is_protected)
 			{
 				/* Attribute numbers of a partition may differ from its root's. */
-				AttrMap    *map = build_attrmap_by_name(RelationGetDescr(rel), RelationGetDescr(root));
+				AttrMap *map = build_attrmap_by_name(RelationGetDescr(rel), RelationGetDescr(root));
 
 				table.org = policy_map(map, table.org);
 				table.client = policy_map(map, table.client);
@@ -221,19 +221,19 @@ policy_table(Relation rel)
 static void
 policy_read_owners(void)
 {
-	Relation	rel = table_open(PolicyRelationId, AccessShareLock);
+	Relation rel = table_open(PolicyRelationId, AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	tuple;
-	int			n = 0;
-	int			room = 16;
-	Oid		   *owners = MemoryContextAlloc(TopMemoryContext, sizeof(Oid) * room);
+	HeapTuple tuple;
+	int n = 0;
+	int room = 16;
+	Oid *owners = MemoryContextAlloc(TopMemoryContext, sizeof(Oid) * room);
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		Form_pg_policy policy = (Form_pg_policy) GETSTRUCT(tuple);
-		HeapTuple	class_tuple;
-		Oid			owner = InvalidOid;
-		bool		seen = false;
+		HeapTuple class_tuple;
+		Oid owner = InvalidOid;
+		bool seen = false;
 
 		if (strcmp(NameStr(policy->polname), POLICY_SELECT_NAME) != 0)
 			continue;
@@ -291,12 +291,12 @@ PG_FUNCTION_INFO_V1(immiiq_protected_columns);
 Datum
 immiiq_protected_columns(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Relation	rel;
+	TupleDesc desc;
+	Relation rel;
 	const PolicyTable *table;
-	Datum		values[6];
-	bool		nulls[6];
-	AttrNumber	columns[5];
+	Datum values[6];
+	bool nulls[6];
+	AttrNumber columns[5];
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -322,7 +322,7 @@ immiiq_protected_columns(PG_FUNCTION_ARGS)
 		nulls[i + 1] = columns[i] == 0;
 		if (!nulls[i + 1])
 		{
-			NameData   *name = palloc0(sizeof(NameData));
+			NameData *name = palloc0(sizeof(NameData));
 
 			namestrcpy(name, NameStr(TupleDescAttr(RelationGetDescr(rel), columns[i] - 1)->attname));
 			values[i + 1] = NameGetDatum(name);

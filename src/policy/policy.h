@@ -13,21 +13,21 @@
  */
 typedef struct PolicyTable
 {
-	Oid			relid;
-	AttrNumber	org;
-	AttrNumber	client;
-	AttrNumber	team;
-	AttrNumber	assignee;
-	AttrNumber	office;
-	uint32		module;			/* ContextModule bit, 0 for none */
+	Oid relid;
+	AttrNumber org;
+	AttrNumber client;
+	AttrNumber team;
+	AttrNumber assignee;
+	AttrNumber office;
+	uint32 module; /* ContextModule bit, 0 for none */
 } PolicyTable;
 
 /* What the planner needs to know of a scope: plans of one shape hold for every identity of that shape. */
 typedef enum PolicyShape
 {
 	POLICY_SHAPE_ALL = 1,
-	POLICY_SHAPE_TEAM,			/* at most one team: an equality */
-	POLICY_SHAPE_TEAMS,			/* any number of teams: = ANY */
+	POLICY_SHAPE_TEAM,	/* at most one team: an equality */
+	POLICY_SHAPE_TEAMS, /* any number of teams: = ANY */
 	POLICY_SHAPE_ASSIGNED
 } PolicyShape;
 
@@ -37,4 +37,4 @@ extern const PolicyTable *policy_table(Relation rel);
 /* True when roleid owns (or is member of the owner of) a protected table. */
 extern bool policy_role_owns_protected(Oid roleid);
 
-#endif							/* IMMIIQ_POLICY_H */
+#endif /* IMMIIQ_POLICY_H */

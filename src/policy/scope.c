@@ -22,26 +22,26 @@
 #include "policy/scope.h"
 
 /* Columns of immiiq.team_member and immiiq.assignment, by position (70_directory.sql). */
-#define TEAM_MEMBER_ORG		1
-#define TEAM_MEMBER_TEAM	2
-#define TEAM_MEMBER_MEMBER	3
-#define ASSIGNMENT_ORG		1
-#define ASSIGNMENT_CLIENT	3
-#define ASSIGNMENT_MEMBER	4
-#define ASSIGNMENT_TEAM		5
+#define TEAM_MEMBER_ORG	   1
+#define TEAM_MEMBER_TEAM   2
+#define TEAM_MEMBER_MEMBER 3
+#define ASSIGNMENT_ORG	   1
+#define ASSIGNMENT_CLIENT  3
+#define ASSIGNMENT_MEMBER  4
+#define ASSIGNMENT_TEAM	   5
 
 /* So many clients are looked up one by one before the whole set is read. */
-#define SCOPE_PROBES		64
+#define SCOPE_PROBES 64
 
 /* What the memo was read under: another identity, snapshot or command reads anew. */
 typedef struct ScopeKey
 {
-	uint64		generation;
-	uint64		completions;
+	uint64 generation;
+	uint64 completions;
 	TransactionId xmin;
 	TransactionId xmax;
-	uint32		xcnt;
-	CommandId	curcid;
+	uint32 xcnt;
+	CommandId curcid;
 } ScopeKey;
 
 static MemoryContext scope_context = NULL;
@@ -49,9 +49,9 @@ static bool scope_valid = false;
 static ScopeKey scope_key;
 static bool scope_teams_read = false;
 static pg_uuid_t *scope_team_ids = NULL;
-static int	scope_team_count = 0;
+static int scope_team_count = 0;
 static HTAB *scope_client_set = NULL;
-static int	scope_probes = 0;
+static int scope_probes = 0;
 
 /* Forgets the memo; its memory goes with the context. */
 static void
@@ -70,16 +70,15 @@ scope_forget(void)
 static void
 scope_at_xact(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT ||
-		event == XACT_EVENT_PREPARE || event == XACT_EVENT_PARALLEL_COMMIT ||
-		event == XACT_EVENT_PARALLEL_ABORT)
+	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE ||
+		event == XACT_EVENT_PARALLEL_COMMIT || event == XACT_EVENT_PARALLEL_ABORT)
 		scope_forget();
 }
 
 /* A subtransaction that rolls back takes its command ids with it: they may come again. */
 static void
-scope_at_subxact(SubXactEvent event, SubTransactionId mySubid,
-				 SubTransactionId parentSubid, void *arg)
+scope_at_subxact(SubXactEvent event, SubTransactionId mySubid, SubTransactionId parentSubid,
+				 void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		scope_forget();
@@ -103,8 +102,8 @@ scope_snapshot(void)
 static void
 scope_refresh(void)
 {
-	Snapshot	snapshot = scope_snapshot();
-	ScopeKey	key;
+	Snapshot snapshot = scope_snapshot();
+	ScopeKey key;
 
 	memset(&key, 0, sizeof(key));
 	key.generation = context_generation();
@@ -119,24 +118,37 @@ scope_refresh(void)
 	if (scope_valid && snapshot != NULL && memcmp(&key, &scope_key, sizeof(key)) == 0)
 		return;
 	if (scope_context == NULL)
-		scope_context = AllocSetContextCreate(TopMemoryContext, "immiiq scope",
-											  ALLOCSET_SMALL_SIZES);
+		scope_context =
+			AllocSetContextCreate(TopMemoryContext, "immiiq scope", ALLOCSET_SMALL_SIZES);
 	scope_forget();
 	scope_key = key;
 	scope_valid = true;
 }
 
+/* A uuid column of a table of the directory; an altered table is an error here, not a crash later. */
+static Datum
+scope_column(Relation rel, HeapTuple tuple, AttrNumber attno, bool *isnull)
+{
+	TupleDesc desc = RelationGetDescr(rel);
+
+	if (attno > desc->natts || TupleDescAttr(desc, attno - 1)->atttypid != UUIDOID)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table immiiq.%s is not as the extension made it",
+							   RelationGetRelationName(rel))));
+	return heap_getattr(tuple, attno, desc, isnull);
+}
+
 int
 scope_teams(const ContextIdentity *who, const pg_uuid_t **teams)
 {
-	Relation	rel;
-	Relation	index;
+	Relation rel;
+	Relation index;
 	SysScanDesc scan;
 	ScanKeyData keys[2];
-	HeapTuple	tuple;
-	pg_uuid_t  *ids;
-	int			n = 0;
-	int			room = 8;
+	HeapTuple tuple;
+	pg_uuid_t *ids;
+	int n = 0;
+	int room = 8;
 
 	scope_refresh();
 	if (!scope_teams_read)
@@ -151,8 +163,8 @@ scope_teams(const ContextIdentity *who, const pg_uuid_t **teams)
 		scan = systable_beginscan(rel, RelationGetRelid(index), true, scope_snapshot(), 2, keys);
 		while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		{
-			bool		isnull;
-			Datum		team = heap_getattr(tuple, TEAM_MEMBER_TEAM, RelationGetDescr(rel), &isnull);
+			bool isnull;
+			Datum team = scope_column(rel, tuple, TEAM_MEMBER_TEAM, &isnull);
 
 			if (isnull)
 				continue;
@@ -179,15 +191,15 @@ static bool
 scope_scan(const ContextIdentity *who, AttrNumber column, const pg_uuid_t *holder,
 		   const pg_uuid_t *client, HTAB *set)
 {
-	Relation	rel = table_open(base_relation("assignment"), AccessShareLock);
-	Relation	index;
+	Relation rel = table_open(base_relation("assignment"), AccessShareLock);
+	Relation index;
 	SysScanDesc scan;
 	ScanKeyData keys[3];
-	HeapTuple	tuple;
-	bool		found = false;
+	HeapTuple tuple;
+	bool found = false;
 
-	index = index_open(base_relation(column == ASSIGNMENT_MEMBER ?
-									 "assignment_member_idx" : "assignment_team_idx"),
+	index = index_open(base_relation(column == ASSIGNMENT_MEMBER ? "assignment_member_idx"
+																 : "assignment_team_idx"),
 					   AccessShareLock);
 	ScanKeyInit(&keys[0], ASSIGNMENT_ORG, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(&who->org));
@@ -202,8 +214,8 @@ scope_scan(const ContextIdentity *who, AttrNumber column, const pg_uuid_t *holde
 		found = true;
 		if (set != NULL)
 		{
-			bool		isnull;
-			Datum		id = heap_getattr(tuple, ASSIGNMENT_CLIENT, RelationGetDescr(rel), &isnull);
+			bool isnull;
+			Datum id = scope_column(rel, tuple, ASSIGNMENT_CLIENT, &isnull);
 
 			if (!isnull)
 				(void) hash_search(set, DatumGetUUIDP(id), HASH_ENTER, NULL);
@@ -221,10 +233,10 @@ scope_scan(const ContextIdentity *who, AttrNumber column, const pg_uuid_t *holde
 static HTAB *
 scope_load(const ContextIdentity *who)
 {
-	HASHCTL		ctl;
-	HTAB	   *set;
+	HASHCTL ctl;
+	HTAB *set;
 	const pg_uuid_t *teams = NULL;
-	int			nteams = 0;
+	int nteams = 0;
 
 	scope_refresh();
 	if (scope_client_set != NULL)
@@ -247,8 +259,8 @@ bool
 scope_has_client(const ContextIdentity *who, const pg_uuid_t *client)
 {
 	const pg_uuid_t *teams = NULL;
-	int			nteams = 0;
-	bool		found;
+	int nteams = 0;
+	bool found;
 
 	scope_refresh();
 	if (scope_client_set == NULL && scope_probes < SCOPE_PROBES)
@@ -276,8 +288,8 @@ scope_client_count(const ContextIdentity *who)
 ArrayType *
 scope_uuid_array(const pg_uuid_t *ids, int n)
 {
-	Datum	   *items = palloc(sizeof(Datum) * Max(n, 1));
-	ArrayType  *array;
+	Datum *items = palloc(sizeof(Datum) * Max(n, 1));
+	ArrayType *array;
 
 	for (int i = 0; i < n; i++)
 		items[i] = UUIDPGetDatum(&ids[i]);
@@ -289,13 +301,13 @@ scope_uuid_array(const pg_uuid_t *ids, int n)
 ArrayType *
 scope_clients(const ContextIdentity *who)
 {
-	HTAB	   *set = scope_load(who);
-	int			n = (int) hash_get_num_entries(set);
-	pg_uuid_t  *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
+	HTAB *set = scope_load(who);
+	int n = (int) hash_get_num_entries(set);
+	pg_uuid_t *ids = palloc(sizeof(pg_uuid_t) * Max(n, 1));
 	HASH_SEQ_STATUS status;
-	pg_uuid_t  *id;
-	ArrayType  *array;
-	int			i = 0;
+	pg_uuid_t *id;
+	ArrayType *array;
+	int i = 0;
 
 	hash_seq_init(&status, set);
 	while ((id = hash_seq_search(&status)) != NULL)

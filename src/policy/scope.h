@@ -9,11 +9,11 @@
 #include "utils/uuid.h"
 
 /* A set of clients up to this size is offered to indexes as = ANY(…). */
-#define SCOPE_INDEXED_CLIENTS	500
+#define SCOPE_INDEXED_CLIENTS 500
 
 extern void scope_init(void);
 /* Teams of the member; the array lives until the memo is next refreshed: copy what must stay. */
-extern int	scope_teams(const ContextIdentity *who, const pg_uuid_t **teams);
+extern int scope_teams(const ContextIdentity *who, const pg_uuid_t **teams);
 /* True when the client is assigned to the member or, with scope team, to one of the member's teams. */
 extern bool scope_has_client(const ContextIdentity *who, const pg_uuid_t *client);
 /* The whole set, a fresh uuid[] in the current memory context. */
@@ -23,4 +23,4 @@ extern int64 scope_client_count(const ContextIdentity *who);
 /* uuid[] of n ids in the current memory context. */
 extern ArrayType *scope_uuid_array(const pg_uuid_t *ids, int n);
 
-#endif							/* IMMIIQ_SCOPE_H */
+#endif /* IMMIIQ_SCOPE_H */

@@ -38,7 +38,7 @@
 /* What a scope asks of a row beside its organisation. */
 typedef enum VisibleRule
 {
-	VISIBLE_ORG = 1,			/* nothing more */
+	VISIBLE_ORG = 1, /* nothing more */
 	VISIBLE_TEAM,
 	VISIBLE_MEMBER,
 	VISIBLE_CLIENT,
@@ -48,11 +48,20 @@ typedef enum VisibleRule
 /* Arguments of visible(), in order. */
 enum
 {
-	ARG_MODULE, ARG_COMMAND, ARG_ORG, ARG_CLIENT, ARG_TEAM, ARG_ASSIGNEE, ARG_OFFICE, ARGS
+	ARG_MODULE,
+	ARG_COMMAND,
+	ARG_ORG,
+	ARG_CLIENT,
+	ARG_TEAM,
+	ARG_ASSIGNEE,
+	ARG_OFFICE,
+	ARGS
 };
 
 /* The shape that plans of this backend are made for while nobody is active. */
 static PolicyShape visible_planned_shape = POLICY_SHAPE_ALL;
+/* True when plans were made that expect no rows, for nobody or for a member whose module is off. */
+static bool visible_planned_empty = false;
 
 static const char *
 visible_shape_name(PolicyShape shape)
@@ -75,7 +84,7 @@ static PolicyShape
 visible_shape_from_text(const text *name)
 {
 	const char *s = VARDATA_ANY(name);
-	size_t		n = VARSIZE_ANY_EXHDR(name);
+	size_t n = VARSIZE_ANY_EXHDR(name);
 
 	for (PolicyShape shape = POLICY_SHAPE_ALL; shape <= POLICY_SHAPE_ASSIGNED; shape++)
 	{
@@ -84,22 +93,19 @@ visible_shape_from_text(const text *name)
 		if (strlen(known) == n && memcmp(known, s, n) == 0)
 			return shape;
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("unknown scope shape")));
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown scope shape")));
 }
 
 /* Module bit of a name, ERROR when there is no such module. */
 static uint32
 visible_module_from_text(const text *name)
 {
-	char	   *s = text_to_cstring(name);
-	uint32		bit = context_module_bit(s);
+	char *s = text_to_cstring(name);
+	uint32 bit = context_module_bit(s);
 
 	if (bit == 0)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("unknown module"),
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown module"),
 				 errhint("Modules are clients, cases, communications, ai, documents, invoices, "
 						 "reports, billing, settings and team_management.")));
 	pfree(s);
@@ -136,29 +142,24 @@ visible_shape(const ContextIdentity *who)
 
 /*
  * Cached plans keep the shape of whoever they were made for: they go when
- * somebody of another shape comes.  Runs inside GUC code, where team_member
- * cannot be read: so another member with scope team counts as another shape.
+ * somebody of another shape comes.  So do plans made when there was nothing to
+ * see, which look cheap whatever they read.  Runs inside GUC code: no catalog.
  */
 static void
 visible_identity_changed(const ContextIdentity *who)
 {
-	static pg_uuid_t planned_member;
+	PolicyShape shape = POLICY_SHAPE_ALL;
 
 	if (who->actor == CONTEXT_PORTAL || who->scope == CONTEXT_SCOPE_NONE)
 		return;
 	if (who->scope == CONTEXT_SCOPE_TEAM)
-	{
-		if (visible_planned_shape == POLICY_SHAPE_TEAMS ||
-			(visible_planned_shape == POLICY_SHAPE_TEAM &&
-			 base_uuid_equal(&planned_member, &who->member)))
-			return;
-		visible_planned_shape = POLICY_SHAPE_TEAM;
-		planned_member = who->member;
-	}
-	else if (visible_planned_shape == visible_shape(who))
+		shape = who->several_teams ? POLICY_SHAPE_TEAMS : POLICY_SHAPE_TEAM;
+	else if (who->scope == CONTEXT_SCOPE_ASSIGNED)
+		shape = POLICY_SHAPE_ASSIGNED;
+	if (shape == visible_planned_shape && !visible_planned_empty)
 		return;
-	else
-		visible_planned_shape = visible_shape(who);
+	visible_planned_shape = shape;
+	visible_planned_empty = false;
 	ResetPlanCache();
 }
 
@@ -168,24 +169,12 @@ visible_init(void)
 	context_set_change_callback(visible_identity_changed);
 }
 
-/* The shape to plan for now. */
-static PolicyShape
-visible_shape_to_plan(void)
-{
-	const ContextIdentity *who = visible_who();
-
-	if (who == NULL)
-		return visible_planned_shape;
-	return visible_shape(who);
-}
-
 static void
 visible_refuse_plan(void)
 {
 	ResetPlanCache();
 	ereport(ERROR,
-			(errcode(ERRCODE_IMMIIQ_STALE_PLAN),
-			 errmsg("the plan was made for another data scope"),
+			(errcode(ERRCODE_IMMIIQ_STALE_PLAN), errmsg("the plan was made for another data scope"),
 			 errhint("Run the statement again: it will be planned anew.")));
 }
 
@@ -193,7 +182,7 @@ visible_refuse_plan(void)
 static void
 visible_check_shape(const ContextIdentity *who, PolicyShape shape)
 {
-	bool		holds;
+	bool holds;
 
 	switch (shape)
 	{
@@ -248,10 +237,10 @@ visible_rule(ContextScope scope, bool client, bool team, bool assignee, bool off
 /* Constant arguments of one call site, parsed once. */
 typedef struct VisibleCall
 {
-	bool		parsed;
-	uint32		module;
+	bool parsed;
+	uint32 module;
 	PolicyShape shape;
-	pg_uuid_t	result;			/* what was returned last: callers hold pointers to it */
+	pg_uuid_t result; /* what was returned last: callers hold pointers to it */
 } VisibleCall;
 
 /* The call site's parsed arguments; shape_arg and module_arg are argument numbers, -1 for none. */
@@ -265,7 +254,7 @@ visible_call(FunctionCallInfo fcinfo, int module_arg, int shape_arg)
 			MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(VisibleCall));
 	if (!call->parsed)
 	{
-		bool		stable = true;
+		bool stable = true;
 
 		call->module = 0;
 		if (module_arg >= 0)
@@ -277,9 +266,8 @@ visible_call(FunctionCallInfo fcinfo, int module_arg, int shape_arg)
 		if (shape_arg >= 0)
 		{
 			if (PG_ARGISNULL(shape_arg))
-				ereport(ERROR,
-						(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-						 errmsg("scope shape must not be null")));
+				ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+								errmsg("scope shape must not be null")));
 			call->shape = visible_shape_from_text(PG_GETARG_TEXT_PP(shape_arg));
 			stable = stable && get_fn_expr_arg_stable(fcinfo->flinfo, shape_arg);
 		}
@@ -336,7 +324,7 @@ immiiq_team_if(PG_FUNCTION_ARGS)
 	const ContextIdentity *who = visible_who();
 	VisibleCall *call = visible_call(fcinfo, -1, 0);
 	const pg_uuid_t *teams;
-	int			n;
+	int n;
 
 	if (who == NULL)
 		PG_RETURN_NULL();
@@ -361,7 +349,7 @@ immiiq_teams_if(PG_FUNCTION_ARGS)
 	const ContextIdentity *who = visible_who();
 	VisibleCall *call = visible_call(fcinfo, -1, 0);
 	const pg_uuid_t *teams;
-	int			n;
+	int n;
 
 	if (who == NULL)
 		PG_RETURN_NULL();
@@ -431,8 +419,8 @@ immiiq_clients_if(PG_FUNCTION_ARGS)
 static bool
 visible_has_column(FunctionCallInfo fcinfo, int arg)
 {
-	Node	   *expr = fcinfo->flinfo->fn_expr;
-	Node	   *node;
+	Node *expr = fcinfo->flinfo->fn_expr;
+	Node *node;
 
 	if (!PG_ARGISNULL(arg) || expr == NULL || !IsA(expr, FuncExpr) ||
 		list_length(((FuncExpr *) expr)->args) != ARGS)
@@ -454,15 +442,14 @@ immiiq_visible(PG_FUNCTION_ARGS)
 	const ContextIdentity *who = visible_who();
 	VisibleCall *call = visible_call(fcinfo, ARG_MODULE, -1);
 	const pg_uuid_t *teams;
-	int			n;
+	int n;
 
 	if (who == NULL || PG_ARGISNULL(ARG_ORG) ||
 		!base_uuid_equal(PG_GETARG_UUID_P(ARG_ORG), &who->org))
 		PG_RETURN_BOOL(false);
 	if (call->module != 0 && (who->modules & call->module) == 0)
 		PG_RETURN_BOOL(false);
-	switch (visible_rule(who->scope,
-						 visible_has_column(fcinfo, ARG_CLIENT),
+	switch (visible_rule(who->scope, visible_has_column(fcinfo, ARG_CLIENT),
 						 visible_has_column(fcinfo, ARG_TEAM),
 						 visible_has_column(fcinfo, ARG_ASSIGNEE),
 						 visible_has_column(fcinfo, ARG_OFFICE)))
@@ -495,8 +482,8 @@ immiiq_visible(PG_FUNCTION_ARGS)
 Oid
 visible_function(const char *name, int nargs, const Oid *types)
 {
-	Oid			schema = base_schema();
-	oidvector  *vector;
+	Oid schema = base_schema();
+	oidvector *vector;
 
 	if (!OidIsValid(schema))
 		return InvalidOid;
@@ -516,8 +503,8 @@ visible_function_oid(void)
 static Node *
 visible_text_const(const char *value)
 {
-	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1,
-							  CStringGetTextDatum(value), false, false);
+	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1, CStringGetTextDatum(value),
+							  false, false);
 }
 
 /* A call of name(shape); NULL when the function is absent. */
@@ -525,18 +512,19 @@ static Expr *
 visible_shape_call(const char *name, Oid result, PolicyShape shape)
 {
 	static const Oid types[1] = {TEXTOID};
-	Oid			funcid = visible_function(name, 1, types);
+	Oid funcid = visible_function(name, 1, types);
 
 	if (!OidIsValid(funcid))
 		return NULL;
-	return (Expr *) makeFuncExpr(funcid, result, list_make1(visible_text_const(visible_shape_name(shape))),
+	return (Expr *) makeFuncExpr(funcid, result,
+								 list_make1(visible_text_const(visible_shape_name(shape))),
 								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 }
 
 static Expr *
 visible_equals(Node *column, Expr *value)
 {
-	Expr	   *clause;
+	Expr *clause;
 
 	if (value == NULL)
 		return NULL;
@@ -568,25 +556,37 @@ visible_is_null_const(Node *node)
 	return IsA(node, Const) && ((Const *) node)->constisnull;
 }
 
+/* True unless the module is one that who is asking has not. */
+static bool
+visible_has_module(const ContextIdentity *who, Node *module)
+{
+	Const *name = (Const *) module;
+
+	return name->constisnull ||
+		   (who->modules & visible_module_from_text(DatumGetTextPP(name->constvalue))) != 0;
+}
+
 /* The quals of the current shape for one call of visible(), or NULL to leave it as it is. */
 static Node *
 visible_simplify(FuncExpr *call)
 {
 	static const Oid org_if_types[3] = {TEXTOID, TEXTOID, TEXTOID};
 	static const Oid client_if_types[3] = {UUIDOID, UUIDOID, TEXTOID};
-	Node	   *args[ARGS];
+	Node *args[ARGS];
 	PolicyShape shape;
 	ContextScope scope;
-	Oid			org_if;
-	Expr	   *org;
-	Expr	   *rest = NULL;
-	Oid			client_if;
-	int			i = 0;
-	ListCell   *lc;
+	Oid org_if;
+	Expr *org;
+	Expr *rest = NULL;
+	Oid client_if;
+	int i = 0;
+	ListCell *lc;
+	const ContextIdentity *who;
+	const pg_uuid_t *teams;
 
 	if (list_length(call->args) != ARGS)
 		return NULL;
-	foreach(lc, call->args)
+	foreach (lc, call->args)
 		args[i++] = lfirst(lc);
 	if (!IsA(args[ARG_MODULE], Const) || !IsA(args[ARG_COMMAND], Const) ||
 		visible_is_null_const(args[ARG_ORG]))
@@ -599,17 +599,22 @@ visible_simplify(FuncExpr *call)
 	if (!OidIsValid(org_if))
 		return NULL;
 
-	shape = visible_shape_to_plan();
-	scope = shape == POLICY_SHAPE_ALL ? CONTEXT_SCOPE_ALL :
-		shape == POLICY_SHAPE_ASSIGNED ? CONTEXT_SCOPE_ASSIGNED : CONTEXT_SCOPE_TEAM;
+	who = visible_who();
+	shape = who != NULL ? visible_shape(who) : visible_planned_shape;
+	if (who == NULL || !visible_has_module(who, args[ARG_MODULE]) ||
+		(who->scope == CONTEXT_SCOPE_TEAM && scope_teams(who, &teams) == 0))
+		visible_planned_empty = true;
+	scope = shape == POLICY_SHAPE_ALL		 ? CONTEXT_SCOPE_ALL
+			: shape == POLICY_SHAPE_ASSIGNED ? CONTEXT_SCOPE_ASSIGNED
+											 : CONTEXT_SCOPE_TEAM;
 	org = visible_equals(args[ARG_ORG],
 						 (Expr *) makeFuncExpr(org_if, UUIDOID,
 											   list_make3(copyObject(args[ARG_MODULE]),
 														  copyObject(args[ARG_COMMAND]),
-														  visible_text_const(visible_shape_name(shape))),
+														  visible_text_const(
+															  visible_shape_name(shape))),
 											   InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL));
-	switch (visible_rule(scope,
-						 !visible_is_null_const(args[ARG_CLIENT]),
+	switch (visible_rule(scope, !visible_is_null_const(args[ARG_CLIENT]),
 						 !visible_is_null_const(args[ARG_TEAM]),
 						 !visible_is_null_const(args[ARG_ASSIGNEE]),
 						 !visible_is_null_const(args[ARG_OFFICE])))
@@ -618,28 +623,27 @@ visible_simplify(FuncExpr *call)
 			return (Node *) org;
 		case VISIBLE_TEAM:
 			if (shape == POLICY_SHAPE_TEAM)
-				rest = visible_equals(args[ARG_TEAM],
-									  visible_shape_call("team_if", UUIDOID, shape));
+				rest = visible_equals(args[ARG_TEAM], visible_shape_call("team_if", UUIDOID, shape));
 			else
 				rest = visible_equals_any(args[ARG_TEAM],
 										  visible_shape_call("teams_if", UUIDARRAYOID, shape));
 			break;
 		case VISIBLE_MEMBER:
-			rest = visible_equals(args[ARG_ASSIGNEE],
-								  visible_shape_call("member_if", UUIDOID, shape));
+			rest =
+				visible_equals(args[ARG_ASSIGNEE], visible_shape_call("member_if", UUIDOID, shape));
 			break;
 		case VISIBLE_CLIENT:
 			client_if = visible_function("client_if", 3, client_if_types);
 			if (OidIsValid(client_if))
-				rest = (Expr *) makeFuncExpr(client_if, BOOLOID,
-											 list_make3(copyObject(args[ARG_ORG]),
-														copyObject(args[ARG_CLIENT]),
-														visible_text_const(visible_shape_name(shape))),
-											 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+				rest =
+					(Expr *) makeFuncExpr(client_if, BOOLOID,
+										  list_make3(copyObject(args[ARG_ORG]),
+													 copyObject(args[ARG_CLIENT]),
+													 visible_text_const(visible_shape_name(shape))),
+										  InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
 			break;
 		case VISIBLE_NOTHING:
-			rest = visible_equals(args[ARG_ORG],
-								  visible_shape_call("nothing_if", UUIDOID, shape));
+			rest = visible_equals(args[ARG_ORG], visible_shape_call("nothing_if", UUIDOID, shape));
 			break;
 	}
 	if (rest == NULL)
@@ -652,7 +656,7 @@ PG_FUNCTION_INFO_V1(immiiq_visible_support);
 Datum
 immiiq_visible_support(PG_FUNCTION_ARGS)
 {
-	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	Node *request = (Node *) PG_GETARG_POINTER(0);
 
 	if (IsA(request, SupportRequestSimplify))
 	{
@@ -671,8 +675,8 @@ static double
 visible_distinct(PlannerInfo *root, Node *node, int varRelid)
 {
 	VariableStatData vardata;
-	bool		isdefault;
-	double		n;
+	bool isdefault;
+	double n;
 
 	examine_variable(root, node, varRelid, &vardata);
 	n = get_variable_numdistinct(&vardata, &isdefault);
@@ -688,7 +692,7 @@ PG_FUNCTION_INFO_V1(immiiq_client_support);
 Datum
 immiiq_client_support(PG_FUNCTION_ARGS)
 {
-	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	Node *request = (Node *) PG_GETARG_POINTER(0);
 	const ContextIdentity *who = visible_who();
 
 	if (who != NULL && who->scope == CONTEXT_SCOPE_ALL)
@@ -696,9 +700,9 @@ immiiq_client_support(PG_FUNCTION_ARGS)
 	if (IsA(request, SupportRequestIndexCondition))
 	{
 		SupportRequestIndexCondition *req = (SupportRequestIndexCondition *) request;
-		FuncExpr   *call = (FuncExpr *) req->node;
-		Const	   *shape;
-		Expr	   *clause;
+		FuncExpr *call = (FuncExpr *) req->node;
+		Const *shape;
+		Expr *clause;
 
 		if (!IsA(call, FuncExpr) || req->indexarg != 1 || list_length(call->args) != 3 ||
 			!op_in_opfamily(UUID_EQUAL_OPERATOR, req->opfamily))
@@ -710,7 +714,8 @@ immiiq_client_support(PG_FUNCTION_ARGS)
 			PG_RETURN_POINTER(NULL);
 		clause = visible_equals_any(lsecond(call->args),
 									visible_shape_call("clients_if", UUIDARRAYOID,
-													   visible_shape_from_text(DatumGetTextPP(shape->constvalue))));
+													   visible_shape_from_text(
+														   DatumGetTextPP(shape->constvalue))));
 		if (clause == NULL)
 			PG_RETURN_POINTER(NULL);
 		/* Exact when the organisation is checked beside it, which the policy always does; recheck anyway. */
@@ -720,9 +725,9 @@ immiiq_client_support(PG_FUNCTION_ARGS)
 	if (IsA(request, SupportRequestSelectivity))
 	{
 		SupportRequestSelectivity *req = (SupportRequestSelectivity *) request;
-		double		clients;
-		double		orgs;
-		double		share;
+		double clients;
+		double orgs;
+		double share;
 
 		if (req->is_join || list_length(req->args) != 3)
 			PG_RETURN_POINTER(NULL);

@@ -7,9 +7,9 @@
 #include "nodes/primnodes.h"
 
 /* OIDs in schema immiiq, InvalidOid while the extension is absent. */
-extern Oid	visible_function(const char *name, int nargs, const Oid *types);
-extern Oid	visible_function_oid(void);
+extern Oid visible_function(const char *name, int nargs, const Oid *types);
+extern Oid visible_function_oid(void);
 /* Asks context/ to be told of changes: cached plans of another shape go. */
 extern void visible_init(void);
 
-#endif							/* IMMIIQ_VISIBLE_H */
+#endif /* IMMIIQ_VISIBLE_H */
