@@ -161,8 +161,11 @@ DECLARE
     part regclass;
 BEGIN
     FOR part IN SELECT t.relid FROM pg_partition_tree(target) AS t WHERE t.level > 0 LOOP
-        IF NOT (SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = part) THEN
+        -- One step each, asked anew each time: every ALTER comes back here through the event trigger.
+        IF NOT (SELECT relrowsecurity FROM pg_class WHERE oid = part) THEN
             EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', part);
+        END IF;
+        IF NOT (SELECT relforcerowsecurity FROM pg_class WHERE oid = part) THEN
             EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', part);
         END IF;
         IF to_regprocedure('immiiq.refuse_truncate()') IS NOT NULL
@@ -537,7 +540,7 @@ BEGIN
                            AND (immiiq.protected_columns(p.polrelid)).org IS NOT NULL)
             THEN
                 RAISE EXCEPTION 'a permissive policy would widen what members see of a protected table'
-                    USING ERRCODE = 'insufficient_privilege', HINT = 'Make it AS RESTRICTIVE.';
+                    USING ERRCODE = 'invalid_object_definition', HINT = 'Make it AS RESTRICTIVE.';
             END IF;
         ELSE
             root := pg_partition_root(changed.objid);
