@@ -1,0 +1,479 @@
+/*
+ * Writing and reading the log's bytes.  Trusts its caller's lengths when it
+ * writes; when it reads, refuses unknown tags, wrong order, lengths that are
+ * not in the fewest bytes, and whatever is left over.
+ */
+#include "audit/canonical.h"
+
+#include <string.h>
+
+uint8_t *
+canonical_reserve(CanonicalBuffer *b, size_t n)
+{
+	uint8_t    *at;
+
+	if (b->failed)
+		return NULL;
+	if (n > b->size - b->len)
+	{
+		size_t		want = b->size * 2;
+		void	   *p;
+
+		if (want < b->len + n)
+			want = b->len + n;
+		if (want < 256)
+			want = 256;
+		p = b->grow(b->data, want);
+		if (p == NULL)
+		{
+			b->failed = true;
+			return NULL;
+		}
+		b->data = p;
+		b->size = want;
+	}
+	at = b->data + b->len;
+	b->len += n;
+	return at;
+}
+
+void
+canonical_put(CanonicalBuffer *b, const void *p, size_t n)
+{
+	uint8_t    *at = canonical_reserve(b, n);
+
+	if (at != NULL && n > 0)
+		memcpy(at, p, n);
+}
+
+void
+canonical_put_byte(CanonicalBuffer *b, uint8_t v)
+{
+	uint8_t    *at = canonical_reserve(b, 1);
+
+	if (at != NULL)
+		*at = v;
+}
+
+void
+canonical_put_length(CanonicalBuffer *b, uint32_t n)
+{
+	uint8_t		bytes[5];
+	size_t		used = 0;
+
+	while (n >= 0x80)
+	{
+		bytes[used++] = (uint8_t) (n | 0x80);
+		n >>= 7;
+	}
+	bytes[used++] = (uint8_t) n;
+	canonical_put(b, bytes, used);
+}
+
+void
+canonical_put_field(CanonicalBuffer *b, uint8_t tag, const void *p, size_t n)
+{
+	canonical_put_byte(b, tag);
+	canonical_put_length(b, (uint32_t) n);
+	canonical_put(b, p, n);
+}
+
+void
+canonical_put_field8(CanonicalBuffer *b, uint8_t tag, uint8_t v)
+{
+	canonical_put_field(b, tag, &v, 1);
+}
+
+static void
+write_u32(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t) (v >> 24);
+	p[1] = (uint8_t) (v >> 16);
+	p[2] = (uint8_t) (v >> 8);
+	p[3] = (uint8_t) v;
+}
+
+static void
+write_u64(uint8_t *p, uint64_t v)
+{
+	write_u32(p, (uint32_t) (v >> 32));
+	write_u32(p + 4, (uint32_t) v);
+}
+
+void
+canonical_put_field32(CanonicalBuffer *b, uint8_t tag, uint32_t v)
+{
+	uint8_t		bytes[4];
+
+	write_u32(bytes, v);
+	canonical_put_field(b, tag, bytes, sizeof(bytes));
+}
+
+void
+canonical_put_field64(CanonicalBuffer *b, uint8_t tag, uint64_t v)
+{
+	uint8_t		bytes[8];
+
+	write_u64(bytes, v);
+	canonical_put_field(b, tag, bytes, sizeof(bytes));
+}
+
+bool
+canonical_get_length(const uint8_t *p, size_t len, size_t *pos, uint32_t *n)
+{
+	uint64_t	value = 0;
+	unsigned	shift = 0;
+
+	for (;;)
+	{
+		uint8_t		byte;
+
+		if (*pos >= len || shift > 28)
+			return false;
+		byte = p[(*pos)++];
+		value |= (uint64_t) (byte & 0x7f) << shift;
+		if ((byte & 0x80) == 0)
+		{
+			if (byte == 0 && shift > 0)
+				return false;	/* a group too many */
+			break;
+		}
+		shift += 7;
+	}
+	if (value > UINT32_MAX)
+		return false;
+	*n = (uint32_t) value;
+	return true;
+}
+
+/* A length and that many bytes. */
+static bool
+get_bytes(const uint8_t *p, size_t len, size_t *pos, const uint8_t **value, uint32_t *n)
+{
+	if (!canonical_get_length(p, len, pos, n) || *n > len - *pos)
+		return false;
+	*value = p + *pos;
+	*pos += *n;
+	return true;
+}
+
+bool
+canonical_get_field(const uint8_t *p, size_t len, size_t *pos, uint8_t *tag,
+					const uint8_t **value, uint32_t *n)
+{
+	if (*pos >= len)
+		return false;
+	*tag = p[(*pos)++];
+	return get_bytes(p, len, pos, value, n);
+}
+
+uint32_t
+canonical_u32(const uint8_t *p)
+{
+	return (uint32_t) p[0] << 24 | (uint32_t) p[1] << 16 | (uint32_t) p[2] << 8 | p[3];
+}
+
+uint64_t
+canonical_u64(const uint8_t *p)
+{
+	return (uint64_t) canonical_u32(p) << 32 | canonical_u32(p + 4);
+}
+
+void
+canonical_put_entry(CanonicalBuffer *b, const CanonicalEntry *e)
+{
+	canonical_put_field8(b, CANONICAL_F_VERSION, CANONICAL_VERSION);
+	canonical_put_field8(b, CANONICAL_F_OPERATION, e->operation);
+	canonical_put_field(b, CANONICAL_F_ORG, e->org, CANONICAL_UUID_BYTES);
+	canonical_put_field64(b, CANONICAL_F_AT, (uint64_t) e->at);
+	canonical_put_field32(b, CANONICAL_F_INCARNATION, e->incarnation);
+	canonical_put_field64(b, CANONICAL_F_TXID, e->txid);
+	canonical_put_field32(b, CANONICAL_F_SEQ, e->seq);
+	canonical_put_field(b, CANONICAL_F_SCHEMA, e->schema, e->schema_len);
+	canonical_put_field(b, CANONICAL_F_TABLE, e->table, e->table_len);
+	canonical_put_field32(b, CANONICAL_F_KEY_ID, e->key_id);
+	canonical_put_field32(b, CANONICAL_F_CONTEXT, e->context);
+	if (e->who != NULL)
+		canonical_put_field(b, CANONICAL_F_WHO, e->who, e->who_len);
+}
+
+bool
+canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
+{
+	/* exact sizes of the fields of fixed width; 0: any size of at least one byte */
+	static const uint8_t width[CANONICAL_F_IMAGE + 1] = {0, 1, 1, 16, 8, 4, 8, 4, 0, 0, 4, 4, 0, 0, 0};
+	size_t		pos = 0;
+	uint32_t	seen = 0;
+	uint32_t	required;
+	uint8_t		last = 0;
+	CanonicalWho who;
+
+	memset(e, 0, sizeof(*e));
+	while (pos < len)
+	{
+		size_t		start = pos;
+		uint8_t		tag;
+		const uint8_t *value;
+		uint32_t	n;
+
+		if (!canonical_get_field(body, len, &pos, &tag, &value, &n))
+			return false;
+		if (tag <= last || tag > CANONICAL_F_IMAGE)
+			return false;
+		if (width[tag] != 0 ? n != width[tag] : n == 0)
+			return false;
+		last = tag;
+		seen |= UINT32_C(1) << tag;
+		switch (tag)
+		{
+			case CANONICAL_F_VERSION:
+				if (value[0] != CANONICAL_VERSION)
+					return false;
+				break;
+			case CANONICAL_F_OPERATION:
+				if (value[0] < CANONICAL_INSERT || value[0] > CANONICAL_DELETE)
+					return false;
+				e->operation = value[0];
+				break;
+			case CANONICAL_F_ORG:
+				e->org = value;
+				break;
+			case CANONICAL_F_AT:
+				e->at = (int64_t) canonical_u64(value);
+				break;
+			case CANONICAL_F_INCARNATION:
+				e->incarnation = canonical_u32(value);
+				break;
+			case CANONICAL_F_TXID:
+				e->txid = canonical_u64(value);
+				break;
+			case CANONICAL_F_SEQ:
+				e->seq = canonical_u32(value);
+				break;
+			case CANONICAL_F_SCHEMA:
+				e->schema = (const char *) value;
+				e->schema_len = n;
+				break;
+			case CANONICAL_F_TABLE:
+				e->table = (const char *) value;
+				e->table_len = n;
+				break;
+			case CANONICAL_F_KEY_ID:
+				e->key_id = canonical_u32(value);
+				break;
+			case CANONICAL_F_CONTEXT:
+				e->context = canonical_u32(value);
+				break;
+			case CANONICAL_F_WHO:
+				e->who = value;
+				e->who_len = n;
+				break;
+			case CANONICAL_F_ORIGIN:
+				if (n < CANONICAL_SEAL_BYTES)
+					return false;
+				e->origin = value;
+				e->origin_len = n;
+				e->clear_len = start;
+				break;
+			case CANONICAL_F_IMAGE:
+				if (n < CANONICAL_SEAL_BYTES)
+					return false;
+				e->image = value;
+				e->image_len = n;
+				if (e->clear_len == 0)
+					e->clear_len = start;
+				break;
+		}
+	}
+	required = ((UINT32_C(1) << (CANONICAL_F_IMAGE + 1)) - 2)
+		& ~(UINT32_C(1) << CANONICAL_F_WHO) & ~(UINT32_C(1) << CANONICAL_F_ORIGIN);
+	if ((seen & required) != required)
+		return false;
+	if ((e->who != NULL) != (e->origin != NULL) || (e->who != NULL) != (e->context == e->seq))
+		return false;
+	return e->who == NULL || canonical_parse_who(e->who, e->who_len, &who);
+}
+
+void
+canonical_put_who(CanonicalBuffer *b, const CanonicalWho *w)
+{
+	canonical_put_field8(b, CANONICAL_W_ACTOR, w->actor);
+	if (w->member != NULL)
+		canonical_put_field(b, CANONICAL_W_MEMBER, w->member, CANONICAL_UUID_BYTES);
+	if (w->session != NULL)
+		canonical_put_field(b, CANONICAL_W_SESSION, w->session, CANONICAL_UUID_BYTES);
+	canonical_put_field(b, CANONICAL_W_ROLE, w->role, w->role_len);
+	if (w->tool != NULL)
+		canonical_put_field(b, CANONICAL_W_TOOL, w->tool, w->tool_len);
+	if (w->impersonated)
+		canonical_put_field8(b, CANONICAL_W_IMPERSONATED, 1);
+}
+
+bool
+canonical_parse_who(const uint8_t *p, size_t len, CanonicalWho *w)
+{
+	size_t		pos = 0;
+	uint8_t		last = 0;
+
+	memset(w, 0, sizeof(*w));
+	while (pos < len)
+	{
+		uint8_t		tag;
+		const uint8_t *value;
+		uint32_t	n;
+
+		if (!canonical_get_field(p, len, &pos, &tag, &value, &n) || tag <= last || n == 0)
+			return false;
+		last = tag;
+		switch (tag)
+		{
+			case CANONICAL_W_ACTOR:
+				if (n != 1 || value[0] == 0)
+					return false;
+				w->actor = value[0];
+				break;
+			case CANONICAL_W_MEMBER:
+				if (n != CANONICAL_UUID_BYTES)
+					return false;
+				w->member = value;
+				break;
+			case CANONICAL_W_SESSION:
+				if (n != CANONICAL_UUID_BYTES)
+					return false;
+				w->session = value;
+				break;
+			case CANONICAL_W_ROLE:
+				w->role = (const char *) value;
+				w->role_len = n;
+				break;
+			case CANONICAL_W_TOOL:
+				w->tool = (const char *) value;
+				w->tool_len = n;
+				break;
+			case CANONICAL_W_IMPERSONATED:
+				if (n != 1 || value[0] != 1)
+					return false;
+				w->impersonated = true;
+				break;
+			default:
+				return false;
+		}
+	}
+	return w->actor != 0 && w->role != NULL;
+}
+
+void
+canonical_put_origin(CanonicalBuffer *b, const CanonicalOrigin *o)
+{
+	if (o->address != NULL)
+		canonical_put_field(b, CANONICAL_O_ADDRESS, o->address, o->address_len);
+	if (o->agent != NULL)
+		canonical_put_field(b, CANONICAL_O_AGENT, o->agent, o->agent_len);
+	if (o->application != NULL)
+		canonical_put_field(b, CANONICAL_O_APPLICATION, o->application, o->application_len);
+}
+
+bool
+canonical_parse_origin(const uint8_t *p, size_t len, CanonicalOrigin *o)
+{
+	size_t		pos = 0;
+	uint8_t		last = 0;
+
+	memset(o, 0, sizeof(*o));
+	while (pos < len)
+	{
+		uint8_t		tag;
+		const uint8_t *value;
+		uint32_t	n;
+
+		if (!canonical_get_field(p, len, &pos, &tag, &value, &n) || tag <= last)
+			return false;
+		last = tag;
+		switch (tag)
+		{
+			case CANONICAL_O_ADDRESS:
+				o->address = (const char *) value;
+				o->address_len = n;
+				break;
+			case CANONICAL_O_AGENT:
+				o->agent = (const char *) value;
+				o->agent_len = n;
+				break;
+			case CANONICAL_O_APPLICATION:
+				o->application = (const char *) value;
+				o->application_len = n;
+				break;
+			default:
+				return false;
+		}
+	}
+	return true;
+}
+
+bool
+canonical_get_column(const uint8_t *p, size_t len, size_t *pos, CanonicalColumn *c)
+{
+	const uint8_t *bytes;
+
+	memset(c, 0, sizeof(*c));
+	if (*pos >= len)
+		return false;
+	c->flags = p[(*pos)++];
+	if ((c->flags & ~CANONICAL_C_KNOWN) != 0)
+		return false;
+	if (!get_bytes(p, len, pos, &bytes, &c->name_len) || c->name_len == 0)
+		return false;
+	c->name = (const char *) bytes;
+	if ((c->flags & CANONICAL_C_NULL) == 0)
+	{
+		if (!get_bytes(p, len, pos, &bytes, &c->value_len))
+			return false;
+		c->value = (const char *) bytes;
+	}
+	return true;
+}
+
+bool
+canonical_check_image(const uint8_t *p, size_t len)
+{
+	size_t		pos = 0;
+
+	for (int part = 0; part < 2; part++)
+	{
+		uint32_t	count;
+
+		if (!canonical_get_length(p, len, &pos, &count))
+			return false;
+		while (count-- > 0)
+		{
+			CanonicalColumn column;
+
+			if (!canonical_get_column(p, len, &pos, &column))
+				return false;
+		}
+	}
+	return pos == len;
+}
+
+void
+canonical_write_batch(const CanonicalBatch *batch, uint8_t out[CANONICAL_BATCH_BYTES])
+{
+	uint8_t    *p = out;
+
+	memcpy(p, "immiiq/v1/batch\0", 16);
+	p += 16;
+	*p++ = CANONICAL_VERSION;
+	write_u64(p, batch->batch_no);
+	p += 8;
+	memcpy(p, batch->org, 16);
+	p += 16;
+	write_u64(p, batch->first);
+	p += 8;
+	write_u64(p, batch->last);
+	p += 8;
+	write_u64(p, (uint64_t) batch->at);
+	p += 8;
+	memcpy(p, batch->org_root, 32);
+	p += 32;
+	memcpy(p, batch->previous, 32);
+}
