@@ -1,7 +1,269 @@
+/*
+ * The capability's start, its shared counters, the lock of the sealer and the
+ * writing of the log's tables.  Trusts the tables' shapes of 60_audit.sql;
+ * refuses to write into one that has other columns.
+ */
 #include "postgres.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/index.h"
+#include "catalog/indexing.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "storage/ipc.h"
+#include "storage/lock.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
+#include "tcop/pquery.h"
+#include "utils/rel.h"
+
 #include "audit/audit.h"
-void audit_init(void) {}
-void audit_shmem_request(void) {}
-void audit_shmem_startup(void) {}
-void audit_before_commit(void) {}
-int64 audit_seal_round(void) { return 0; }
+#include "audit/audit_internal.h"
+#include "base/base.h"
+#include "crypto/crypto.h"
+
+#define AUDIT_SLOTS 256			/* databases share a slot by their OID: a false alarm costs one empty round */
+
+/* Fields of the lock: no SQL function reaches a class above 2 of advisory locks. */
+#define AUDIT_LOCK_KEY		0x5345414c	/* "SEAL" */
+#define AUDIT_LOCK_CLASS	0x4951	/* "IQ" */
+
+typedef struct AuditShared
+{
+	pg_atomic_uint64 captured[AUDIT_SLOTS];
+} AuditShared;
+
+static AuditShared *audit_shared = NULL;
+static bool audit_restores = false;
+
+void
+audit_shmem_request(void)
+{
+	RequestAddinShmemSpace(MAXALIGN(sizeof(AuditShared)));
+}
+
+void
+audit_shmem_startup(void)
+{
+	bool		found;
+
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	audit_shared = ShmemInitStruct("immiiq audit", sizeof(AuditShared), &found);
+	if (!found)
+	{
+		for (int i = 0; i < AUDIT_SLOTS; i++)
+			pg_atomic_init_u64(&audit_shared->captured[i], 1);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+void
+audit_init(void)
+{
+	capture_init();
+}
+
+void
+audit_note_captured(void)
+{
+	if (audit_shared != NULL)
+		pg_atomic_fetch_add_u64(&audit_shared->captured[MyDatabaseId % AUDIT_SLOTS], 1);
+}
+
+uint64
+audit_captured_count(void)
+{
+	if (audit_shared == NULL)
+		return 0;
+	return pg_atomic_read_u64(&audit_shared->captured[MyDatabaseId % AUDIT_SLOTS]);
+}
+
+uint32
+audit_incarnation(void)
+{
+	static uint32 incarnation = 0;
+	static Oid	incarnation_database = InvalidOid;
+
+	if (incarnation_database != MyDatabaseId)
+	{
+		uint64		system = GetSystemIdentifier();
+		uint8		data[32] = "immiiq/v1/incarn";
+		uint8		hash[CRYPTO_HASH_BYTES];
+
+		for (int i = 0; i < 8; i++)
+			data[16 + i] = (uint8) (system >> (56 - 8 * i));
+		for (int i = 0; i < 4; i++)
+			data[24 + i] = (uint8) (MyDatabaseId >> (24 - 8 * i));
+		if (!crypto_sha256(data, 28, hash))
+			elog(ERROR, "could not compute a hash");
+		incarnation = canonical_u32(hash) & 0x7fffffff;
+		incarnation_database = MyDatabaseId;
+	}
+	return incarnation;
+}
+
+/* ---- the sealer's lock ---- */
+
+static void
+audit_set_lock_tag(LOCKTAG *tag)
+{
+	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, AUDIT_LOCK_KEY, 0, AUDIT_LOCK_CLASS);
+}
+
+bool
+audit_lock_sealing(bool wait)
+{
+	LOCKTAG		tag;
+
+	audit_set_lock_tag(&tag);
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool
+audit_session_restores(void)
+{
+	return audit_restores;
+}
+
+/* Keeps sealers out until this session ends: what a restore loads must be whole first. */
+static void
+audit_hold_sealing(void)
+{
+	LOCKTAG		tag;
+
+	audit_set_lock_tag(&tag);
+	(void) LockAcquire(&tag, ShareLock, true, false);
+	audit_restores = true;
+}
+
+/* ---- writing the log's tables ---- */
+
+void
+audit_writer_open(AuditWriter *w, const char *relname, int columns, int size)
+{
+	w->rel = table_open(base_relation(relname), RowExclusiveLock);
+	if (RelationGetDescr(w->rel)->natts != columns || w->rel->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table immiiq.%s has not the columns that this version of immiiq writes", relname),
+				 errhint("Run ALTER EXTENSION immiiq UPDATE.")));
+	w->indexes = CatalogOpenIndexes(w->rel);
+	w->slots = palloc0(sizeof(TupleTableSlot *) * size);
+	w->used = 0;
+	w->size = size;
+}
+
+void
+audit_writer_add(AuditWriter *w, Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(w->rel), values, nulls);
+
+	if (w->slots[w->used] == NULL)
+		w->slots[w->used] = MakeSingleTupleTableSlot(RelationGetDescr(w->rel), &TTSOpsHeapTuple);
+	tuple->t_tableOid = RelationGetRelid(w->rel);
+	ExecStoreHeapTuple(tuple, w->slots[w->used], true);
+	w->slots[w->used]->tts_tableOid = tuple->t_tableOid;
+	if (++w->used == w->size)
+		audit_writer_flush(w);
+}
+
+void
+audit_writer_flush(AuditWriter *w)
+{
+	if (w->used == 0)
+		return;
+	heap_multi_insert(w->rel, w->slots, w->used, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < w->used; i++)
+	{
+		for (int n = 0; n < w->indexes->ri_NumIndices; n++)
+		{
+			Relation	index = w->indexes->ri_IndexRelationDescs[n];
+			IndexInfo  *info = w->indexes->ri_IndexRelationInfo[n];
+			Datum		values[INDEX_MAX_KEYS];
+			bool		nulls[INDEX_MAX_KEYS];
+
+			if (!info->ii_ReadyForInserts)
+				continue;
+			if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("an index on immiiq.%s has an expression or a predicate",
+								RelationGetRelationName(w->rel))));
+			FormIndexDatum(info, w->slots[i], NULL, values, nulls);
+			index_insert(index, values, nulls, &w->slots[i]->tts_tid, w->rel,
+						 index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
+						 false, info);
+		}
+		ExecClearTuple(w->slots[i]);
+	}
+	w->used = 0;
+}
+
+void
+audit_writer_close(AuditWriter *w)
+{
+	audit_writer_flush(w);
+	for (int i = 0; i < w->size && w->slots[i] != NULL; i++)
+		ExecDropSingleTupleTableSlot(w->slots[i]);
+	pfree(w->slots);
+	CatalogCloseIndexes(w->indexes);
+	table_close(w->rel, NoLock);
+}
+
+/* ---- the guard of the log's tables ---- */
+
+/* Leaves the mark that makes the next sealing round look for entries without a leaf. */
+static void
+audit_mark_restored(void)
+{
+	AuditWriter w;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	audit_writer_open(&w, "restored", 2, 1);
+	values[0] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
+	values[1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	audit_writer_add(&w, values, nulls);
+	audit_writer_close(&w);
+	audit_note_captured();
+}
+
+PG_FUNCTION_INFO_V1(immiiq_guard_log);
+
+/*
+ * immiiq.guard_log(): BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE, per
+ * statement.  Refuses with IQ040, whoever it is; only COPY FROM by a superuser
+ * passes, so that a dump can be restored, into tables whose trigger has no
+ * argument.  Rows loaded so are sealed as they are once the session has ended.
+ */
+Datum
+immiiq_guard_log(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("immiiq.guard_log can only be a trigger before a statement")));
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) && trigdata->tg_trigger->tgnargs == 0 &&
+		superuser() && ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY)
+	{
+		base_require_preload();
+		audit_hold_sealing();
+		audit_mark_restored();
+		return PointerGetDatum(NULL);
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_APPEND_ONLY),
+			 errmsg("rows of immiiq.%s are never changed",
+					RelationGetRelationName(trigdata->tg_relation))));
+}

@@ -1,0 +1,995 @@
+/*
+ * Capture: an AFTER ROW trigger writes each change of a protected row into a
+ * buffer of the transaction, which goes to immiiq.entry before commit.  Trusts
+ * the executor's tuples and the active identity; refuses a change of the
+ * organisation, a row of an organisation without keys, and an unsealed value.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "pgtime.h"
+#include "replication/logicalworker.h"
+#include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/datum.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+#include "audit/audit_internal.h"
+#include "audit/canonical.h"
+#include "base/base.h"
+#include "context/context.h"
+#include "crypto/crypto.h"
+#include "keyring/keyring.h"
+#include "policy/policy.h"
+#include "types/types.h"
+
+/* A level of subtransactions writes what it has at either limit. */
+#define CAPTURE_MAX_ROWS	1000
+#define CAPTURE_MAX_BYTES	(512 * 1024)
+#define CAPTURE_WRITE_ROWS	128
+/* How many earlier contexts of the transaction are looked through; a context written twice does no harm. */
+#define CAPTURE_CONTEXT_SEARCH 64
+
+StaticAssertDecl(CANONICAL_LABEL_BYTES >= VARHDRSZ, "a length word takes the label's place");
+
+typedef struct CaptureColumn
+{
+	AttrNumber	attnum;
+	bool		byval;
+	bool		sealed;
+	bool		plain;			/* its bytes are its text */
+	int16		len;
+	uint8		flags;
+	Oid			typid;
+	int32		typmod;
+	FmgrInfo	out;
+	bool		varlena;
+	char	   *name;			/* length and name, as written */
+	int			name_len;
+} CaptureColumn;
+
+typedef struct CaptureRelation
+{
+	Oid			relid;			/* key */
+	bool		valid;
+	MemoryContext memory;
+	Oid			root;			/* the protected table that this is, or is a partition of */
+	char	   *schema;
+	char	   *table;
+	AttrNumber	org;
+	int			ncolumns;
+	CaptureColumn *columns;
+} CaptureRelation;
+
+/* Who wrote, and where in this transaction that is said. */
+typedef struct CaptureContext
+{
+	pg_uuid_t	org;
+	uint64		generation;
+	Oid			session_user;
+	uint32		seq;
+	int			level;
+	char	   *address;
+	char	   *agent;
+	char	   *application;
+} CaptureContext;
+
+typedef struct CaptureEntry
+{
+	pg_uuid_t	org;
+	TimestampTz at;
+	uint32		seq;
+	uint32		context;
+	int			level;
+	Size		offset;			/* of the bytea in the arena */
+	Size		start;			/* where its bytes in the arena begin */
+} CaptureEntry;
+
+/* The transaction's buffer; entries and contexts of deeper levels stand behind those of outer ones. */
+static struct
+{
+	MemoryContext memory;		/* child of TopTransactionContext; NULL while nothing was captured */
+	MemoryContext row;			/* reset after every row */
+	CanonicalBuffer arena;
+	CanonicalBuffer image;
+	CaptureEntry *entries;
+	int			count;
+	int			size;
+	CaptureContext *contexts;
+	int			context_count;
+	int			context_size;
+	uint32		next_seq;
+	bool		written;		/* something has gone to immiiq.entry */
+	bool		at_once;		/* commit has begun: nobody will flush later */
+	bool		busy;
+} capture;
+
+static HTAB *capture_relations = NULL;
+static const pg_tz *capture_utc = NULL;
+
+/* ---- what is known of a table ---- */
+
+static void
+capture_forget(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	CaptureRelation *rel;
+
+	if (capture_relations == NULL)
+		return;
+	hash_seq_init(&status, capture_relations);
+	while ((rel = hash_seq_search(&status)) != NULL)
+	{
+		if (!OidIsValid(relid) || rel->relid == relid || rel->root == relid)
+			rel->valid = false;
+	}
+}
+
+static void
+capture_forget_all(Datum arg, int cacheid, uint32 hashvalue)
+{
+	capture_forget((Datum) 0, InvalidOid);
+}
+
+/* The attribute that names the organisation, 0 when there is none. */
+static AttrNumber
+capture_find_org(Relation rel, const PolicyTable *policy, const Trigger *trigger)
+{
+	AttrNumber	attnum = InvalidAttrNumber;
+
+	if (policy != NULL && policy->org != InvalidAttrNumber)
+	{
+		if (policy->relid == RelationGetRelid(rel))
+			attnum = policy->org;
+		else
+		{
+			char	   *name = get_attname(policy->relid, policy->org, true);
+
+			if (name != NULL)
+				attnum = get_attnum(RelationGetRelid(rel), name);
+		}
+	}
+	else
+		attnum = get_attnum(RelationGetRelid(rel),
+							trigger->tgnargs > 0 ? trigger->tgargs[0] : "org_id");
+	if (attnum > 0 && TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid == UUIDOID)
+		return attnum;
+	return InvalidAttrNumber;
+}
+
+static uint8
+capture_kind(Oid typid)
+{
+	switch (getBaseType(typid))
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case FLOAT4OID:
+		case FLOAT8OID:
+		case NUMERICOID:
+		case OIDOID:
+			return CANONICAL_KIND_NUMBER;
+		case BOOLOID:
+			return CANONICAL_KIND_BOOLEAN;
+		case JSONOID:
+		case JSONBOID:
+			return CANONICAL_KIND_JSON;
+		default:
+			return CANONICAL_KIND_TEXT;
+	}
+}
+
+static void *
+capture_grow(void *old, size_t size)
+{
+	if (size > MaxAllocHugeSize)
+		return NULL;
+	if (old == NULL)
+		return MemoryContextAllocHuge(capture.memory, size);
+	return repalloc_huge(old, size);
+}
+
+static void *
+capture_grow_small(void *old, size_t size)
+{
+	return old == NULL ? palloc(size) : repalloc(old, size);
+}
+
+static void
+capture_describe_column(CaptureColumn *column, Form_pg_attribute att, bool key)
+{
+	CanonicalBuffer name = {.grow = capture_grow_small};
+	Oid			base = getBaseType(att->atttypid);
+	Oid			out;
+
+	column->attnum = att->attnum;
+	column->byval = att->attbyval;
+	column->len = att->attlen;
+	column->typid = att->atttypid;
+	column->typmod = att->atttypmod;
+	column->sealed = types_is_sealed(att->atttypid);
+	column->plain = base == TEXTOID || base == VARCHAROID || base == BPCHAROID || base == JSONOID;
+	column->flags = (key ? CANONICAL_C_KEY : 0) |
+		(column->sealed ? CANONICAL_C_SEALED : 0) |
+		(column->sealed ? 0 : capture_kind(att->atttypid) << CANONICAL_C_KIND_SHIFT);
+	getTypeOutputInfo(att->atttypid, &out, &column->varlena);
+	fmgr_info_cxt(out, &column->out, CurrentMemoryContext);
+	canonical_put_length(&name, strlen(NameStr(att->attname)));
+	canonical_put(&name, NameStr(att->attname), strlen(NameStr(att->attname)));
+	column->name = (char *) name.data;
+	column->name_len = name.len;
+}
+
+static CaptureRelation *
+capture_describe(Relation rel, const Trigger *trigger)
+{
+	Oid			relid = RelationGetRelid(rel);
+	TupleDesc	desc = RelationGetDescr(rel);
+	CaptureRelation *known;
+	const PolicyTable *policy;
+	Bitmapset  *keys;
+	MemoryContext memory;
+	MemoryContext old;
+	bool		found;
+
+	if (capture_relations != NULL)
+	{
+		known = hash_search(capture_relations, &relid, HASH_FIND, NULL);
+		if (known != NULL && known->valid && known->memory != NULL)
+			return known;
+	}
+	else
+	{
+		HASHCTL		ctl;
+
+		memset(&ctl, 0, sizeof(ctl));
+		ctl.keysize = sizeof(Oid);
+		ctl.entrysize = sizeof(CaptureRelation);
+		ctl.hcxt = CacheMemoryContext;
+		capture_relations = hash_create("immiiq captured tables", 32, &ctl,
+										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	known = hash_search(capture_relations, &relid, HASH_ENTER, &found);
+	if (found && known->memory != NULL)
+		MemoryContextDelete(known->memory);
+	memset((char *) known + sizeof(Oid), 0, sizeof(CaptureRelation) - sizeof(Oid));
+
+	/* built under the current context, so that an error leaves nothing behind; valid before: an invalidation on the way clears it */
+	memory = AllocSetContextCreate(CurrentMemoryContext, "immiiq captured table", ALLOCSET_SMALL_SIZES);
+	known->valid = true;
+	old = MemoryContextSwitchTo(memory);
+	policy = policy_table(rel);
+	known->root = policy != NULL ? policy->relid : relid;
+	known->org = capture_find_org(rel, policy, trigger);
+	known->table = get_rel_name(known->root);
+	known->schema = get_namespace_name(get_rel_namespace(known->root));
+	known->columns = palloc0(sizeof(CaptureColumn) * Max(desc->natts, 1));
+	keys = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (att->attisdropped)
+			continue;
+		capture_describe_column(&known->columns[known->ncolumns++], att,
+								bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, keys));
+	}
+	MemoryContextSwitchTo(old);
+	if (known->table == NULL || known->schema == NULL)
+		elog(ERROR, "cache lookup failed for relation %u", known->root);
+	if (known->org == InvalidAttrNumber)
+	{
+		known->valid = false;
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+				 errmsg("table \"%s\" has no uuid column that names the organisation",
+						RelationGetRelationName(rel)),
+				 errhint("Use immiiq.protect() on the table.")));
+	}
+	MemoryContextSetParent(memory, CacheMemoryContext);
+	known->memory = memory;
+	return known;
+}
+
+/* ---- the buffer ---- */
+
+static void
+capture_begin(void)
+{
+	MemoryContext memory;
+
+	if (capture.memory != NULL)
+		return;
+	memory = AllocSetContextCreate(TopTransactionContext, "immiiq audit", ALLOCSET_DEFAULT_SIZES);
+	memset(&capture.arena, 0, sizeof(CanonicalBuffer));
+	memset(&capture.image, 0, sizeof(CanonicalBuffer));
+	capture.arena.grow = capture_grow;
+	capture.image.grow = capture_grow;
+	capture.row = AllocSetContextCreate(memory, "immiiq audit row", ALLOCSET_DEFAULT_SIZES);
+	capture.size = 32;
+	capture.entries = MemoryContextAlloc(memory, sizeof(CaptureEntry) * capture.size);
+	capture.context_size = 4;
+	capture.contexts = MemoryContextAlloc(memory, sizeof(CaptureContext) * capture.context_size);
+	capture.count = 0;
+	capture.context_count = 0;
+	capture.next_seq = 1;
+	capture.written = false;
+	capture.busy = false;
+	capture.memory = memory;
+}
+
+/* The transaction is over: TopTransactionContext takes the memory with it. */
+static void
+capture_end(void)
+{
+	if (capture.image.data != NULL)
+		crypto_wipe(capture.image.data, capture.image.size);
+	memset(&capture, 0, sizeof(capture));
+}
+
+/* Index of the first entry of this level or deeper. */
+static int
+capture_first_of_level(int level)
+{
+	int			first = capture.count;
+
+	while (first > 0 && capture.entries[first - 1].level >= level)
+		first--;
+	return first;
+}
+
+/* Writes the entries from first on, which must all belong to the current level, and forgets them. */
+static void
+capture_write(int first)
+{
+	AuditWriter writer;
+	MemoryContext old;
+	int64		txid;
+
+	if (first >= capture.count)
+		return;
+	if (!OidIsValid(base_relation_or_invalid("entry")))
+	{
+		/* the extension was dropped in this transaction */
+		capture.count = first;
+		return;
+	}
+	txid = (int64) U64FromFullTransactionId(GetTopFullTransactionId());
+	old = MemoryContextSwitchTo(capture.row);
+	audit_writer_open(&writer, "entry", ENTRY_COLUMNS,
+					  Min(capture.count - first, CAPTURE_WRITE_ROWS));
+	for (int i = first; i < capture.count; i++)
+	{
+		CaptureEntry *entry = &capture.entries[i];
+		Datum		values[ENTRY_COLUMNS];
+		bool		nulls[ENTRY_COLUMNS] = {false};
+
+		values[ENTRY_TXID - 1] = Int64GetDatum(txid);
+		values[ENTRY_AT - 1] = TimestampTzGetDatum(entry->at);
+		values[ENTRY_ORG - 1] = UUIDPGetDatum(&entry->org);
+		values[ENTRY_INCARNATION - 1] = Int32GetDatum((int32) audit_incarnation());
+		values[ENTRY_SEQ - 1] = Int32GetDatum((int32) entry->seq);
+		values[ENTRY_CONTEXT - 1] = Int32GetDatum((int32) entry->context);
+		values[ENTRY_BODY - 1] = PointerGetDatum(capture.arena.data + entry->offset);
+		audit_writer_add(&writer, values, nulls);
+	}
+	audit_writer_close(&writer);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(capture.row);
+	capture.arena.len = capture.entries[first].start;
+	capture.count = first;
+	capture.written = true;
+}
+
+void
+audit_before_commit(void)
+{
+	if (capture.memory != NULL)
+		capture_write(0);
+	capture.at_once = true;
+}
+
+/* Forgets what an aborted subtransaction captured. */
+static void
+capture_abort_level(int level)
+{
+	int			first = capture_first_of_level(level);
+
+	capture.count = first;
+	capture.arena.len = 0;
+	if (first > 0)
+	{
+		CaptureEntry *last = &capture.entries[first - 1];
+
+		capture.arena.len = last->offset + VARSIZE(capture.arena.data + last->offset);
+	}
+	while (capture.context_count > 0 && capture.contexts[capture.context_count - 1].level >= level)
+		capture.context_count--;
+	capture.busy = false;
+}
+
+/* Gives what a subtransaction captured to its parent. */
+static void
+capture_commit_level(int level)
+{
+	for (int i = capture.count; i > 0 && capture.entries[i - 1].level >= level; i--)
+		capture.entries[i - 1].level = level - 1;
+	for (int i = capture.context_count; i > 0 && capture.contexts[i - 1].level >= level; i--)
+		capture.contexts[i - 1].level = level - 1;
+}
+
+static void
+capture_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	int			level;
+
+	if (capture.memory == NULL)
+		return;
+	level = GetCurrentTransactionNestLevel();
+	switch (event)
+	{
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+
+			/*
+			 * Rows can only be written as the current subtransaction's own,
+			 * so an outer level's stay where they are; once those alone fill
+			 * the buffer, every level writes its own before it ends.
+			 */
+			if (capture.count >= CAPTURE_MAX_ROWS || capture.arena.len >= CAPTURE_MAX_BYTES)
+				capture_write(capture_first_of_level(level));
+			break;
+		case SUBXACT_EVENT_COMMIT_SUB:
+			capture_commit_level(level);
+			break;
+		case SUBXACT_EVENT_ABORT_SUB:
+			capture_abort_level(level);
+			break;
+		case SUBXACT_EVENT_START_SUB:
+			break;
+	}
+}
+
+static void
+capture_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			audit_before_commit();
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+			if (capture.written)
+				audit_note_captured();
+			capture_end();
+			break;
+		case XACT_EVENT_ABORT:
+			capture_end();
+			break;
+		default:
+			break;
+	}
+}
+
+void
+capture_init(void)
+{
+	if (!base_preloaded)
+		return;
+	RegisterXactCallback(capture_transaction, NULL);
+	RegisterSubXactCallback(capture_subtransaction, NULL);
+	CacheRegisterRelcacheCallback(capture_forget, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, capture_forget_all, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, capture_forget_all, (Datum) 0);
+}
+
+/* ---- who ---- */
+
+static uint8
+capture_actor(const ContextIdentity *identity)
+{
+	if (identity != NULL)
+		return (uint8) identity->actor;
+	if (IsLogicalWorker())
+		return AUDIT_ACTOR_REPLICATION;
+	if (audit_session_restores())
+		return AUDIT_ACTOR_RESTORE;
+	return AUDIT_ACTOR_DATABASE;
+}
+
+static const char *
+capture_application(void)
+{
+	return application_name != NULL ? application_name : "";
+}
+
+/* The context that holds now for this organisation, when this transaction has already written it. */
+static CaptureContext *
+capture_find_context(const pg_uuid_t *org)
+{
+	uint64		generation = context_generation();
+	Oid			session_user = GetSessionUserId();
+	const char *address = context_client_ip();
+	const char *agent = context_user_agent();
+	int			last = Max(0, capture.context_count - CAPTURE_CONTEXT_SEARCH);
+
+	for (int i = capture.context_count - 1; i >= last; i--)
+	{
+		CaptureContext *context = &capture.contexts[i];
+
+		if (context->generation == generation && context->session_user == session_user &&
+			base_uuid_equal(&context->org, org) &&
+			strcmp(context->address, address) == 0 && strcmp(context->agent, agent) == 0 &&
+			strcmp(context->application, capture_application()) == 0)
+			return context;
+	}
+	return NULL;
+}
+
+/* Notes that the entry with this seq says who. */
+static void
+capture_add_context(const pg_uuid_t *org, uint32 seq)
+{
+	CaptureContext *context;
+
+	if (capture.context_count == capture.context_size)
+	{
+		capture.contexts = repalloc_huge(capture.contexts,
+										 sizeof(CaptureContext) * capture.context_size * 2);
+		capture.context_size *= 2;
+	}
+	context = &capture.contexts[capture.context_count];
+	context->org = *org;
+	context->generation = context_generation();
+	context->session_user = GetSessionUserId();
+	context->seq = seq;
+	context->level = GetCurrentTransactionNestLevel();
+	context->address = MemoryContextStrdup(capture.memory, context_client_ip());
+	context->agent = MemoryContextStrdup(capture.memory, context_user_agent());
+	context->application = MemoryContextStrdup(capture.memory, capture_application());
+	capture.context_count++;
+}
+
+/* Writes who is writing into a buffer. */
+static void
+capture_put_who(CanonicalBuffer *b)
+{
+	const ContextIdentity *identity = context_current();
+	CanonicalWho who;
+	char	   *role;
+
+	memset(&who, 0, sizeof(who));
+	who.actor = capture_actor(identity);
+	role = GetUserNameFromId(GetSessionUserId(), true);
+	if (role == NULL)
+		role = "?";				/* dropped while it was logged in */
+	who.role = role;
+	who.role_len = strlen(role);
+	if (identity != NULL)
+	{
+		if (!base_uuid_is_nil(&identity->member))
+			who.member = identity->member.data;
+		if (!base_uuid_is_nil(&identity->session))
+			who.session = identity->session.data;
+		if (identity->tool[0] != '\0')
+		{
+			who.tool = identity->tool;
+			who.tool_len = strlen(identity->tool);
+		}
+		who.impersonated = identity->impersonated;
+	}
+	canonical_put_who(b, &who);
+}
+
+/* Writes the parts of the origin that are known into a buffer. */
+static void
+capture_put_origin(CanonicalBuffer *b)
+{
+	CanonicalOrigin origin;
+
+	memset(&origin, 0, sizeof(origin));
+	if (context_client_ip()[0] != '\0')
+	{
+		origin.address = context_client_ip();
+		origin.address_len = strlen(origin.address);
+	}
+	if (context_user_agent()[0] != '\0')
+	{
+		origin.agent = context_user_agent();
+		origin.agent_len = strlen(origin.agent);
+	}
+	if (capture_application()[0] != '\0')
+	{
+		origin.application = capture_application();
+		origin.application_len = strlen(origin.application);
+	}
+	canonical_put_origin(b, &origin);
+}
+
+/* ---- the image ---- */
+
+/* Settings that the text of values depends on; kept aside while an image is written. */
+typedef struct CaptureSettings
+{
+	int			date_style;
+	int			date_order;
+	int			interval_style;
+	int			float_digits;
+	int			bytea;
+	pg_tz	   *zone;
+} CaptureSettings;
+
+static void
+capture_pin_settings(CaptureSettings *saved)
+{
+	saved->date_style = DateStyle;
+	saved->date_order = DateOrder;
+	saved->interval_style = IntervalStyle;
+	saved->float_digits = extra_float_digits;
+	saved->bytea = bytea_output;
+	saved->zone = session_timezone;
+	if (capture_utc == NULL)
+		capture_utc = pg_tzset("GMT");
+	DateStyle = USE_ISO_DATES;
+	DateOrder = DATEORDER_YMD;
+	IntervalStyle = INTSTYLE_ISO_8601;
+	extra_float_digits = 1;
+	bytea_output = BYTEA_OUTPUT_HEX;
+	session_timezone = (pg_tz *) capture_utc;
+}
+
+static void
+capture_restore_settings(const CaptureSettings *saved)
+{
+	DateStyle = saved->date_style;
+	DateOrder = saved->date_order;
+	IntervalStyle = saved->interval_style;
+	extra_float_digits = saved->float_digits;
+	bytea_output = saved->bytea;
+	session_timezone = saved->zone;
+}
+
+static void
+capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, bool isnull,
+				  const pg_uuid_t *org)
+{
+	const char *text;
+	size_t		len;
+
+	canonical_put_byte(b, isnull ? column->flags | CANONICAL_C_NULL : column->flags);
+	canonical_put(b, column->name, column->name_len);
+	if (isnull)
+		return;
+	if (column->sealed)
+	{
+		char	   *opened = types_open(value, column->typid, org);
+
+		len = strlen(opened);
+		canonical_put_length(b, len);
+		canonical_put(b, opened, len);
+		crypto_wipe(opened, len);
+		return;
+	}
+	if (column->plain)
+	{
+		struct varlena *packed = pg_detoast_datum_packed((struct varlena *) DatumGetPointer(value));
+
+		text = VARDATA_ANY(packed);
+		len = VARSIZE_ANY_EXHDR(packed);
+	}
+	else
+	{
+		if (column->varlena)
+			value = PointerGetDatum(PG_DETOAST_DATUM(value));
+		text = OutputFunctionCall((FmgrInfo *) &column->out, value);
+		len = strlen(text);
+	}
+	canonical_put_length(b, len);
+	canonical_put(b, text, len);
+}
+
+static void
+capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlot *old,
+				  const pg_uuid_t *org)
+{
+	CanonicalBuffer *b = &capture.image;
+	Bitmapset  *changed = NULL;
+	int			old_count = 0;
+
+	b->len = 0;
+	canonical_put_length(b, new != NULL ? rel->ncolumns : 0);
+	for (int i = 0; i < rel->ncolumns; i++)
+	{
+		const CaptureColumn *column = &rel->columns[i];
+		int			n = column->attnum - 1;
+
+		if (new != NULL)
+		{
+			if (column->sealed && !new->tts_isnull[n])
+				types_check_stored(new->tts_values[n], column->typid, column->typmod, org);
+			capture_put_value(b, column, new->tts_values[n], new->tts_isnull[n], org);
+		}
+		if (old == NULL)
+			continue;
+		if (new != NULL && old->tts_isnull[n] == new->tts_isnull[n] &&
+			(old->tts_isnull[n] ||
+			 datum_image_eq(old->tts_values[n], new->tts_values[n], column->byval, column->len)))
+			continue;
+		if (new != NULL)
+			changed = bms_add_member(changed, i);
+		old_count++;
+	}
+	canonical_put_length(b, old_count);
+	for (int i = 0; old_count > 0 && i < rel->ncolumns; i++)
+	{
+		const CaptureColumn *column = &rel->columns[i];
+		int			n = column->attnum - 1;
+
+		if (new == NULL || bms_is_member(i, changed))
+			capture_put_value(b, column, old->tts_values[n], old->tts_isnull[n], org);
+	}
+}
+
+/* ---- an entry ---- */
+
+/* Appends nonce, ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
+static void
+capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag, const char *purpose,
+				   CryptoXaes *key, const uint8 *plain, Size len)
+{
+	Size		sealed_len = len + CANONICAL_SEAL_BYTES;
+	uint8	   *at;
+
+	if (sealed_len > MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("row is too large to be audited")));
+	canonical_put_byte(arena, tag);
+	canonical_put_length(arena, sealed_len);
+	at = canonical_reserve(arena, sealed_len);
+	if (at == NULL)
+		elog(ERROR, "could not grow the audit buffer");
+	memset(arena->data + label, 0, CANONICAL_LABEL_BYTES);
+	memcpy(arena->data + label, purpose, strlen(purpose));
+	crypto_nonce(at, CRYPTO_NONCE_BYTES);
+	if (!crypto_xaes_seal(key, at, arena->data + label, clear_end - label, plain, len,
+						  at + CRYPTO_NONCE_BYTES))
+		elog(ERROR, "could not seal an audit entry");
+}
+
+/* Appends one entry over the image that stands in capture.image. */
+static void
+capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
+{
+	CanonicalBuffer *arena = &capture.arena;
+	CanonicalBuffer who = {.grow = capture_grow_small};
+	CanonicalEntry entry;
+	CaptureContext *context;
+	CaptureEntry *pending;
+	CryptoXaes *key;
+	Size		start = arena->len;
+	Size		label;
+	Size		clear_end;
+	Size		body;
+
+	if (capture.next_seq >= PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("transaction has too many audited changes")));
+	memset(&entry, 0, sizeof(entry));
+	key = keyring_audit_key(org, &entry.key_id);
+	context = capture_find_context(org);
+	entry.operation = operation;
+	entry.org = org->data;
+	entry.at = GetCurrentTimestamp();
+	entry.incarnation = audit_incarnation();
+	entry.txid = U64FromFullTransactionId(GetTopFullTransactionId());
+	entry.seq = capture.next_seq;
+	entry.schema = rel->schema;
+	entry.schema_len = strlen(rel->schema);
+	entry.table = rel->table;
+	entry.table_len = strlen(rel->table);
+	entry.context = context != NULL ? context->seq : entry.seq;
+	if (context == NULL)
+	{
+		capture_put_who(&who);
+		entry.who = who.data;
+		entry.who_len = who.len;
+	}
+
+	/* the body begins on an aligned place; the label before it gives way to the length word of the bytea */
+	label = MAXALIGN(start);
+	(void) canonical_reserve(arena, label - start + CANONICAL_LABEL_BYTES);
+	body = arena->len;
+	canonical_put_entry(arena, &entry);
+	clear_end = arena->len;
+	if (context == NULL)
+	{
+		CanonicalBuffer origin = {.grow = capture_grow_small};
+
+		capture_put_origin(&origin);
+		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, CANONICAL_LABEL_ORIGIN,
+						   key, origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
+	}
+	capture_put_sealed(arena, label, clear_end, CANONICAL_F_IMAGE, CANONICAL_LABEL_IMAGE,
+					   key, capture.image.data, capture.image.len);
+	if (arena->len - body > MaxAllocSize - VARHDRSZ)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("row is too large to be audited")));
+	SET_VARSIZE(arena->data + body - VARHDRSZ, arena->len - body + VARHDRSZ);
+
+	if (capture.count == capture.size)
+	{
+		capture.entries = repalloc_huge(capture.entries, sizeof(CaptureEntry) * capture.size * 2);
+		capture.size *= 2;
+	}
+	if (context == NULL)
+		capture_add_context(org, entry.seq);
+	pending = &capture.entries[capture.count++];
+	pending->org = *org;
+	pending->at = entry.at;
+	pending->seq = entry.seq;
+	pending->context = entry.context;
+	pending->level = GetCurrentTransactionNestLevel();
+	pending->offset = body - VARHDRSZ;
+	pending->start = start;
+	capture.next_seq++;
+}
+
+/* Writes what the current level has when it has enough, or when nobody will come to do it. */
+static void
+capture_write_when_full(void)
+{
+	int			first = capture.count;
+
+	if (capture.at_once)
+		first = 0;
+	else if (capture.count >= CAPTURE_MAX_ROWS || capture.arena.len >= CAPTURE_MAX_BYTES)
+	{
+		first = capture_first_of_level(GetCurrentTransactionNestLevel());
+
+		/* a full buffer of outer levels lets this one gather a few rows all the same */
+		if (capture.count - first < CAPTURE_MAX_ROWS / 10 &&
+			capture.arena.len - capture.entries[first].start < CAPTURE_MAX_BYTES / 10)
+			first = capture.count;
+	}
+	capture_write(first);
+}
+
+/* The organisation of a row; ERROR when it names none. */
+static void
+capture_row_org(const CaptureRelation *rel, TupleTableSlot *slot, Relation relation, pg_uuid_t *org)
+{
+	if (slot->tts_isnull[rel->org - 1])
+		ereport(ERROR,
+				(errcode(ERRCODE_NOT_NULL_VIOLATION),
+				 errmsg("row of protected table \"%s\" names no organisation",
+						RelationGetRelationName(relation))));
+	*org = *DatumGetUUIDP(slot->tts_values[rel->org - 1]);
+}
+
+PG_FUNCTION_INFO_V1(immiiq_capture);
+
+/*
+ * immiiq.capture(): AFTER INSERT OR UPDATE OR DELETE, for each row; protect()
+ * makes the trigger.  Records the row in the transaction's buffer.  Errors:
+ * 42501 when an UPDATE changes the organisation; 23502 when a row names none;
+ * IQ032 for a value that is not sealed as its column says; IQ002 and IQ003 when
+ * the organisation's audit key cannot be had.  An optional argument names the
+ * organisation's column on a table that protect() does not know.
+ */
+Datum
+immiiq_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	Relation	relation;
+	CaptureRelation *rel;
+	TupleTableSlot *new = NULL;
+	TupleTableSlot *old = NULL;
+	uint8		operation;
+	pg_uuid_t	org;
+	CaptureSettings settings;
+	MemoryContext caller;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("immiiq.capture can only be a trigger after each row")));
+	base_require_preload();
+	relation = trigdata->tg_relation;
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+	{
+		operation = CANONICAL_INSERT;
+		new = trigdata->tg_trigslot;
+	}
+	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+	{
+		operation = CANONICAL_UPDATE;
+		new = trigdata->tg_newslot;
+		old = trigdata->tg_trigslot;
+	}
+	else
+	{
+		operation = CANONICAL_DELETE;
+		old = trigdata->tg_trigslot;
+	}
+
+	capture_begin();
+	if (capture.busy)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("an output function of an audited column changes audited rows")));
+	caller = MemoryContextSwitchTo(capture.row);
+	rel = capture_describe(relation, trigdata->tg_trigger);
+	if (new != NULL)
+		slot_getallattrs(new);
+	if (old != NULL)
+		slot_getallattrs(old);
+	capture_row_org(rel, new != NULL ? new : old, relation, &org);
+	if (new != NULL && old != NULL)
+	{
+		pg_uuid_t	before;
+
+		capture_row_org(rel, old, relation, &before);
+		if (!base_uuid_equal(&before, &org))
+			ereport(ERROR,
+					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					 errmsg("the organisation of a row cannot be changed")));
+	}
+
+	capture.busy = true;
+	capture_pin_settings(&settings);
+	PG_TRY();
+	{
+		capture_put_image(rel, new, old, &org);
+	}
+	PG_FINALLY();
+	{
+		capture_restore_settings(&settings);
+		capture.busy = false;
+	}
+	PG_END_TRY();
+	capture_add(rel, operation, &org);
+	crypto_wipe(capture.image.data, capture.image.len);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(capture.row);
+	capture_write_when_full();
+	return PointerGetDatum(NULL);
+}
+
+PG_FUNCTION_INFO_V1(immiiq_refuse_truncate);
+
+/* immiiq.refuse_truncate(): BEFORE TRUNCATE; ERROR 42501, whoever it is. */
+Datum
+immiiq_refuse_truncate(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("immiiq.refuse_truncate can only be a trigger before TRUNCATE")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("protected table \"%s\" cannot be truncated",
+					RelationGetRelationName(trigdata->tg_relation)),
+			 errhint("Use DELETE, which the audit records row by row.")));
+}
