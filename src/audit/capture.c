@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/datum.h"
+#include "utils/float.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -746,6 +747,27 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 	}
 }
 
+/* The same under fixed settings, which it puts back on every path. */
+static pg_noinline void
+capture_put_image_pinned(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlot *old,
+						 const pg_uuid_t *org)
+{
+	CaptureSettings settings;
+
+	capture.busy = true;
+	capture_pin_settings(&settings);
+	PG_TRY();
+	{
+		capture_put_image(rel, new, old, org);
+	}
+	PG_FINALLY();
+	{
+		capture_restore_settings(&settings);
+		capture.busy = false;
+	}
+	PG_END_TRY();
+}
+
 /* ---- an entry ---- */
 
 /* Appends nonce, ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
@@ -905,7 +927,6 @@ immiiq_capture(PG_FUNCTION_ARGS)
 	TupleTableSlot *old = NULL;
 	uint8		operation;
 	pg_uuid_t	org;
-	CaptureSettings settings;
 	MemoryContext caller;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
@@ -955,18 +976,7 @@ immiiq_capture(PG_FUNCTION_ARGS)
 					 errmsg("the organisation of a row cannot be changed")));
 	}
 
-	capture.busy = true;
-	capture_pin_settings(&settings);
-	PG_TRY();
-	{
-		capture_put_image(rel, new, old, &org);
-	}
-	PG_FINALLY();
-	{
-		capture_restore_settings(&settings);
-		capture.busy = false;
-	}
-	PG_END_TRY();
+	capture_put_image_pinned(rel, new, old, &org);
 	capture_add(rel, operation, &org);
 	crypto_wipe(capture.image.data, capture.image.len);
 	MemoryContextSwitchTo(caller);
