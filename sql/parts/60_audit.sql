@@ -116,3 +116,9 @@ BEGIN
     END LOOP;
 END
 $$;
+
+CREATE PROCEDURE immiiq.seal()
+    LANGUAGE c AS 'MODULE_PATHNAME', 'immiiq_seal';
+COMMENT ON PROCEDURE immiiq.seal() IS 'seals, now, every captured entry whose transaction has ended; the worker does the same every immiiq.seal_interval';
+REVOKE ALL ON PROCEDURE immiiq.seal() FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'PROCEDURE immiiq.seal()');

@@ -7,6 +7,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -14,6 +15,7 @@
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "commands/trigger.h"
+#include "common/base64.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -27,6 +29,7 @@
 
 #include "audit/audit.h"
 #include "audit/audit_internal.h"
+#include "audit/tree.h"
 #include "base/base.h"
 #include "crypto/crypto.h"
 
@@ -155,6 +158,7 @@ audit_writer_open(AuditWriter *w, const char *relname, int columns, int size)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table immiiq.%s has not the columns that this version of immiiq writes", relname),
 				 errhint("Run ALTER EXTENSION immiiq UPDATE.")));
+	w->memory = CurrentMemoryContext;
 	w->indexes = CatalogOpenIndexes(w->rel);
 	w->slots = palloc0(sizeof(TupleTableSlot *) * size);
 	w->used = 0;
@@ -167,7 +171,12 @@ audit_writer_add(AuditWriter *w, Datum *values, bool *nulls)
 	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(w->rel), values, nulls);
 
 	if (w->slots[w->used] == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(w->memory);
+
 		w->slots[w->used] = MakeSingleTupleTableSlot(RelationGetDescr(w->rel), &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(old);
+	}
 	tuple->t_tableOid = RelationGetRelid(w->rel);
 	ExecStoreHeapTuple(tuple, w->slots[w->used], true);
 	w->slots[w->used]->tts_tableOid = tuple->t_tableOid;
@@ -216,6 +225,68 @@ audit_writer_close(AuditWriter *w)
 	pfree(w->slots);
 	CatalogCloseIndexes(w->indexes);
 	table_close(w->rel, NoLock);
+}
+
+/* ---- reading the log's tables, and the signed text ---- */
+
+void
+audit_copy_hash(HeapTuple tuple, TupleDesc desc, AttrNumber column, uint8 *out)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, column, desc, &isnull);
+	bytea	   *bytes;
+
+	memset(out, 0, CRYPTO_HASH_BYTES);
+	if (isnull)
+		return;
+	bytes = DatumGetByteaPP(value);
+	if (VARSIZE_ANY_EXHDR(bytes) == CRYPTO_HASH_BYTES)
+		memcpy(out, VARDATA_ANY(bytes), CRYPTO_HASH_BYTES);
+}
+
+void
+audit_batch_leaf(HeapTuple tuple, TupleDesc desc, uint8 *leaf)
+{
+	CanonicalBatch batch;
+	uint8		bytes[CANONICAL_BATCH_BYTES];
+	bool		isnull;
+
+	memset(&batch, 0, sizeof(batch));
+	batch.batch_no = (uint64) DatumGetInt64(heap_getattr(tuple, BATCH_NO, desc, &isnull));
+	batch.first = (uint64) DatumGetInt64(heap_getattr(tuple, BATCH_FIRST, desc, &isnull));
+	batch.last = (uint64) DatumGetInt64(heap_getattr(tuple, BATCH_LAST, desc, &isnull));
+	batch.at = DatumGetTimestampTz(heap_getattr(tuple, BATCH_AT, desc, &isnull));
+	memcpy(batch.org, DatumGetUUIDP(heap_getattr(tuple, BATCH_ORG, desc, &isnull))->data, UUID_LEN);
+	audit_copy_hash(tuple, desc, BATCH_ORG_ROOT, batch.org_root);
+	audit_copy_hash(tuple, desc, BATCH_PREVIOUS, batch.previous);
+	canonical_write_batch(&batch, bytes);
+	if (!tree_leaf_hash(bytes, sizeof(bytes), leaf))
+		elog(ERROR, "could not compute a hash");
+}
+
+char *
+audit_checkpoint_body(const char *origin, uint64 size, const uint8 *root)
+{
+	char		base64[64];
+	int			len;
+
+	len = pg_b64_encode((const char *) root, CRYPTO_HASH_BYTES, base64, sizeof(base64) - 1);
+	if (len < 0)
+		elog(ERROR, "could not encode a root");
+	base64[len] = '\0';
+	return psprintf("%s\n" UINT64_FORMAT "\n%s\n", origin, size, base64);
+}
+
+uint32
+audit_key_hash(const char *origin, const uint8 *public_key)
+{
+	static const uint8 ed25519[2] = {'\n', 0x01};
+	uint8		hash[CRYPTO_HASH_BYTES];
+
+	if (!crypto_sha256_3(origin, strlen(origin), ed25519, sizeof(ed25519),
+						 public_key, CRYPTO_PUB_BYTES, hash))
+		elog(ERROR, "could not compute a hash");
+	return canonical_u32(hash);
 }
 
 /* ---- the guard of the log's tables ---- */

@@ -4,6 +4,7 @@
 #ifndef IMMIIQ_AUDIT_INTERNAL_H
 #define IMMIIQ_AUDIT_INTERNAL_H
 
+#include "access/htup.h"
 #include "access/tupdesc.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
@@ -64,6 +65,7 @@ enum
 typedef struct AuditWriter
 {
 	Relation	rel;
+	MemoryContext memory;
 	ResultRelInfo *indexes;
 	TupleTableSlot **slots;
 	int			used;
@@ -87,6 +89,15 @@ extern uint64 audit_captured_count(void);
 extern bool audit_session_restores(void);
 /* Takes the lock that lets one sealer in. False only when not to wait for it. */
 extern bool audit_lock_sealing(bool wait);
+
+/* The 32 bytes of a hash column; zeros when it has another size. */
+extern void audit_copy_hash(HeapTuple tuple, TupleDesc desc, AttrNumber column, uint8 *out);
+/* The leaf of the database's tree that a row of immiiq.batch stands for. */
+extern void audit_batch_leaf(HeapTuple tuple, TupleDesc desc, uint8 *leaf);
+/* The text that is signed: origin, size and root of a tree (C2SP tlog-checkpoint). */
+extern char *audit_checkpoint_body(const char *origin, uint64 size, const uint8 *root);
+/* Names a public key of a log (C2SP signed-note). */
+extern uint32 audit_key_hash(const char *origin, const uint8 *public_key);
 
 extern void capture_init(void);
 

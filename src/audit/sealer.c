@@ -1,4 +1,757 @@
+/*
+ * The sealer: gives every captured entry, once its transaction is over, its
+ * place in the tree of its organisation, and signs the tree of all batches.
+ * Trusts snapshots for what is over; seals what it finds and judges nothing.
+ *
+ * State is the snapshot of the last round that found something: its horizon
+ * (the first transaction id that had not been given out) and the transactions
+ * that were open.  What a new snapshot sees of those, and from the horizon on,
+ * has ended since, and each entry is seen so exactly once.
+ */
 #include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "common/base64.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/parsenodes.h"
+#include "tcop/utility.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/tuplesort.h"
+#include "utils/typcache.h"
+#include "utils/uuid.h"
+
 #include "audit/audit.h"
-int64 audit_seal_round(void) { return 0; }
-bool audit_seal_wanted(void) { return false; }
+#include "audit/audit_internal.h"
+#include "audit/canonical.h"
+#include "audit/tree.h"
+#include "base/base.h"
+#include "crypto/crypto.h"
+#include "keyring/keyring.h"
+
+/* A round is made at least this often even when the counter says nothing: COMMIT PREPARED does not count. */
+#define SEAL_IDLE_MS		5000
+#define SEAL_WRITE_ROWS		128
+#define SEAL_SORT_KB		65536
+
+/* A snapshot in whole transaction ids. */
+typedef struct SealSnapshot
+{
+	uint64		horizon;
+	uint64	   *open;			/* ascending */
+	int			nopen;
+} SealSnapshot;
+
+/* What one round works with. */
+typedef struct SealRound
+{
+	Snapshot	snapshot;
+	uint32		incarnation;
+	SealSnapshot before;
+	SealSnapshot now;
+	HeapTuple	state;			/* NULL when this incarnation has none */
+	bool		rebuild;		/* frontiers are made anew from leaves and batches */
+	Tuplesortstate *sort;		/* NULL until something is found */
+	TupleDesc	found_desc;
+	TupleTableSlot *found_slot;
+	MemoryContext memory;		/* of the round */
+	MemoryContext row;			/* reset after every entry */
+	int64		found;
+} SealRound;
+
+/* One tree's row in immiiq.tree. */
+typedef struct SealTree
+{
+	TreeFrontier frontier;
+	HeapTuple	row;			/* NULL when there is none yet */
+} SealTree;
+
+enum
+{
+	FOUND_ORG = 1, FOUND_INCARNATION, FOUND_TXID, FOUND_SEQ, FOUND_HASH
+};
+#define FOUND_COLUMNS FOUND_HASH
+
+static const pg_uuid_t seal_database_tree = {{0}};
+
+static void
+seal_check_hash(bool ok)
+{
+	if (!ok)
+		elog(ERROR, "could not compute a hash");
+}
+
+/* ---- snapshots ---- */
+
+static int
+seal_compare_u64(const void *a, const void *b)
+{
+	uint64		x = *(const uint64 *) a;
+	uint64		y = *(const uint64 *) b;
+
+	return x < y ? -1 : x > y;
+}
+
+static uint64
+seal_widen(TransactionId xid)
+{
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint32		epoch = EpochFromFullTransactionId(next);
+
+	if (xid > XidFromFullTransactionId(next))
+		epoch--;
+	return U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+}
+
+static void
+seal_widen_snapshot(Snapshot snapshot, SealSnapshot *wide)
+{
+	wide->horizon = seal_widen(snapshot->xmax);
+	wide->nopen = snapshot->xcnt;
+	wide->open = palloc(sizeof(uint64) * Max(snapshot->xcnt, 1));
+	for (uint32 i = 0; i < snapshot->xcnt; i++)
+		wide->open[i] = seal_widen(snapshot->xip[i]);
+	qsort(wide->open, wide->nopen, sizeof(uint64), seal_compare_u64);
+}
+
+/* ---- the rows that the sealer keeps ---- */
+
+/* The row of a table with this key, copied; NULL when there is none. */
+static HeapTuple
+seal_find_row(Relation rel, const char *index, Snapshot snapshot, AttrNumber column,
+			  RegProcedure equal, Datum key)
+{
+	ScanKeyData scankey;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&scankey, column, BTEqualStrategyNumber, equal, key);
+	scan = systable_beginscan(rel, base_relation(index), true, snapshot, 1, &scankey);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
+}
+
+static void
+seal_store_row(Relation rel, HeapTuple old, Datum *values, bool *nulls)
+{
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+
+	if (old != NULL)
+	{
+		tuple->t_self = old->t_self;
+		CatalogTupleUpdate(rel, &old->t_self, tuple);
+	}
+	else
+		CatalogTupleInsert(rel, tuple);
+	heap_freetuple(tuple);
+}
+
+static void
+seal_read_state(SealRound *round)
+{
+	Relation	rel = table_open(base_relation("seal_state"), AccessShareLock);
+	bool		isnull;
+	ArrayType  *open;
+	Datum	   *elems;
+
+	round->state = seal_find_row(rel, "seal_state_pkey", round->snapshot, STATE_INCARNATION,
+								 F_INT4EQ, Int32GetDatum((int32) round->incarnation));
+	if (round->state != NULL)
+	{
+		round->before.horizon = (uint64) DatumGetInt64(heap_getattr(round->state, STATE_HORIZON,
+																	RelationGetDescr(rel), &isnull));
+		open = DatumGetArrayTypeP(heap_getattr(round->state, STATE_OPEN, RelationGetDescr(rel), &isnull));
+		deconstruct_array(open, INT8OID, 8, true, TYPALIGN_DOUBLE, &elems, NULL, &round->before.nopen);
+		round->before.open = palloc(sizeof(uint64) * Max(round->before.nopen, 1));
+		for (int i = 0; i < round->before.nopen; i++)
+			round->before.open[i] = (uint64) DatumGetInt64(elems[i]);
+	}
+	table_close(rel, AccessShareLock);
+}
+
+static void
+seal_store_state(SealRound *round)
+{
+	Relation	rel = table_open(base_relation("seal_state"), RowExclusiveLock);
+	Datum	   *open = palloc(sizeof(Datum) * Max(round->now.nopen, 1));
+	Datum		values[STATE_COLUMNS];
+	bool		nulls[STATE_COLUMNS] = {false};
+
+	for (int i = 0; i < round->now.nopen; i++)
+		open[i] = Int64GetDatum((int64) round->now.open[i]);
+	values[STATE_INCARNATION - 1] = Int32GetDatum((int32) round->incarnation);
+	values[STATE_HORIZON - 1] = Int64GetDatum((int64) round->now.horizon);
+	values[STATE_OPEN - 1] = PointerGetDatum(construct_array(open, round->now.nopen, INT8OID, 8, true,
+															 TYPALIGN_DOUBLE));
+	values[STATE_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	seal_store_row(rel, round->state, values, nulls);
+	table_close(rel, NoLock);
+}
+
+/* Deletes the marks that this round's snapshot sees; true when there were any. */
+static bool
+seal_take_marks(SealRound *round, bool delete)
+{
+	Relation	rel = table_open(base_relation("restored"), delete ? RowExclusiveLock : AccessShareLock);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, round->snapshot, 0, NULL);
+	HeapTuple	tuple;
+	bool		any = false;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		any = true;
+		if (!delete)
+			break;
+		CatalogTupleDelete(rel, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	table_close(rel, delete ? NoLock : AccessShareLock);
+	return any;
+}
+
+/* ---- what has ended since ---- */
+
+static void
+seal_begin_sort(SealRound *round)
+{
+	AttrNumber	columns[4] = {FOUND_ORG, FOUND_INCARNATION, FOUND_TXID, FOUND_SEQ};
+	Oid			types[4] = {UUIDOID, INT4OID, INT8OID, INT4OID};
+	Oid			operators[4];
+	Oid			collations[4] = {InvalidOid, InvalidOid, InvalidOid, InvalidOid};
+	bool		nulls_first[4] = {false, false, false, false};
+	MemoryContext old = MemoryContextSwitchTo(round->memory);
+
+	round->found_desc = CreateTemplateTupleDesc(FOUND_COLUMNS);
+	for (int i = 0; i < 4; i++)
+	{
+		TupleDescInitEntry(round->found_desc, columns[i], NULL, types[i], -1, 0);
+		operators[i] = lookup_type_cache(types[i], TYPECACHE_LT_OPR)->lt_opr;
+	}
+	TupleDescInitEntry(round->found_desc, FOUND_HASH, NULL, BYTEAOID, -1, 0);
+	round->found_slot = MakeSingleTupleTableSlot(round->found_desc, &TTSOpsMinimalTuple);
+	round->sort = tuplesort_begin_heap(round->found_desc, 4, columns, operators, collations,
+									   nulls_first, SEAL_SORT_KB, NULL, TUPLESORT_NONE);
+	MemoryContextSwitchTo(old);
+}
+
+/* Takes one entry into the round; org, body and so on as they stand in its row. */
+static void
+seal_found(SealRound *round, Datum org, Datum incarnation, Datum txid, Datum seq, Datum body)
+{
+	MemoryContext old;
+	bytea	   *bytes;
+	bytea	   *hash;
+	Datum		values[FOUND_COLUMNS];
+	bool		nulls[FOUND_COLUMNS] = {false};
+	TupleTableSlot *slot;
+
+	if (round->sort == NULL)
+		seal_begin_sort(round);
+	old = MemoryContextSwitchTo(round->row);
+	bytes = DatumGetByteaPP(body);
+	hash = palloc(VARHDRSZ + TREE_HASH_BYTES);
+	SET_VARSIZE(hash, VARHDRSZ + TREE_HASH_BYTES);
+	seal_check_hash(tree_leaf_hash(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), (uint8 *) VARDATA(hash)));
+	values[FOUND_ORG - 1] = org;
+	values[FOUND_INCARNATION - 1] = incarnation;
+	values[FOUND_TXID - 1] = txid;
+	values[FOUND_SEQ - 1] = seq;
+	values[FOUND_HASH - 1] = PointerGetDatum(hash);
+	slot = round->found_slot;
+	ExecClearTuple(slot);
+	ExecStoreMinimalTuple(heap_form_minimal_tuple(round->found_desc, values, nulls), slot, false);
+	tuplesort_puttupleslot(round->sort, slot);
+	ExecClearTuple(slot);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(round->row);
+	round->found++;
+	CHECK_FOR_INTERRUPTS();
+}
+
+/* Finds the visible entries of this incarnation with from <= txid < until. */
+static void
+seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 until)
+{
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	if (from >= until)
+		return;
+	ScanKeyInit(&keys[0], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum((int32) round->incarnation));
+	ScanKeyInit(&keys[1], ENTRY_TXID, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum((int64) from));
+	ScanKeyInit(&keys[2], ENTRY_TXID, BTLessStrategyNumber, F_INT8LT, Int64GetDatum((int64) until));
+	scan = systable_beginscan(rel, index, true, round->snapshot, 3, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		seal_found(round,
+				   heap_getattr(tuple, ENTRY_ORG, desc, &isnull),
+				   heap_getattr(tuple, ENTRY_INCARNATION, desc, &isnull),
+				   heap_getattr(tuple, ENTRY_TXID, desc, &isnull),
+				   heap_getattr(tuple, ENTRY_SEQ, desc, &isnull),
+				   heap_getattr(tuple, ENTRY_BODY, desc, &isnull));
+	}
+	systable_endscan(scan);
+}
+
+/* Finds what the difference of the two snapshots holds. */
+static void
+seal_find_difference(SealRound *round)
+{
+	Relation	rel = table_open(base_relation("entry"), AccessShareLock);
+	Oid			index = base_relation("entry_pkey");
+	uint64		from = round->before.horizon;
+
+	for (int i = 0; i < round->before.nopen; i++)
+	{
+		uint64		xid = round->before.open[i];
+
+		if (bsearch(&xid, round->now.open, round->now.nopen, sizeof(uint64), seal_compare_u64) == NULL)
+			seal_scan_range(round, rel, index, xid, xid + 1);
+	}
+	/* from the old horizon to the new one, past every transaction that is still open */
+	for (int i = 0; i < round->now.nopen; i++)
+	{
+		if (round->now.open[i] < from)
+			continue;
+		seal_scan_range(round, rel, index, from, round->now.open[i]);
+		from = round->now.open[i] + 1;
+	}
+	seal_scan_range(round, rel, index, from, round->now.horizon);
+	table_close(rel, AccessShareLock);
+}
+
+/* Finds every visible entry, of whatever incarnation, that has no leaf: after a restore, and at the beginning. */
+static void
+seal_find_all(SealRound *round)
+{
+	Relation	rel = table_open(base_relation("entry"), AccessShareLock);
+	Oid			owner = rel->rd_rel->relowner;
+	Oid			user;
+	int			security;
+	SPIPlanPtr	plan;
+	Portal		portal;
+
+	table_close(rel, AccessShareLock);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SPI_connect();
+	plan = SPI_prepare("SELECT e.org_id, e.incarnation, e.txid, e.seq, e.body FROM immiiq.entry e "
+					   "WHERE NOT EXISTS (SELECT FROM immiiq.leaf l "
+					   "WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "
+					   "AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq)",
+					   0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the sealer's query");
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, 256);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			HeapTuple	tuple = SPI_tuptable->vals[i];
+			TupleDesc	desc = SPI_tuptable->tupdesc;
+			bool		isnull;
+
+			seal_found(round,
+					   heap_getattr(tuple, 1, desc, &isnull),
+					   heap_getattr(tuple, 2, desc, &isnull),
+					   heap_getattr(tuple, 3, desc, &isnull),
+					   heap_getattr(tuple, 4, desc, &isnull),
+					   heap_getattr(tuple, 5, desc, &isnull));
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	SetUserIdAndSecContext(user, security);
+}
+
+/* ---- trees ---- */
+
+/* Makes the tree of an organisation anew from its leaves, or that of the database from its batches. */
+static void
+seal_rebuild_tree(SealRound *round, const pg_uuid_t *org, TreeFrontier *tree)
+{
+	bool		database = base_uuid_is_nil(org);
+	Relation	rel = table_open(base_relation(database ? "batch" : "leaf"), AccessShareLock);
+	Relation	index = index_open(base_relation(database ? "batch_pkey" : "leaf_pkey"), AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	memset(tree, 0, sizeof(*tree));
+	if (!database)
+		ScanKeyInit(&key, LEAF_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	scan = systable_beginscan_ordered(rel, index, round->snapshot, database ? 0 : 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		uint8		leaf[TREE_HASH_BYTES];
+
+		if (database)
+			audit_batch_leaf(tuple, desc, leaf);
+		else
+			audit_copy_hash(tuple, desc, LEAF_HASH, leaf);
+		seal_check_hash(tree_append(tree, leaf));
+		CHECK_FOR_INTERRUPTS();
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(rel, AccessShareLock);
+}
+
+static void
+seal_load_tree(SealRound *round, Relation rel, const pg_uuid_t *org, SealTree *tree)
+{
+	bool		isnull;
+	bytea	   *nodes;
+
+	memset(tree, 0, sizeof(*tree));
+	tree->row = seal_find_row(rel, "tree_pkey", round->snapshot, TREE_ORG, F_UUID_EQ, UUIDPGetDatum(org));
+	if (tree->row != NULL && !round->rebuild)
+	{
+		tree->frontier.size = (uint64) DatumGetInt64(heap_getattr(tree->row, TREE_SIZE, RelationGetDescr(rel), &isnull));
+		nodes = DatumGetByteaPP(heap_getattr(tree->row, TREE_FRONTIER, RelationGetDescr(rel), &isnull));
+		if (VARSIZE_ANY_EXHDR(nodes) == tree_node_count(tree->frontier.size) * TREE_HASH_BYTES)
+		{
+			memcpy(tree->frontier.nodes, VARDATA_ANY(nodes), VARSIZE_ANY_EXHDR(nodes));
+			return;
+		}
+	}
+	seal_rebuild_tree(round, org, &tree->frontier);
+}
+
+static Datum
+seal_bytea(const void *data, size_t len)
+{
+	bytea	   *b = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(b, VARHDRSZ + len);
+	memcpy(VARDATA(b), data, len);
+	return PointerGetDatum(b);
+}
+
+static void
+seal_store_tree(Relation rel, const pg_uuid_t *org, SealTree *tree)
+{
+	Datum		values[TREE_COLUMNS];
+	bool		nulls[TREE_COLUMNS] = {false};
+
+	values[TREE_ORG - 1] = UUIDPGetDatum(org);
+	values[TREE_SIZE - 1] = Int64GetDatum((int64) tree->frontier.size);
+	values[TREE_FRONTIER - 1] = seal_bytea(tree->frontier.nodes,
+										   tree_node_count(tree->frontier.size) * TREE_HASH_BYTES);
+	seal_store_row(rel, tree->row, values, nulls);
+}
+
+/* ---- signing ---- */
+
+/* The log's name: that of its first key, or a new one. */
+static char *
+seal_origin(SealRound *round, Relation rel)
+{
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, round->snapshot, 0, NULL);
+	TimestampTz first = 0;
+	char	   *origin = NULL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		TimestampTz at = DatumGetTimestampTz(heap_getattr(tuple, LOGKEY_CREATED_AT, RelationGetDescr(rel), &isnull));
+
+		if (origin == NULL || at < first)
+		{
+			origin = TextDatumGetCString(heap_getattr(tuple, LOGKEY_ORIGIN, RelationGetDescr(rel), &isnull));
+			first = at;
+		}
+	}
+	systable_endscan(scan);
+	if (origin == NULL)
+	{
+		uint8		random[16];
+		char		hex[33];
+
+		crypto_random(random, sizeof(random));
+		hex_encode((char *) random, sizeof(random), hex);
+		hex[32] = '\0';
+		origin = psprintf("immiiq/%s", hex);
+	}
+	return origin;
+}
+
+/* Signs the head of the database's tree, and notes the key when it is new. */
+static void
+seal_sign_head(SealRound *round, const TreeFrontier *tree)
+{
+	uint8		seed[CRYPTO_SEED_BYTES];
+	uint8		public[CRYPTO_PUB_BYTES];
+	uint8		root[TREE_HASH_BYTES];
+	uint8		signature[CRYPTO_SIG_BYTES];
+	uint32		key_hash;
+	char	   *origin;
+	char	   *note;
+	bool		ok;
+	Relation	keys;
+	Relation	heads;
+	Datum		values[HEAD_COLUMNS];
+	bool		nulls[HEAD_COLUMNS] = {false};
+	HeapTuple	known;
+
+	StaticAssertStmt((int) HEAD_COLUMNS >= (int) LOGKEY_COLUMNS, "values serve both tables");
+	keys = table_open(base_relation("log_key"), RowExclusiveLock);
+	origin = seal_origin(round, keys);
+	seal_check_hash(tree_root(tree, root));
+	note = audit_checkpoint_body(origin, tree->size, root);
+	keyring_installation_secret("log-signing", true, seed);
+	ok = crypto_ed25519_public(seed, public) &&
+		crypto_ed25519_sign(seed, note, strlen(note), signature);
+	crypto_wipe(seed, sizeof(seed));
+	if (!ok)
+		elog(ERROR, "could not sign the tree head");
+	key_hash = audit_key_hash(origin, public);
+
+	known = seal_find_row(keys, "log_key_pkey", round->snapshot, LOGKEY_HASH, F_INT4EQ,
+						  Int32GetDatum((int32) key_hash));
+	if (known == NULL)
+	{
+		values[LOGKEY_HASH - 1] = Int32GetDatum((int32) key_hash);
+		values[LOGKEY_PUBLIC - 1] = seal_bytea(public, sizeof(public));
+		values[LOGKEY_ORIGIN - 1] = CStringGetTextDatum(origin);
+		values[LOGKEY_CREATED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+		seal_store_row(keys, NULL, values, nulls);
+	}
+	table_close(keys, NoLock);
+
+	heads = table_open(base_relation("tree_head"), RowExclusiveLock);
+	values[HEAD_SIZE - 1] = Int64GetDatum((int64) tree->size);
+	values[HEAD_SIGNED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[HEAD_KEY_HASH - 1] = Int32GetDatum((int32) key_hash);
+	values[HEAD_ROOT - 1] = seal_bytea(root, sizeof(root));
+	values[HEAD_SIGNATURE - 1] = seal_bytea(signature, sizeof(signature));
+	seal_store_row(heads, NULL, values, nulls);
+	table_close(heads, NoLock);
+}
+
+/* ---- a round ---- */
+
+/* Ends the batch of one organisation: its row, its tree, its leaf in the database's tree. */
+static void
+seal_end_batch(Relation trees, AuditWriter *batches, const pg_uuid_t *org, uint64 first,
+			   SealTree *tree, TreeFrontier *database)
+{
+	CanonicalBatch batch;
+	uint8		bytes[CANONICAL_BATCH_BYTES];
+	uint8		leaf[TREE_HASH_BYTES];
+	Datum		values[BATCH_COLUMNS];
+	bool		nulls[BATCH_COLUMNS] = {false};
+
+	batch.batch_no = database->size + 1;
+	memcpy(batch.org, org->data, UUID_LEN);
+	batch.first = first;
+	batch.last = tree->frontier.size;
+	batch.at = GetCurrentTimestamp();
+	seal_check_hash(tree_root(&tree->frontier, batch.org_root) && tree_root(database, batch.previous));
+	canonical_write_batch(&batch, bytes);
+	seal_check_hash(tree_leaf_hash(bytes, sizeof(bytes), leaf) && tree_append(database, leaf));
+
+	values[BATCH_NO - 1] = Int64GetDatum((int64) batch.batch_no);
+	values[BATCH_FIRST - 1] = Int64GetDatum((int64) batch.first);
+	values[BATCH_LAST - 1] = Int64GetDatum((int64) batch.last);
+	values[BATCH_AT - 1] = TimestampTzGetDatum(batch.at);
+	values[BATCH_ORG - 1] = UUIDPGetDatum(org);
+	values[BATCH_ORG_ROOT - 1] = seal_bytea(batch.org_root, TREE_HASH_BYTES);
+	values[BATCH_PREVIOUS - 1] = seal_bytea(batch.previous, TREE_HASH_BYTES);
+	audit_writer_add(batches, values, nulls);
+	seal_store_tree(trees, org, tree);
+}
+
+/* Writes leaves, batches, trees and a signed head for what was found. */
+static void
+seal_write(SealRound *round)
+{
+	Relation	trees = table_open(base_relation("tree"), RowExclusiveLock);
+	AuditWriter leaves;
+	AuditWriter batches;
+	SealTree	database;
+	SealTree	tree;
+	pg_uuid_t	org;
+	uint64		first = 0;
+	TupleTableSlot *slot = round->found_slot;
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "immiiq seal batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old;
+
+	tuplesort_performsort(round->sort);
+	seal_load_tree(round, trees, &seal_database_tree, &database);
+	audit_writer_open(&leaves, "leaf", LEAF_COLUMNS, SEAL_WRITE_ROWS);
+	audit_writer_open(&batches, "batch", BATCH_COLUMNS, SEAL_WRITE_ROWS);
+	old = MemoryContextSwitchTo(memory);
+	while (tuplesort_gettupleslot(round->sort, true, true, slot, NULL))
+	{
+		Datum		values[LEAF_COLUMNS];
+		bool		nulls[LEAF_COLUMNS] = {false};
+		pg_uuid_t  *next;
+
+		slot_getallattrs(slot);
+		next = DatumGetUUIDP(slot->tts_values[FOUND_ORG - 1]);
+		if (first == 0 || !base_uuid_equal(next, &org))
+		{
+			if (first != 0)
+			{
+				seal_end_batch(trees, &batches, &org, first, &tree, &database.frontier);
+				audit_writer_flush(&leaves);
+				audit_writer_flush(&batches);
+				MemoryContextReset(memory);
+			}
+			org = *next;
+			seal_load_tree(round, trees, &org, &tree);
+			first = tree.frontier.size + 1;
+		}
+		seal_check_hash(tree_append(&tree.frontier,
+									(uint8 *) VARDATA_ANY(DatumGetByteaPP(slot->tts_values[FOUND_HASH - 1]))));
+		values[LEAF_ORG - 1] = UUIDPGetDatum(&org);
+		values[LEAF_POSITION - 1] = Int64GetDatum((int64) tree.frontier.size);
+		values[LEAF_TXID - 1] = slot->tts_values[FOUND_TXID - 1];
+		values[LEAF_INCARNATION - 1] = slot->tts_values[FOUND_INCARNATION - 1];
+		values[LEAF_SEQ - 1] = slot->tts_values[FOUND_SEQ - 1];
+		values[LEAF_HASH - 1] = slot->tts_values[FOUND_HASH - 1];
+		audit_writer_add(&leaves, values, nulls);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (first != 0)
+		seal_end_batch(trees, &batches, &org, first, &tree, &database.frontier);
+	audit_writer_close(&leaves);
+	audit_writer_close(&batches);
+	seal_store_tree(trees, &seal_database_tree, &database);
+	table_close(trees, NoLock);
+	seal_sign_head(round, &database.frontier);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(memory);
+}
+
+/* Seals what has ended; the caller holds the sealer's lock. Writes nothing, and so assigns no transaction id, when nothing has. */
+static int64
+seal_round(void)
+{
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "immiiq seal", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(memory);
+	SealRound	round;
+	bool		marks;
+	int64		found;
+
+	memset(&round, 0, sizeof(round));
+	round.memory = memory;
+	round.row = AllocSetContextCreate(memory, "immiiq seal row", ALLOCSET_DEFAULT_SIZES);
+	round.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(round.snapshot);
+	round.incarnation = audit_incarnation();
+	seal_widen_snapshot(round.snapshot, &round.now);
+	seal_read_state(&round);
+	marks = seal_take_marks(&round, false);
+	round.rebuild = marks || round.state == NULL;
+	if (round.rebuild || round.before.horizon > round.now.horizon)
+		seal_find_all(&round);
+	else
+		seal_find_difference(&round);
+	if (round.sort != NULL)
+	{
+		seal_write(&round);
+		seal_store_state(&round);
+		tuplesort_end(round.sort);
+		ExecDropSingleTupleTableSlot(round.found_slot);
+	}
+	if (marks)
+		(void) seal_take_marks(&round, true);
+	found = round.found;
+	PopActiveSnapshot();
+	UnregisterSnapshot(round.snapshot);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(memory);
+	return found;
+}
+
+/* The worker's view: what the counter said at the last round, and when that was. */
+static uint64 seal_seen = 0;
+static TimestampTz seal_last = 0;
+
+bool
+audit_seal_wanted(void)
+{
+	return audit_captured_count() != seal_seen ||
+		TimestampDifferenceExceeds(seal_last, GetCurrentTimestamp(), SEAL_IDLE_MS);
+}
+
+int64
+audit_seal_round(void)
+{
+	uint64		seen = audit_captured_count();
+	int64		sealed = 0;
+	bool		done = true;
+
+	if (RecoveryInProgress() || !audit_seal_wanted())
+		return 0;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (OidIsValid(base_relation_or_invalid("seal_state")))
+	{
+		done = audit_lock_sealing(false);
+		if (done)
+			sealed = seal_round();
+	}
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	seal_last = GetCurrentTimestamp();
+	if (done)
+		seal_seen = seen;
+	return sealed;
+}
+
+PG_FUNCTION_INFO_V1(immiiq_seal);
+
+/*
+ * CALL immiiq.seal(): one round at once, for every entry whose transaction has
+ * ended.  Waits for another sealer, and for sessions that restore a dump.
+ * Errors: 25001 in a transaction block or after a write; 25006 on a standby.
+ */
+Datum
+immiiq_seal(PG_FUNCTION_ARGS)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+
+	base_require_preload();
+	PreventCommandIfReadOnly("CALL immiiq.seal()");
+	PreventCommandDuringRecovery("CALL immiiq.seal()");
+	if (call == NULL || !IsA(call, CallContext) || call->atomic ||
+		TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("CALL immiiq.seal() cannot run inside a transaction block")));
+	(void) audit_lock_sealing(true);
+	(void) seal_round();
+	PG_RETURN_VOID();
+}
