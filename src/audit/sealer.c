@@ -611,7 +611,7 @@ seal_write(SealRound *round)
 	audit_writer_open(&leaves, "leaf", LEAF_COLUMNS, SEAL_WRITE_ROWS);
 	audit_writer_open(&batches, "batch", BATCH_COLUMNS, SEAL_WRITE_ROWS);
 	old = MemoryContextSwitchTo(memory);
-	while (tuplesort_gettupleslot(round->sort, true, true, slot, NULL))
+	while (tuplesort_gettupleslot(round->sort, true, false, slot, NULL))
 	{
 		Datum		values[LEAF_COLUMNS];
 		bool		nulls[LEAF_COLUMNS] = {false};
