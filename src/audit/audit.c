@@ -33,11 +33,12 @@
 #include "base/base.h"
 #include "crypto/crypto.h"
 
-#define AUDIT_SLOTS 256			/* databases share a slot by their OID: a false alarm costs one empty round */
+#define AUDIT_SLOTS                                                                                \
+	256 /* databases share a slot by their OID: a false alarm costs one empty round */
 
 /* Fields of the lock: no SQL function reaches a class above 2 of advisory locks. */
-#define AUDIT_LOCK_KEY		0x5345414c	/* "SEAL" */
-#define AUDIT_LOCK_CLASS	0x4951	/* "IQ" */
+#define AUDIT_LOCK_KEY	 0x5345414c /* "SEAL" */
+#define AUDIT_LOCK_CLASS 0x4951		/* "IQ" */
 
 typedef struct AuditShared
 {
@@ -56,7 +57,7 @@ audit_shmem_request(void)
 void
 audit_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	audit_shared = ShmemInitStruct("immiiq audit", sizeof(AuditShared), &found);
@@ -93,13 +94,13 @@ uint32
 audit_incarnation(void)
 {
 	static uint32 incarnation = 0;
-	static Oid	incarnation_database = InvalidOid;
+	static Oid incarnation_database = InvalidOid;
 
 	if (incarnation_database != MyDatabaseId)
 	{
-		uint64		system = GetSystemIdentifier();
-		uint8		data[32] = "immiiq/v1/incarn";
-		uint8		hash[CRYPTO_HASH_BYTES];
+		uint64 system = GetSystemIdentifier();
+		uint8 data[32] = "immiiq/v1/incarn";
+		uint8 hash[CRYPTO_HASH_BYTES];
 
 		for (int i = 0; i < 8; i++)
 			data[16 + i] = (uint8) (system >> (56 - 8 * i));
@@ -124,7 +125,7 @@ audit_set_lock_tag(LOCKTAG *tag)
 bool
 audit_lock_sealing(bool wait)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	audit_set_lock_tag(&tag);
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
@@ -140,7 +141,7 @@ audit_session_restores(void)
 static void
 audit_hold_sealing(void)
 {
-	LOCKTAG		tag;
+	LOCKTAG tag;
 
 	audit_set_lock_tag(&tag);
 	(void) LockAcquire(&tag, ShareLock, true, false);
@@ -156,7 +157,8 @@ audit_writer_open(AuditWriter *w, const char *relname, int columns, int size)
 	if (RelationGetDescr(w->rel)->natts != columns || w->rel->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table immiiq.%s has not the columns that this version of immiiq writes", relname),
+				 errmsg("table immiiq.%s has not the columns that this version of immiiq writes",
+						relname),
 				 errhint("Run ALTER EXTENSION immiiq UPDATE.")));
 	w->memory = CurrentMemoryContext;
 	w->indexes = CatalogOpenIndexes(w->rel);
@@ -168,7 +170,7 @@ audit_writer_open(AuditWriter *w, const char *relname, int columns, int size)
 void
 audit_writer_add(AuditWriter *w, Datum *values, bool *nulls)
 {
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(w->rel), values, nulls);
+	HeapTuple tuple = heap_form_tuple(RelationGetDescr(w->rel), values, nulls);
 
 	if (w->slots[w->used] == NULL)
 	{
@@ -194,22 +196,21 @@ audit_writer_flush(AuditWriter *w)
 	{
 		for (int n = 0; n < w->indexes->ri_NumIndices; n++)
 		{
-			Relation	index = w->indexes->ri_IndexRelationDescs[n];
-			IndexInfo  *info = w->indexes->ri_IndexRelationInfo[n];
-			Datum		values[INDEX_MAX_KEYS];
-			bool		nulls[INDEX_MAX_KEYS];
+			Relation index = w->indexes->ri_IndexRelationDescs[n];
+			IndexInfo *info = w->indexes->ri_IndexRelationInfo[n];
+			Datum values[INDEX_MAX_KEYS];
+			bool nulls[INDEX_MAX_KEYS];
 
 			if (!info->ii_ReadyForInserts)
 				continue;
 			if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("an index on immiiq.%s has an expression or a predicate",
-								RelationGetRelationName(w->rel))));
+				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+								errmsg("an index on immiiq.%s has an expression or a predicate",
+									   RelationGetRelationName(w->rel))));
 			FormIndexDatum(info, w->slots[i], NULL, values, nulls);
 			index_insert(index, values, nulls, &w->slots[i]->tts_tid, w->rel,
-						 index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO,
-						 false, info);
+						 index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false,
+						 info);
 		}
 		ExecClearTuple(w->slots[i]);
 	}
@@ -232,9 +233,9 @@ audit_writer_close(AuditWriter *w)
 void
 audit_copy_hash(HeapTuple tuple, TupleDesc desc, AttrNumber column, uint8 *out)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, column, desc, &isnull);
-	bytea	   *bytes;
+	bool isnull;
+	Datum value = heap_getattr(tuple, column, desc, &isnull);
+	bytea *bytes;
 
 	memset(out, 0, CRYPTO_HASH_BYTES);
 	if (isnull)
@@ -248,8 +249,8 @@ void
 audit_batch_leaf(HeapTuple tuple, TupleDesc desc, uint8 *leaf)
 {
 	CanonicalBatch batch;
-	uint8		bytes[CANONICAL_BATCH_BYTES];
-	bool		isnull;
+	uint8 bytes[CANONICAL_BATCH_BYTES];
+	bool isnull;
 
 	memset(&batch, 0, sizeof(batch));
 	batch.batch_no = (uint64) DatumGetInt64(heap_getattr(tuple, BATCH_NO, desc, &isnull));
@@ -267,8 +268,8 @@ audit_batch_leaf(HeapTuple tuple, TupleDesc desc, uint8 *leaf)
 char *
 audit_checkpoint_body(const char *origin, uint64 size, const uint8 *root)
 {
-	char		base64[64];
-	int			len;
+	char base64[64];
+	int len;
 
 	len = pg_b64_encode((const char *) root, CRYPTO_HASH_BYTES, base64, sizeof(base64) - 1);
 	if (len < 0)
@@ -281,10 +282,10 @@ uint32
 audit_key_hash(const char *origin, const uint8 *public_key)
 {
 	static const uint8 ed25519[2] = {'\n', 0x01};
-	uint8		hash[CRYPTO_HASH_BYTES];
+	uint8 hash[CRYPTO_HASH_BYTES];
 
-	if (!crypto_sha256_3(origin, strlen(origin), ed25519, sizeof(ed25519),
-						 public_key, CRYPTO_PUB_BYTES, hash))
+	if (!crypto_sha256_3(origin, strlen(origin), ed25519, sizeof(ed25519), public_key,
+						 CRYPTO_PUB_BYTES, hash))
 		elog(ERROR, "could not compute a hash");
 	return canonical_u32(hash);
 }
@@ -296,8 +297,8 @@ static void
 audit_mark_restored(void)
 {
 	AuditWriter w;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Datum values[2];
+	bool nulls[2] = {false, false};
 
 	audit_writer_open(&w, "restored", 2, 1);
 	values[0] = Int64GetDatum((int64) U64FromFullTransactionId(GetTopFullTransactionId()));
@@ -322,9 +323,8 @@ immiiq_guard_log(PG_FUNCTION_ARGS)
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("immiiq.guard_log can only be a trigger before a statement")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("immiiq.guard_log can only be a trigger before a statement")));
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) && trigdata->tg_trigger->tgnargs == 0 &&
 		superuser() && ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY)
 	{
@@ -333,8 +333,7 @@ immiiq_guard_log(PG_FUNCTION_ARGS)
 		audit_mark_restored();
 		return PointerGetDatum(NULL);
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_IMMIIQ_APPEND_ONLY),
-			 errmsg("rows of immiiq.%s are never changed",
-					RelationGetRelationName(trigdata->tg_relation))));
+	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_APPEND_ONLY),
+					errmsg("rows of immiiq.%s are never changed",
+						   RelationGetRelationName(trigdata->tg_relation))));
 }

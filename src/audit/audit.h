@@ -14,4 +14,4 @@ extern int64 audit_seal_round(void);
 /* False when audit_seal_round would find nothing; costs a few instructions. */
 extern bool audit_seal_wanted(void);
 
-#endif							/* IMMIIQ_AUDIT_H */
+#endif /* IMMIIQ_AUDIT_H */

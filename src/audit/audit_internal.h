@@ -16,60 +16,89 @@
 /* Columns of the log's tables, in order (60_audit.sql): append, never reorder. */
 enum
 {
-	ENTRY_TXID = 1, ENTRY_AT, ENTRY_ORG, ENTRY_INCARNATION, ENTRY_SEQ, ENTRY_CONTEXT, ENTRY_BODY
+	ENTRY_TXID = 1,
+	ENTRY_AT,
+	ENTRY_ORG,
+	ENTRY_INCARNATION,
+	ENTRY_SEQ,
+	ENTRY_CONTEXT,
+	ENTRY_BODY
 };
 #define ENTRY_COLUMNS ENTRY_BODY
 
 enum
 {
-	LEAF_ORG = 1, LEAF_POSITION, LEAF_TXID, LEAF_INCARNATION, LEAF_SEQ, LEAF_HASH
+	LEAF_ORG = 1,
+	LEAF_POSITION,
+	LEAF_TXID,
+	LEAF_INCARNATION,
+	LEAF_SEQ,
+	LEAF_HASH
 };
 #define LEAF_COLUMNS LEAF_HASH
 
 enum
 {
-	BATCH_NO = 1, BATCH_FIRST, BATCH_LAST, BATCH_AT, BATCH_ORG, BATCH_ORG_ROOT, BATCH_PREVIOUS
+	BATCH_NO = 1,
+	BATCH_FIRST,
+	BATCH_LAST,
+	BATCH_AT,
+	BATCH_ORG,
+	BATCH_ORG_ROOT,
+	BATCH_PREVIOUS
 };
 #define BATCH_COLUMNS BATCH_PREVIOUS
 
 enum
 {
-	HEAD_SIZE = 1, HEAD_SIGNED_AT, HEAD_KEY_HASH, HEAD_ROOT, HEAD_SIGNATURE
+	HEAD_SIZE = 1,
+	HEAD_SIGNED_AT,
+	HEAD_KEY_HASH,
+	HEAD_ROOT,
+	HEAD_SIGNATURE
 };
 #define HEAD_COLUMNS HEAD_SIGNATURE
 
 enum
 {
-	LOGKEY_HASH = 1, LOGKEY_PUBLIC, LOGKEY_ORIGIN, LOGKEY_CREATED_AT
+	LOGKEY_HASH = 1,
+	LOGKEY_PUBLIC,
+	LOGKEY_ORIGIN,
+	LOGKEY_CREATED_AT
 };
 #define LOGKEY_COLUMNS LOGKEY_CREATED_AT
 
 enum
 {
-	TREE_ORG = 1, TREE_SIZE, TREE_FRONTIER
+	TREE_ORG = 1,
+	TREE_SIZE,
+	TREE_FRONTIER
 };
 #define TREE_COLUMNS TREE_FRONTIER
 
 enum
 {
-	STATE_INCARNATION = 1, STATE_HORIZON, STATE_OPEN, STATE_AT
+	STATE_INCARNATION = 1,
+	STATE_HORIZON,
+	STATE_OPEN,
+	STATE_AT
 };
 #define STATE_COLUMNS STATE_AT
 
 /* Who wrote, where nobody is active; below stand the values of ContextActor. */
-#define AUDIT_ACTOR_DATABASE	16	/* a role without identity: a superuser, an owner */
-#define AUDIT_ACTOR_REPLICATION 17	/* logical apply */
-#define AUDIT_ACTOR_RESTORE		18	/* a session that has loaded a dump of the log */
+#define AUDIT_ACTOR_DATABASE	16 /* a role without identity: a superuser, an owner */
+#define AUDIT_ACTOR_REPLICATION 17 /* logical apply */
+#define AUDIT_ACTOR_RESTORE		18 /* a session that has loaded a dump of the log */
 
 /* Rows on their way into one of the log's tables, past triggers and privileges. */
 typedef struct AuditWriter
 {
-	Relation	rel;
+	Relation rel;
 	MemoryContext memory;
 	ResultRelInfo *indexes;
 	TupleTableSlot **slots;
-	int			used;
-	int			size;
+	int used;
+	int size;
 } AuditWriter;
 
 /* Opens a table of schema immiiq that must have this many columns; up to size rows go in at once. */
@@ -101,4 +130,4 @@ extern uint32 audit_key_hash(const char *origin, const uint8 *public_key);
 
 extern void capture_init(void);
 
-#endif							/* IMMIIQ_AUDIT_INTERNAL_H */
+#endif /* IMMIIQ_AUDIT_INTERNAL_H */

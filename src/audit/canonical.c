@@ -10,14 +10,14 @@
 uint8_t *
 canonical_reserve(CanonicalBuffer *b, size_t n)
 {
-	uint8_t    *at;
+	uint8_t *at;
 
 	if (b->failed)
 		return NULL;
 	if (n > b->size - b->len)
 	{
-		size_t		want = b->size * 2;
-		void	   *p;
+		size_t want = b->size * 2;
+		void *p;
 
 		if (want < b->len + n)
 			want = b->len + n;
@@ -40,7 +40,7 @@ canonical_reserve(CanonicalBuffer *b, size_t n)
 void
 canonical_put(CanonicalBuffer *b, const void *p, size_t n)
 {
-	uint8_t    *at = canonical_reserve(b, n);
+	uint8_t *at = canonical_reserve(b, n);
 
 	if (at != NULL && n > 0)
 		memcpy(at, p, n);
@@ -49,7 +49,7 @@ canonical_put(CanonicalBuffer *b, const void *p, size_t n)
 void
 canonical_put_byte(CanonicalBuffer *b, uint8_t v)
 {
-	uint8_t    *at = canonical_reserve(b, 1);
+	uint8_t *at = canonical_reserve(b, 1);
 
 	if (at != NULL)
 		*at = v;
@@ -58,8 +58,8 @@ canonical_put_byte(CanonicalBuffer *b, uint8_t v)
 void
 canonical_put_length(CanonicalBuffer *b, uint32_t n)
 {
-	uint8_t		bytes[5];
-	size_t		used = 0;
+	uint8_t bytes[5];
+	size_t used = 0;
 
 	while (n >= 0x80)
 	{
@@ -103,7 +103,7 @@ write_u64(uint8_t *p, uint64_t v)
 void
 canonical_put_field32(CanonicalBuffer *b, uint8_t tag, uint32_t v)
 {
-	uint8_t		bytes[4];
+	uint8_t bytes[4];
 
 	write_u32(bytes, v);
 	canonical_put_field(b, tag, bytes, sizeof(bytes));
@@ -112,7 +112,7 @@ canonical_put_field32(CanonicalBuffer *b, uint8_t tag, uint32_t v)
 void
 canonical_put_field64(CanonicalBuffer *b, uint8_t tag, uint64_t v)
 {
-	uint8_t		bytes[8];
+	uint8_t bytes[8];
 
 	write_u64(bytes, v);
 	canonical_put_field(b, tag, bytes, sizeof(bytes));
@@ -121,12 +121,12 @@ canonical_put_field64(CanonicalBuffer *b, uint8_t tag, uint64_t v)
 bool
 canonical_get_length(const uint8_t *p, size_t len, size_t *pos, uint32_t *n)
 {
-	uint64_t	value = 0;
-	unsigned	shift = 0;
+	uint64_t value = 0;
+	unsigned shift = 0;
 
 	for (;;)
 	{
-		uint8_t		byte;
+		uint8_t byte;
 
 		if (*pos >= len || shift > 28)
 			return false;
@@ -135,7 +135,7 @@ canonical_get_length(const uint8_t *p, size_t len, size_t *pos, uint32_t *n)
 		if ((byte & 0x80) == 0)
 		{
 			if (byte == 0 && shift > 0)
-				return false;	/* a group too many */
+				return false; /* a group too many */
 			break;
 		}
 		shift += 7;
@@ -158,8 +158,8 @@ get_bytes(const uint8_t *p, size_t len, size_t *pos, const uint8_t **value, uint
 }
 
 bool
-canonical_get_field(const uint8_t *p, size_t len, size_t *pos, uint8_t *tag,
-					const uint8_t **value, uint32_t *n)
+canonical_get_field(const uint8_t *p, size_t len, size_t *pos, uint8_t *tag, const uint8_t **value,
+					uint32_t *n)
 {
 	if (*pos >= len)
 		return false;
@@ -201,20 +201,21 @@ bool
 canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 {
 	/* exact sizes of the fields of fixed width; 0: any size of at least one byte */
-	static const uint8_t width[CANONICAL_F_IMAGE + 1] = {0, 1, 1, 16, 8, 4, 8, 4, 0, 0, 4, 4, 0, 0, 0};
-	size_t		pos = 0;
-	uint32_t	seen = 0;
-	uint32_t	required;
-	uint8_t		last = 0;
+	static const uint8_t width[CANONICAL_F_IMAGE + 1] = {0, 1, 1, 16, 8, 4, 8, 4,
+														 0, 0, 4, 4,  0, 0, 0};
+	size_t pos = 0;
+	uint32_t seen = 0;
+	uint32_t required;
+	uint8_t last = 0;
 	CanonicalWho who;
 
 	memset(e, 0, sizeof(*e));
 	while (pos < len)
 	{
-		size_t		start = pos;
-		uint8_t		tag;
+		size_t start = pos;
+		uint8_t tag;
 		const uint8_t *value;
-		uint32_t	n;
+		uint32_t n;
 
 		if (!canonical_get_field(body, len, &pos, &tag, &value, &n))
 			return false;
@@ -285,8 +286,8 @@ canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 				break;
 		}
 	}
-	required = ((UINT32_C(1) << (CANONICAL_F_IMAGE + 1)) - 2)
-		& ~(UINT32_C(1) << CANONICAL_F_WHO) & ~(UINT32_C(1) << CANONICAL_F_ORIGIN);
+	required = ((UINT32_C(1) << (CANONICAL_F_IMAGE + 1)) - 2) & ~(UINT32_C(1) << CANONICAL_F_WHO) &
+			   ~(UINT32_C(1) << CANONICAL_F_ORIGIN);
 	if ((seen & required) != required)
 		return false;
 	if ((e->who != NULL) != (e->origin != NULL) || (e->who != NULL) != (e->context == e->seq))
@@ -312,15 +313,15 @@ canonical_put_who(CanonicalBuffer *b, const CanonicalWho *w)
 bool
 canonical_parse_who(const uint8_t *p, size_t len, CanonicalWho *w)
 {
-	size_t		pos = 0;
-	uint8_t		last = 0;
+	size_t pos = 0;
+	uint8_t last = 0;
 
 	memset(w, 0, sizeof(*w));
 	while (pos < len)
 	{
-		uint8_t		tag;
+		uint8_t tag;
 		const uint8_t *value;
-		uint32_t	n;
+		uint32_t n;
 
 		if (!canonical_get_field(p, len, &pos, &tag, &value, &n) || tag <= last || n == 0)
 			return false;
@@ -376,15 +377,15 @@ canonical_put_origin(CanonicalBuffer *b, const CanonicalOrigin *o)
 bool
 canonical_parse_origin(const uint8_t *p, size_t len, CanonicalOrigin *o)
 {
-	size_t		pos = 0;
-	uint8_t		last = 0;
+	size_t pos = 0;
+	uint8_t last = 0;
 
 	memset(o, 0, sizeof(*o));
 	while (pos < len)
 	{
-		uint8_t		tag;
+		uint8_t tag;
 		const uint8_t *value;
-		uint32_t	n;
+		uint32_t n;
 
 		if (!canonical_get_field(p, len, &pos, &tag, &value, &n) || tag <= last)
 			return false;
@@ -436,11 +437,11 @@ canonical_get_column(const uint8_t *p, size_t len, size_t *pos, CanonicalColumn 
 bool
 canonical_check_image(const uint8_t *p, size_t len)
 {
-	size_t		pos = 0;
+	size_t pos = 0;
 
 	for (int part = 0; part < 2; part++)
 	{
-		uint32_t	count;
+		uint32_t count;
 
 		if (!canonical_get_length(p, len, &pos, &count))
 			return false;
@@ -458,7 +459,7 @@ canonical_check_image(const uint8_t *p, size_t len)
 void
 canonical_write_batch(const CanonicalBatch *batch, uint8_t out[CANONICAL_BATCH_BYTES])
 {
-	uint8_t    *p = out;
+	uint8_t *p = out;
 
 	memcpy(p, "immiiq/v1/batch\0", 16);
 	p += 16;

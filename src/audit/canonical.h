@@ -14,41 +14,41 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CANONICAL_VERSION		1
-#define CANONICAL_LABEL_BYTES	16	/* in front of the clear part, in the AAD of what is sealed */
-#define CANONICAL_LABEL_IMAGE	"immiiq/v1/image"	/* and one zero byte */
-#define CANONICAL_LABEL_ORIGIN	"immiiq/v1/origin"
-#define CANONICAL_UUID_BYTES	16
-#define CANONICAL_SEAL_BYTES	40	/* nonce and MAC around what is sealed */
+#define CANONICAL_VERSION	   1
+#define CANONICAL_LABEL_BYTES  16 /* in front of the clear part, in the AAD of what is sealed */
+#define CANONICAL_LABEL_IMAGE  "immiiq/v1/image" /* and one zero byte */
+#define CANONICAL_LABEL_ORIGIN "immiiq/v1/origin"
+#define CANONICAL_UUID_BYTES   16
+#define CANONICAL_SEAL_BYTES   40 /* nonce and MAC around what is sealed */
 
 /* Operations of an entry */
-#define CANONICAL_INSERT	1
-#define CANONICAL_UPDATE	2
-#define CANONICAL_DELETE	3
+#define CANONICAL_INSERT 1
+#define CANONICAL_UPDATE 2
+#define CANONICAL_DELETE 3
 
 /* Fields of an entry */
-#define CANONICAL_F_VERSION		1	/* 1 byte */
-#define CANONICAL_F_OPERATION	2	/* 1 byte */
-#define CANONICAL_F_ORG			3	/* 16 bytes */
-#define CANONICAL_F_AT			4	/* 8 bytes: microseconds since 2000-01-01 UTC, two's complement */
-#define CANONICAL_F_INCARNATION 5	/* 4 bytes */
-#define CANONICAL_F_TXID		6	/* 8 bytes */
-#define CANONICAL_F_SEQ			7	/* 4 bytes */
+#define CANONICAL_F_VERSION		1 /* 1 byte */
+#define CANONICAL_F_OPERATION	2 /* 1 byte */
+#define CANONICAL_F_ORG			3 /* 16 bytes */
+#define CANONICAL_F_AT			4 /* 8 bytes: microseconds since 2000-01-01 UTC, two's complement */
+#define CANONICAL_F_INCARNATION 5 /* 4 bytes */
+#define CANONICAL_F_TXID		6 /* 8 bytes */
+#define CANONICAL_F_SEQ			7 /* 4 bytes */
 #define CANONICAL_F_SCHEMA		8
 #define CANONICAL_F_TABLE		9
-#define CANONICAL_F_KEY_ID		10	/* 4 bytes */
-#define CANONICAL_F_CONTEXT		11	/* 4 bytes: seq of the entry of this transaction that says who */
-#define CANONICAL_F_WHO			12	/* fields of CANONICAL_W_; only when context equals seq */
-#define CANONICAL_F_ORIGIN		13	/* sealed fields of CANONICAL_O_; with CANONICAL_F_WHO */
-#define CANONICAL_F_IMAGE		14	/* sealed columns */
+#define CANONICAL_F_KEY_ID		10 /* 4 bytes */
+#define CANONICAL_F_CONTEXT		11 /* 4 bytes: seq of the entry of this transaction that says who */
+#define CANONICAL_F_WHO			12 /* fields of CANONICAL_W_; only when context equals seq */
+#define CANONICAL_F_ORIGIN		13 /* sealed fields of CANONICAL_O_; with CANONICAL_F_WHO */
+#define CANONICAL_F_IMAGE		14 /* sealed columns */
 
 /* Fields of who wrote */
-#define CANONICAL_W_ACTOR		1	/* 1 byte */
-#define CANONICAL_W_MEMBER		2	/* 16 bytes, optional */
-#define CANONICAL_W_SESSION		3	/* 16 bytes, optional */
-#define CANONICAL_W_ROLE		4	/* login role */
-#define CANONICAL_W_TOOL		5	/* optional */
-#define CANONICAL_W_IMPERSONATED 6	/* 1 byte, value 1, optional */
+#define CANONICAL_W_ACTOR		 1 /* 1 byte */
+#define CANONICAL_W_MEMBER		 2 /* 16 bytes, optional */
+#define CANONICAL_W_SESSION		 3 /* 16 bytes, optional */
+#define CANONICAL_W_ROLE		 4 /* login role */
+#define CANONICAL_W_TOOL		 5 /* optional */
+#define CANONICAL_W_IMPERSONATED 6 /* 1 byte, value 1, optional */
 
 /* Fields of the origin, each optional */
 #define CANONICAL_O_ADDRESS		1
@@ -56,25 +56,25 @@
 #define CANONICAL_O_APPLICATION 3
 
 /* Flags of a column */
-#define CANONICAL_C_NULL		0x01
-#define CANONICAL_C_KEY			0x02
-#define CANONICAL_C_KIND_SHIFT	2	/* two bits of CANONICAL_KIND_ */
-#define CANONICAL_C_SEALED		0x10	/* the column's type is sealed */
-#define CANONICAL_C_KNOWN		0x1f
+#define CANONICAL_C_NULL	   0x01
+#define CANONICAL_C_KEY		   0x02
+#define CANONICAL_C_KIND_SHIFT 2	/* two bits of CANONICAL_KIND_ */
+#define CANONICAL_C_SEALED	   0x10 /* the column's type is sealed */
+#define CANONICAL_C_KNOWN	   0x1f
 
-#define CANONICAL_KIND_TEXT		0
-#define CANONICAL_KIND_NUMBER	1
-#define CANONICAL_KIND_BOOLEAN	2
-#define CANONICAL_KIND_JSON		3
+#define CANONICAL_KIND_TEXT	   0
+#define CANONICAL_KIND_NUMBER  1
+#define CANONICAL_KIND_BOOLEAN 2
+#define CANONICAL_KIND_JSON	   3
 
 /* A growing buffer; grow gives at least that many bytes with the old content, or NULL. */
 typedef struct CanonicalBuffer
 {
-	uint8_t    *data;
-	size_t		len;
-	size_t		size;
-	bool		failed;			/* grow returned NULL: the content is void */
-	void	   *(*grow) (void *old, size_t size);
+	uint8_t *data;
+	size_t len;
+	size_t size;
+	bool failed; /* grow returned NULL: the content is void */
+	void *(*grow)(void *old, size_t size);
 } CanonicalBuffer;
 
 /* Makes room for n more bytes and returns where they go; NULL when it cannot. */
@@ -96,25 +96,25 @@ extern uint64_t canonical_u64(const uint8_t *p);
 
 typedef struct CanonicalEntry
 {
-	uint8_t		operation;
+	uint8_t operation;
 	const uint8_t *org;
-	int64_t		at;
-	uint32_t	incarnation;
-	uint64_t	txid;
-	uint32_t	seq;
+	int64_t at;
+	uint32_t incarnation;
+	uint64_t txid;
+	uint32_t seq;
 	const char *schema;
-	uint32_t	schema_len;
+	uint32_t schema_len;
 	const char *table;
-	uint32_t	table_len;
-	uint32_t	key_id;
-	uint32_t	context;
-	const uint8_t *who;			/* NULL unless context equals seq */
-	uint32_t	who_len;
-	const uint8_t *origin;		/* nonce, ciphertext, MAC; with who */
-	uint32_t	origin_len;
+	uint32_t table_len;
+	uint32_t key_id;
+	uint32_t context;
+	const uint8_t *who; /* NULL unless context equals seq */
+	uint32_t who_len;
+	const uint8_t *origin; /* nonce, ciphertext, MAC; with who */
+	uint32_t origin_len;
 	const uint8_t *image;
-	uint32_t	image_len;
-	size_t		clear_len;		/* bytes before what is sealed: the AAD after the label */
+	uint32_t image_len;
+	size_t clear_len; /* bytes before what is sealed: the AAD after the label */
 } CanonicalEntry;
 
 /* Writes the clear part of an entry, up to and with who. */
@@ -124,14 +124,14 @@ extern bool canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntr
 
 typedef struct CanonicalWho
 {
-	uint8_t		actor;
-	const uint8_t *member;		/* NULL when none */
-	const uint8_t *session;		/* NULL when none */
+	uint8_t actor;
+	const uint8_t *member;	/* NULL when none */
+	const uint8_t *session; /* NULL when none */
 	const char *role;
-	uint32_t	role_len;
-	const char *tool;			/* NULL when none */
-	uint32_t	tool_len;
-	bool		impersonated;
+	uint32_t role_len;
+	const char *tool; /* NULL when none */
+	uint32_t tool_len;
+	bool impersonated;
 } CanonicalWho;
 
 extern void canonical_put_who(CanonicalBuffer *b, const CanonicalWho *w);
@@ -139,12 +139,12 @@ extern bool canonical_parse_who(const uint8_t *p, size_t len, CanonicalWho *w);
 
 typedef struct CanonicalOrigin
 {
-	const char *address;		/* NULL when none */
-	uint32_t	address_len;
+	const char *address; /* NULL when none */
+	uint32_t address_len;
 	const char *agent;
-	uint32_t	agent_len;
+	uint32_t agent_len;
 	const char *application;
-	uint32_t	application_len;
+	uint32_t application_len;
 } CanonicalOrigin;
 
 extern void canonical_put_origin(CanonicalBuffer *b, const CanonicalOrigin *o);
@@ -157,11 +157,11 @@ extern bool canonical_parse_origin(const uint8_t *p, size_t len, CanonicalOrigin
  */
 typedef struct CanonicalColumn
 {
-	uint8_t		flags;
+	uint8_t flags;
 	const char *name;
-	uint32_t	name_len;
-	const char *value;			/* NULL for NULL */
-	uint32_t	value_len;
+	uint32_t name_len;
+	const char *value; /* NULL for NULL */
+	uint32_t value_len;
 } CanonicalColumn;
 
 /* Reads one column at *pos. */
@@ -172,17 +172,17 @@ extern bool canonical_check_image(const uint8_t *p, size_t len);
 /* A batch: the entries of one organisation that one round sealed. */
 typedef struct CanonicalBatch
 {
-	uint64_t	batch_no;		/* from 1 */
-	uint8_t		org[16];
-	uint64_t	first;			/* positions, from 1 */
-	uint64_t	last;
-	int64_t		at;
-	uint8_t		org_root[32];	/* of the organisation's tree of size last */
-	uint8_t		previous[32];	/* root of the database's tree of size batch_no - 1 */
+	uint64_t batch_no; /* from 1 */
+	uint8_t org[16];
+	uint64_t first; /* positions, from 1 */
+	uint64_t last;
+	int64_t at;
+	uint8_t org_root[32]; /* of the organisation's tree of size last */
+	uint8_t previous[32]; /* root of the database's tree of size batch_no - 1 */
 } CanonicalBatch;
 
 #define CANONICAL_BATCH_BYTES 129
 /* Writes the bytes that are one leaf of the database's tree. */
 extern void canonical_write_batch(const CanonicalBatch *batch, uint8_t out[CANONICAL_BATCH_BYTES]);
 
-#endif							/* IMMIIQ_CANONICAL_H */
+#endif /* IMMIIQ_CANONICAL_H */

@@ -39,9 +39,9 @@
 #include "types/types.h"
 
 /* A level of subtransactions writes what it has at either limit. */
-#define CAPTURE_MAX_ROWS	1000
-#define CAPTURE_MAX_BYTES	(512 * 1024)
-#define CAPTURE_WRITE_ROWS	128
+#define CAPTURE_MAX_ROWS   1000
+#define CAPTURE_MAX_BYTES  (512 * 1024)
+#define CAPTURE_WRITE_ROWS 128
 /* How many earlier contexts of the transaction are looked through; a context written twice does no harm. */
 #define CAPTURE_CONTEXT_SEARCH 64
 
@@ -49,74 +49,74 @@ StaticAssertDecl(CANONICAL_LABEL_BYTES >= VARHDRSZ, "a length word takes the lab
 
 typedef struct CaptureColumn
 {
-	AttrNumber	attnum;
-	bool		byval;
-	bool		sealed;
-	bool		plain;			/* its bytes are its text */
-	int16		len;
-	uint8		flags;
-	Oid			typid;
-	int32		typmod;
-	FmgrInfo	out;
-	bool		varlena;
-	char	   *name;			/* length and name, as written */
-	int			name_len;
+	AttrNumber attnum;
+	bool byval;
+	bool sealed;
+	bool plain; /* its bytes are its text */
+	int16 len;
+	uint8 flags;
+	Oid typid;
+	int32 typmod;
+	FmgrInfo out;
+	bool varlena;
+	char *name; /* length and name, as written */
+	int name_len;
 } CaptureColumn;
 
 typedef struct CaptureRelation
 {
-	Oid			relid;			/* key */
-	bool		valid;
+	Oid relid; /* key */
+	bool valid;
 	MemoryContext memory;
-	Oid			root;			/* the protected table that this is, or is a partition of */
-	char	   *schema;
-	char	   *table;
-	AttrNumber	org;
-	int			ncolumns;
+	Oid root; /* the protected table that this is, or is a partition of */
+	char *schema;
+	char *table;
+	AttrNumber org;
+	int ncolumns;
 	CaptureColumn *columns;
 } CaptureRelation;
 
 /* Who wrote, and where in this transaction that is said. */
 typedef struct CaptureContext
 {
-	pg_uuid_t	org;
-	uint64		generation;
-	Oid			session_user;
-	uint32		seq;
-	int			level;
-	char	   *address;
-	char	   *agent;
-	char	   *application;
+	pg_uuid_t org;
+	uint64 generation;
+	Oid session_user;
+	uint32 seq;
+	int level;
+	char *address;
+	char *agent;
+	char *application;
 } CaptureContext;
 
 typedef struct CaptureEntry
 {
-	pg_uuid_t	org;
+	pg_uuid_t org;
 	TimestampTz at;
-	uint32		seq;
-	uint32		context;
-	int			level;
-	Size		offset;			/* of the bytea in the arena */
-	Size		start;			/* where its bytes in the arena begin */
+	uint32 seq;
+	uint32 context;
+	int level;
+	Size offset; /* of the bytea in the arena */
+	Size start;	 /* where its bytes in the arena begin */
 } CaptureEntry;
 
 /* The transaction's buffer; entries and contexts of deeper levels stand behind those of outer ones. */
 static struct
 {
-	MemoryContext memory;		/* child of TopTransactionContext; NULL while nothing was captured */
-	MemoryContext row;			/* reset after every row */
+	MemoryContext memory; /* child of TopTransactionContext; NULL while nothing was captured */
+	MemoryContext row;	  /* reset after every row */
 	CanonicalBuffer arena;
 	CanonicalBuffer image;
 	CaptureEntry *entries;
-	int			count;
-	int			size;
+	int count;
+	int size;
 	CaptureContext *contexts;
-	int			context_count;
-	int			context_size;
-	uint32		next_seq;
-	bool		written;		/* something has gone to immiiq.entry */
-	bool		at_once;		/* commit has begun: nobody will flush later */
-	bool		busy;
+	int context_count;
+	int context_size;
+	uint32 next_seq;
+	bool written; /* something has gone to immiiq.entry */
+	bool at_once; /* commit has begun: nobody will flush later */
+	bool busy;
 } capture;
 
 static HTAB *capture_relations = NULL;
@@ -150,7 +150,7 @@ capture_forget_all(Datum arg, int cacheid, uint32 hashvalue)
 static AttrNumber
 capture_find_org(Relation rel, const PolicyTable *policy, const Trigger *trigger)
 {
-	AttrNumber	attnum = InvalidAttrNumber;
+	AttrNumber attnum = InvalidAttrNumber;
 
 	if (policy != NULL && policy->org != InvalidAttrNumber)
 	{
@@ -158,15 +158,15 @@ capture_find_org(Relation rel, const PolicyTable *policy, const Trigger *trigger
 			attnum = policy->org;
 		else
 		{
-			char	   *name = get_attname(policy->relid, policy->org, true);
+			char *name = get_attname(policy->relid, policy->org, true);
 
 			if (name != NULL)
 				attnum = get_attnum(RelationGetRelid(rel), name);
 		}
 	}
 	else
-		attnum = get_attnum(RelationGetRelid(rel),
-							trigger->tgnargs > 0 ? trigger->tgargs[0] : "org_id");
+		attnum =
+			get_attnum(RelationGetRelid(rel), trigger->tgnargs > 0 ? trigger->tgargs[0] : "org_id");
 	if (attnum > 0 && TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid == UUIDOID)
 		return attnum;
 	return InvalidAttrNumber;
@@ -215,8 +215,8 @@ static void
 capture_describe_column(CaptureColumn *column, Form_pg_attribute att, bool key)
 {
 	CanonicalBuffer name = {.grow = capture_grow_small};
-	Oid			base = getBaseType(att->atttypid);
-	Oid			out;
+	Oid base = getBaseType(att->atttypid);
+	Oid out;
 
 	column->attnum = att->attnum;
 	column->byval = att->attbyval;
@@ -225,9 +225,8 @@ capture_describe_column(CaptureColumn *column, Form_pg_attribute att, bool key)
 	column->typmod = att->atttypmod;
 	column->sealed = types_is_sealed(att->atttypid);
 	column->plain = base == TEXTOID || base == VARCHAROID || base == BPCHAROID || base == JSONOID;
-	column->flags = (key ? CANONICAL_C_KEY : 0) |
-		(column->sealed ? CANONICAL_C_SEALED : 0) |
-		(column->sealed ? 0 : capture_kind(att->atttypid) << CANONICAL_C_KIND_SHIFT);
+	column->flags = (key ? CANONICAL_C_KEY : 0) | (column->sealed ? CANONICAL_C_SEALED : 0) |
+					(column->sealed ? 0 : capture_kind(att->atttypid) << CANONICAL_C_KIND_SHIFT);
 	getTypeOutputInfo(att->atttypid, &out, &column->varlena);
 	fmgr_info_cxt(out, &column->out, CurrentMemoryContext);
 	canonical_put_length(&name, strlen(NameStr(att->attname)));
@@ -239,14 +238,14 @@ capture_describe_column(CaptureColumn *column, Form_pg_attribute att, bool key)
 static CaptureRelation *
 capture_describe(Relation rel, const Trigger *trigger)
 {
-	Oid			relid = RelationGetRelid(rel);
-	TupleDesc	desc = RelationGetDescr(rel);
+	Oid relid = RelationGetRelid(rel);
+	TupleDesc desc = RelationGetDescr(rel);
 	CaptureRelation *known;
 	const PolicyTable *policy;
-	Bitmapset  *keys;
+	Bitmapset *keys;
 	MemoryContext memory;
 	MemoryContext old;
-	bool		found;
+	bool found;
 
 	if (capture_relations != NULL)
 	{
@@ -256,14 +255,14 @@ capture_describe(Relation rel, const Trigger *trigger)
 	}
 	else
 	{
-		HASHCTL		ctl;
+		HASHCTL ctl;
 
 		memset(&ctl, 0, sizeof(ctl));
 		ctl.keysize = sizeof(Oid);
 		ctl.entrysize = sizeof(CaptureRelation);
 		ctl.hcxt = CacheMemoryContext;
-		capture_relations = hash_create("immiiq captured tables", 32, &ctl,
-										HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		capture_relations =
+			hash_create("immiiq captured tables", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	known = hash_search(capture_relations, &relid, HASH_ENTER, &found);
 	if (found && known->memory != NULL)
@@ -271,7 +270,8 @@ capture_describe(Relation rel, const Trigger *trigger)
 	memset((char *) known + sizeof(Oid), 0, sizeof(CaptureRelation) - sizeof(Oid));
 
 	/* built under the current context, so that an error leaves nothing behind; valid before: an invalidation on the way clears it */
-	memory = AllocSetContextCreate(CurrentMemoryContext, "immiiq captured table", ALLOCSET_SMALL_SIZES);
+	memory =
+		AllocSetContextCreate(CurrentMemoryContext, "immiiq captured table", ALLOCSET_SMALL_SIZES);
 	known->valid = true;
 	old = MemoryContextSwitchTo(memory);
 	policy = policy_table(rel);
@@ -288,7 +288,8 @@ capture_describe(Relation rel, const Trigger *trigger)
 		if (att->attisdropped)
 			continue;
 		capture_describe_column(&known->columns[known->ncolumns++], att,
-								bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber, keys));
+								bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber,
+											  keys));
 	}
 	MemoryContextSwitchTo(old);
 	if (known->table == NULL || known->schema == NULL)
@@ -296,11 +297,10 @@ capture_describe(Relation rel, const Trigger *trigger)
 	if (known->org == InvalidAttrNumber)
 	{
 		known->valid = false;
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("table \"%s\" has no uuid column that names the organisation",
-						RelationGetRelationName(rel)),
-				 errhint("Use immiiq.protect() on the table.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TABLE_DEFINITION),
+						errmsg("table \"%s\" has no uuid column that names the organisation",
+							   RelationGetRelationName(rel)),
+						errhint("Use immiiq.protect() on the table.")));
 	}
 	MemoryContextSetParent(memory, CacheMemoryContext);
 	known->memory = memory;
@@ -347,7 +347,7 @@ capture_end(void)
 static int
 capture_first_of_level(int level)
 {
-	int			first = capture.count;
+	int first = capture.count;
 
 	while (first > 0 && capture.entries[first - 1].level >= level)
 		first--;
@@ -360,7 +360,7 @@ capture_write(int first)
 {
 	AuditWriter writer;
 	MemoryContext old;
-	int64		txid;
+	int64 txid;
 
 	if (first >= capture.count)
 		return;
@@ -377,8 +377,8 @@ capture_write(int first)
 	for (int i = first; i < capture.count; i++)
 	{
 		CaptureEntry *entry = &capture.entries[i];
-		Datum		values[ENTRY_COLUMNS];
-		bool		nulls[ENTRY_COLUMNS] = {false};
+		Datum values[ENTRY_COLUMNS];
+		bool nulls[ENTRY_COLUMNS] = {false};
 
 		values[ENTRY_TXID - 1] = Int64GetDatum(txid);
 		values[ENTRY_AT - 1] = TimestampTzGetDatum(entry->at);
@@ -409,7 +409,7 @@ audit_before_commit(void)
 static void
 capture_abort_level(int level)
 {
-	int			first = capture_first_of_level(level);
+	int first = capture_first_of_level(level);
 
 	capture.count = first;
 	capture.arena.len = 0;
@@ -437,7 +437,7 @@ capture_commit_level(int level)
 static void
 capture_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
 {
-	int			level;
+	int level;
 
 	if (capture.memory == NULL)
 		return;
@@ -520,19 +520,19 @@ capture_application(void)
 static CaptureContext *
 capture_find_context(const pg_uuid_t *org)
 {
-	uint64		generation = context_generation();
-	Oid			session_user = GetSessionUserId();
+	uint64 generation = context_generation();
+	Oid session_user = GetSessionUserId();
 	const char *address = context_client_ip();
 	const char *agent = context_user_agent();
-	int			last = Max(0, capture.context_count - CAPTURE_CONTEXT_SEARCH);
+	int last = Max(0, capture.context_count - CAPTURE_CONTEXT_SEARCH);
 
 	for (int i = capture.context_count - 1; i >= last; i--)
 	{
 		CaptureContext *context = &capture.contexts[i];
 
 		if (context->generation == generation && context->session_user == session_user &&
-			base_uuid_equal(&context->org, org) &&
-			strcmp(context->address, address) == 0 && strcmp(context->agent, agent) == 0 &&
+			base_uuid_equal(&context->org, org) && strcmp(context->address, address) == 0 &&
+			strcmp(context->agent, agent) == 0 &&
 			strcmp(context->application, capture_application()) == 0)
 			return context;
 	}
@@ -547,8 +547,8 @@ capture_add_context(const pg_uuid_t *org, uint32 seq)
 
 	if (capture.context_count == capture.context_size)
 	{
-		capture.contexts = repalloc_huge(capture.contexts,
-										 sizeof(CaptureContext) * capture.context_size * 2);
+		capture.contexts =
+			repalloc_huge(capture.contexts, sizeof(CaptureContext) * capture.context_size * 2);
 		capture.context_size *= 2;
 	}
 	context = &capture.contexts[capture.context_count];
@@ -569,13 +569,13 @@ capture_put_who(CanonicalBuffer *b)
 {
 	const ContextIdentity *identity = context_current();
 	CanonicalWho who;
-	char	   *role;
+	char *role;
 
 	memset(&who, 0, sizeof(who));
 	who.actor = capture_actor(identity);
 	role = GetUserNameFromId(GetSessionUserId(), true);
 	if (role == NULL)
-		role = "?";				/* dropped while it was logged in */
+		role = "?"; /* dropped while it was logged in */
 	who.role = role;
 	who.role_len = strlen(role);
 	if (identity != NULL)
@@ -624,12 +624,12 @@ capture_put_origin(CanonicalBuffer *b)
 /* Settings that the text of values depends on; kept aside while an image is written. */
 typedef struct CaptureSettings
 {
-	int			date_style;
-	int			date_order;
-	int			interval_style;
-	int			float_digits;
-	int			bytea;
-	pg_tz	   *zone;
+	int date_style;
+	int date_order;
+	int interval_style;
+	int float_digits;
+	int bytea;
+	pg_tz *zone;
 } CaptureSettings;
 
 static void
@@ -667,7 +667,7 @@ capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, 
 				  const pg_uuid_t *org)
 {
 	const char *text;
-	size_t		len;
+	size_t len;
 
 	canonical_put_byte(b, isnull ? column->flags | CANONICAL_C_NULL : column->flags);
 	canonical_put(b, column->name, column->name_len);
@@ -675,7 +675,7 @@ capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, 
 		return;
 	if (column->sealed)
 	{
-		char	   *opened = types_open(value, column->typid, org);
+		char *opened = types_open(value, column->typid, org);
 
 		len = strlen(opened);
 		canonical_put_length(b, len);
@@ -706,15 +706,15 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 				  const pg_uuid_t *org)
 {
 	CanonicalBuffer *b = &capture.image;
-	Bitmapset  *changed = NULL;
-	int			old_count = 0;
+	Bitmapset *changed = NULL;
+	int old_count = 0;
 
 	b->len = 0;
 	canonical_put_length(b, new != NULL ? rel->ncolumns : 0);
 	for (int i = 0; i < rel->ncolumns; i++)
 	{
 		const CaptureColumn *column = &rel->columns[i];
-		int			n = column->attnum - 1;
+		int n = column->attnum - 1;
 
 		if (new != NULL)
 		{
@@ -736,7 +736,7 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 	for (int i = 0; old_count > 0 && i < rel->ncolumns; i++)
 	{
 		const CaptureColumn *column = &rel->columns[i];
-		int			n = column->attnum - 1;
+		int n = column->attnum - 1;
 
 		if (new == NULL || bms_is_member(i, changed))
 			capture_put_value(b, column, old->tts_values[n], old->tts_isnull[n], org);
@@ -768,16 +768,15 @@ capture_put_image_pinned(const CaptureRelation *rel, TupleTableSlot *new, TupleT
 
 /* Appends nonce, ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
 static void
-capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag, const char *purpose,
-				   CryptoXaes *key, const uint8 *plain, Size len)
+capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag,
+				   const char *purpose, CryptoXaes *key, const uint8 *plain, Size len)
 {
-	Size		sealed_len = len + CANONICAL_SEAL_BYTES;
-	uint8	   *at;
+	Size sealed_len = len + CANONICAL_SEAL_BYTES;
+	uint8 *at;
 
 	if (sealed_len > MaxAllocSize)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("row is too large to be audited")));
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("row is too large to be audited")));
 	canonical_put_byte(arena, tag);
 	canonical_put_length(arena, sealed_len);
 	at = canonical_reserve(arena, sealed_len);
@@ -801,15 +800,14 @@ capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
 	CaptureContext *context;
 	CaptureEntry *pending;
 	CryptoXaes *key;
-	Size		start = arena->len;
-	Size		label;
-	Size		clear_end;
-	Size		body;
+	Size start = arena->len;
+	Size label;
+	Size clear_end;
+	Size body;
 
 	if (capture.next_seq >= PG_INT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("transaction has too many audited changes")));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("transaction has too many audited changes")));
 	memset(&entry, 0, sizeof(entry));
 	key = keyring_audit_key(org, &entry.key_id);
 	context = capture_find_context(org);
@@ -842,15 +840,14 @@ capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
 		CanonicalBuffer origin = {.grow = capture_grow_small};
 
 		capture_put_origin(&origin);
-		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, CANONICAL_LABEL_ORIGIN,
-						   key, origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
+		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, CANONICAL_LABEL_ORIGIN, key,
+						   origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
 	}
-	capture_put_sealed(arena, label, clear_end, CANONICAL_F_IMAGE, CANONICAL_LABEL_IMAGE,
-					   key, capture.image.data, capture.image.len);
+	capture_put_sealed(arena, label, clear_end, CANONICAL_F_IMAGE, CANONICAL_LABEL_IMAGE, key,
+					   capture.image.data, capture.image.len);
 	if (arena->len - body > MaxAllocSize - VARHDRSZ)
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("row is too large to be audited")));
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("row is too large to be audited")));
 	SET_VARSIZE(arena->data + body - VARHDRSZ, arena->len - body + VARHDRSZ);
 
 	if (capture.count == capture.size)
@@ -875,7 +872,7 @@ capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
 static void
 capture_write_when_full(void)
 {
-	int			first = capture.count;
+	int first = capture.count;
 
 	if (capture.at_once)
 		first = 0;
@@ -896,10 +893,9 @@ static void
 capture_row_org(const CaptureRelation *rel, TupleTableSlot *slot, Relation relation, pg_uuid_t *org)
 {
 	if (slot->tts_isnull[rel->org - 1])
-		ereport(ERROR,
-				(errcode(ERRCODE_NOT_NULL_VIOLATION),
-				 errmsg("row of protected table \"%s\" names no organisation",
-						RelationGetRelationName(relation))));
+		ereport(ERROR, (errcode(ERRCODE_NOT_NULL_VIOLATION),
+						errmsg("row of protected table \"%s\" names no organisation",
+							   RelationGetRelationName(relation))));
 	*org = *DatumGetUUIDP(slot->tts_values[rel->org - 1]);
 }
 
@@ -917,19 +913,18 @@ Datum
 immiiq_capture(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
-	Relation	relation;
+	Relation relation;
 	CaptureRelation *rel;
 	TupleTableSlot *new = NULL;
 	TupleTableSlot *old = NULL;
-	uint8		operation;
-	pg_uuid_t	org;
+	uint8 operation;
+	pg_uuid_t org;
 	MemoryContext caller;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
 		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("immiiq.capture can only be a trigger after each row")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("immiiq.capture can only be a trigger after each row")));
 	base_require_preload();
 	relation = trigdata->tg_relation;
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
@@ -951,9 +946,8 @@ immiiq_capture(PG_FUNCTION_ARGS)
 
 	capture_begin();
 	if (capture.busy)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("an output function of an audited column changes audited rows")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("an output function of an audited column changes audited rows")));
 	caller = MemoryContextSwitchTo(capture.row);
 	rel = capture_describe(relation, trigdata->tg_trigger);
 	if (new != NULL)
@@ -963,13 +957,12 @@ immiiq_capture(PG_FUNCTION_ARGS)
 	capture_row_org(rel, new != NULL ? new : old, relation, &org);
 	if (new != NULL && old != NULL)
 	{
-		pg_uuid_t	before;
+		pg_uuid_t before;
 
 		capture_row_org(rel, old, relation, &before);
 		if (!base_uuid_equal(&before, &org))
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("the organisation of a row cannot be changed")));
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("the organisation of a row cannot be changed")));
 	}
 
 	capture_put_image_pinned(rel, new, old, &org);
@@ -990,12 +983,10 @@ immiiq_refuse_truncate(PG_FUNCTION_ARGS)
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("immiiq.refuse_truncate can only be a trigger before TRUNCATE")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("protected table \"%s\" cannot be truncated",
-					RelationGetRelationName(trigdata->tg_relation)),
-			 errhint("Use DELETE, which the audit records row by row.")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("immiiq.refuse_truncate can only be a trigger before TRUNCATE")));
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+					errmsg("protected table \"%s\" cannot be truncated",
+						   RelationGetRelationName(trigdata->tg_relation)),
+					errhint("Use DELETE, which the audit records row by row.")));
 }

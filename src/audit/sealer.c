@@ -45,45 +45,49 @@
 #include "keyring/keyring.h"
 
 /* A round is made at least this often even when the counter says nothing: COMMIT PREPARED does not count. */
-#define SEAL_IDLE_MS		5000
-#define SEAL_WRITE_ROWS		128
-#define SEAL_SORT_KB		65536
+#define SEAL_IDLE_MS	5000
+#define SEAL_WRITE_ROWS 128
+#define SEAL_SORT_KB	65536
 
 /* A snapshot in whole transaction ids. */
 typedef struct SealSnapshot
 {
-	uint64		horizon;
-	uint64	   *open;			/* ascending */
-	int			nopen;
+	uint64 horizon;
+	uint64 *open; /* ascending */
+	int nopen;
 } SealSnapshot;
 
 /* What one round works with. */
 typedef struct SealRound
 {
-	Snapshot	snapshot;
-	uint32		incarnation;
+	Snapshot snapshot;
+	uint32 incarnation;
 	SealSnapshot before;
 	SealSnapshot now;
-	HeapTuple	state;			/* NULL when this incarnation has none */
-	bool		rebuild;		/* frontiers are made anew from leaves and batches */
-	Tuplesortstate *sort;		/* NULL until something is found */
-	TupleDesc	found_desc;
+	HeapTuple state;	  /* NULL when this incarnation has none */
+	bool rebuild;		  /* frontiers are made anew from leaves and batches */
+	Tuplesortstate *sort; /* NULL until something is found */
+	TupleDesc found_desc;
 	TupleTableSlot *found_slot;
-	MemoryContext memory;		/* of the round */
-	MemoryContext row;			/* reset after every entry */
-	int64		found;
+	MemoryContext memory; /* of the round */
+	MemoryContext row;	  /* reset after every entry */
+	int64 found;
 } SealRound;
 
 /* One tree's row in immiiq.tree. */
 typedef struct SealTree
 {
 	TreeFrontier frontier;
-	HeapTuple	row;			/* NULL when there is none yet */
+	HeapTuple row; /* NULL when there is none yet */
 } SealTree;
 
 enum
 {
-	FOUND_ORG = 1, FOUND_INCARNATION, FOUND_TXID, FOUND_SEQ, FOUND_HASH
+	FOUND_ORG = 1,
+	FOUND_INCARNATION,
+	FOUND_TXID,
+	FOUND_SEQ,
+	FOUND_HASH
 };
 #define FOUND_COLUMNS FOUND_HASH
 
@@ -101,8 +105,8 @@ seal_check_hash(bool ok)
 static int
 seal_compare_u64(const void *a, const void *b)
 {
-	uint64		x = *(const uint64 *) a;
-	uint64		y = *(const uint64 *) b;
+	uint64 x = *(const uint64 *) a;
+	uint64 y = *(const uint64 *) b;
 
 	return x < y ? -1 : x > y;
 }
@@ -111,7 +115,7 @@ static uint64
 seal_widen(TransactionId xid)
 {
 	FullTransactionId next = ReadNextFullTransactionId();
-	uint32		epoch = EpochFromFullTransactionId(next);
+	uint32 epoch = EpochFromFullTransactionId(next);
 
 	if (xid > XidFromFullTransactionId(next))
 		epoch--;
@@ -138,7 +142,7 @@ seal_find_row(Relation rel, const char *index, Snapshot snapshot, AttrNumber col
 {
 	ScanKeyData scankey;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&scankey, column, BTEqualStrategyNumber, equal, key);
 	scan = systable_beginscan(rel, base_relation(index), true, snapshot, 1, &scankey);
@@ -152,7 +156,7 @@ seal_find_row(Relation rel, const char *index, Snapshot snapshot, AttrNumber col
 static void
 seal_store_row(Relation rel, HeapTuple old, Datum *values, bool *nulls)
 {
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	HeapTuple tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 
 	if (old != NULL)
 	{
@@ -167,19 +171,21 @@ seal_store_row(Relation rel, HeapTuple old, Datum *values, bool *nulls)
 static void
 seal_read_state(SealRound *round)
 {
-	Relation	rel = table_open(base_relation("seal_state"), AccessShareLock);
-	bool		isnull;
-	ArrayType  *open;
-	Datum	   *elems;
+	Relation rel = table_open(base_relation("seal_state"), AccessShareLock);
+	bool isnull;
+	ArrayType *open;
+	Datum *elems;
 
 	round->state = seal_find_row(rel, "seal_state_pkey", round->snapshot, STATE_INCARNATION,
 								 F_INT4EQ, Int32GetDatum((int32) round->incarnation));
 	if (round->state != NULL)
 	{
-		round->before.horizon = (uint64) DatumGetInt64(heap_getattr(round->state, STATE_HORIZON,
-																	RelationGetDescr(rel), &isnull));
-		open = DatumGetArrayTypeP(heap_getattr(round->state, STATE_OPEN, RelationGetDescr(rel), &isnull));
-		deconstruct_array(open, INT8OID, 8, true, TYPALIGN_DOUBLE, &elems, NULL, &round->before.nopen);
+		round->before.horizon = (uint64) DatumGetInt64(
+			heap_getattr(round->state, STATE_HORIZON, RelationGetDescr(rel), &isnull));
+		open = DatumGetArrayTypeP(
+			heap_getattr(round->state, STATE_OPEN, RelationGetDescr(rel), &isnull));
+		deconstruct_array(open, INT8OID, 8, true, TYPALIGN_DOUBLE, &elems, NULL,
+						  &round->before.nopen);
 		round->before.open = palloc(sizeof(uint64) * Max(round->before.nopen, 1));
 		for (int i = 0; i < round->before.nopen; i++)
 			round->before.open[i] = (uint64) DatumGetInt64(elems[i]);
@@ -190,17 +196,17 @@ seal_read_state(SealRound *round)
 static void
 seal_store_state(SealRound *round)
 {
-	Relation	rel = table_open(base_relation("seal_state"), RowExclusiveLock);
-	Datum	   *open = palloc(sizeof(Datum) * Max(round->now.nopen, 1));
-	Datum		values[STATE_COLUMNS];
-	bool		nulls[STATE_COLUMNS] = {false};
+	Relation rel = table_open(base_relation("seal_state"), RowExclusiveLock);
+	Datum *open = palloc(sizeof(Datum) * Max(round->now.nopen, 1));
+	Datum values[STATE_COLUMNS];
+	bool nulls[STATE_COLUMNS] = {false};
 
 	for (int i = 0; i < round->now.nopen; i++)
 		open[i] = Int64GetDatum((int64) round->now.open[i]);
 	values[STATE_INCARNATION - 1] = Int32GetDatum((int32) round->incarnation);
 	values[STATE_HORIZON - 1] = Int64GetDatum((int64) round->now.horizon);
-	values[STATE_OPEN - 1] = PointerGetDatum(construct_array(open, round->now.nopen, INT8OID, 8, true,
-															 TYPALIGN_DOUBLE));
+	values[STATE_OPEN - 1] =
+		PointerGetDatum(construct_array(open, round->now.nopen, INT8OID, 8, true, TYPALIGN_DOUBLE));
 	values[STATE_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	seal_store_row(rel, round->state, values, nulls);
 	table_close(rel, NoLock);
@@ -210,10 +216,11 @@ seal_store_state(SealRound *round)
 static bool
 seal_take_marks(SealRound *round, bool delete)
 {
-	Relation	rel = table_open(base_relation("restored"), delete ? RowExclusiveLock : AccessShareLock);
+	Relation rel =
+		table_open(base_relation("restored"), delete ? RowExclusiveLock : AccessShareLock);
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, round->snapshot, 0, NULL);
-	HeapTuple	tuple;
-	bool		any = false;
+	HeapTuple tuple;
+	bool any = false;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -232,11 +239,11 @@ seal_take_marks(SealRound *round, bool delete)
 static void
 seal_begin_sort(SealRound *round)
 {
-	AttrNumber	columns[4] = {FOUND_ORG, FOUND_INCARNATION, FOUND_TXID, FOUND_SEQ};
-	Oid			types[4] = {UUIDOID, INT4OID, INT8OID, INT4OID};
-	Oid			operators[4];
-	Oid			collations[4] = {InvalidOid, InvalidOid, InvalidOid, InvalidOid};
-	bool		nulls_first[4] = {false, false, false, false};
+	AttrNumber columns[4] = {FOUND_ORG, FOUND_INCARNATION, FOUND_TXID, FOUND_SEQ};
+	Oid types[4] = {UUIDOID, INT4OID, INT8OID, INT4OID};
+	Oid operators[4];
+	Oid collations[4] = {InvalidOid, InvalidOid, InvalidOid, InvalidOid};
+	bool nulls_first[4] = {false, false, false, false};
 	MemoryContext old = MemoryContextSwitchTo(round->memory);
 
 	round->found_desc = CreateTemplateTupleDesc(FOUND_COLUMNS);
@@ -257,10 +264,10 @@ static void
 seal_found(SealRound *round, Datum org, Datum incarnation, Datum txid, Datum seq, Datum body)
 {
 	MemoryContext old;
-	bytea	   *bytes;
-	bytea	   *hash;
-	Datum		values[FOUND_COLUMNS];
-	bool		nulls[FOUND_COLUMNS] = {false};
+	bytea *bytes;
+	bytea *hash;
+	Datum values[FOUND_COLUMNS];
+	bool nulls[FOUND_COLUMNS] = {false};
 	TupleTableSlot *slot;
 
 	if (round->sort == NULL)
@@ -269,7 +276,8 @@ seal_found(SealRound *round, Datum org, Datum incarnation, Datum txid, Datum seq
 	bytes = DatumGetByteaPP(body);
 	hash = palloc(VARHDRSZ + TREE_HASH_BYTES);
 	SET_VARSIZE(hash, VARHDRSZ + TREE_HASH_BYTES);
-	seal_check_hash(tree_leaf_hash(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), (uint8 *) VARDATA(hash)));
+	seal_check_hash(
+		tree_leaf_hash(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), (uint8 *) VARDATA(hash)));
 	values[FOUND_ORG - 1] = org;
 	values[FOUND_INCARNATION - 1] = incarnation;
 	values[FOUND_TXID - 1] = txid;
@@ -292,22 +300,22 @@ seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 u
 {
 	ScanKeyData keys[3];
 	SysScanDesc scan;
-	HeapTuple	tuple;
-	TupleDesc	desc = RelationGetDescr(rel);
+	HeapTuple tuple;
+	TupleDesc desc = RelationGetDescr(rel);
 
 	if (from >= until)
 		return;
 	ScanKeyInit(&keys[0], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum((int32) round->incarnation));
-	ScanKeyInit(&keys[1], ENTRY_TXID, BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum((int64) from));
+	ScanKeyInit(&keys[1], ENTRY_TXID, BTGreaterEqualStrategyNumber, F_INT8GE,
+				Int64GetDatum((int64) from));
 	ScanKeyInit(&keys[2], ENTRY_TXID, BTLessStrategyNumber, F_INT8LT, Int64GetDatum((int64) until));
 	scan = systable_beginscan(rel, index, true, round->snapshot, 3, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
+		bool isnull;
 
-		seal_found(round,
-				   heap_getattr(tuple, ENTRY_ORG, desc, &isnull),
+		seal_found(round, heap_getattr(tuple, ENTRY_ORG, desc, &isnull),
 				   heap_getattr(tuple, ENTRY_INCARNATION, desc, &isnull),
 				   heap_getattr(tuple, ENTRY_TXID, desc, &isnull),
 				   heap_getattr(tuple, ENTRY_SEQ, desc, &isnull),
@@ -320,15 +328,16 @@ seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 u
 static void
 seal_find_difference(SealRound *round)
 {
-	Relation	rel = table_open(base_relation("entry"), AccessShareLock);
-	Oid			index = base_relation("entry_pkey");
-	uint64		from = round->before.horizon;
+	Relation rel = table_open(base_relation("entry"), AccessShareLock);
+	Oid index = base_relation("entry_pkey");
+	uint64 from = round->before.horizon;
 
 	for (int i = 0; i < round->before.nopen; i++)
 	{
-		uint64		xid = round->before.open[i];
+		uint64 xid = round->before.open[i];
 
-		if (bsearch(&xid, round->now.open, round->now.nopen, sizeof(uint64), seal_compare_u64) == NULL)
+		if (bsearch(&xid, round->now.open, round->now.nopen, sizeof(uint64), seal_compare_u64) ==
+			NULL)
 			seal_scan_range(round, rel, index, xid, xid + 1);
 	}
 	/* from the old horizon to the new one, past every transaction that is still open */
@@ -347,22 +356,24 @@ seal_find_difference(SealRound *round)
 static void
 seal_find_all(SealRound *round)
 {
-	Relation	rel = table_open(base_relation("entry"), AccessShareLock);
-	Oid			owner = rel->rd_rel->relowner;
-	Oid			user;
-	int			security;
-	SPIPlanPtr	plan;
-	Portal		portal;
+	Relation rel = table_open(base_relation("entry"), AccessShareLock);
+	Oid owner = rel->rd_rel->relowner;
+	Oid user;
+	int security;
+	SPIPlanPtr plan;
+	Portal portal;
 
 	table_close(rel, AccessShareLock);
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(owner, security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
+	SetUserIdAndSecContext(owner,
+						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	SPI_connect();
-	plan = SPI_prepare("SELECT e.org_id, e.incarnation, e.txid, e.seq, e.body FROM immiiq.entry e "
-					   "WHERE NOT EXISTS (SELECT FROM immiiq.leaf l "
-					   "WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "
-					   "AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq)",
-					   0, NULL);
+	plan =
+		SPI_prepare("SELECT e.org_id, e.incarnation, e.txid, e.seq, e.body FROM immiiq.entry e "
+					"WHERE NOT EXISTS (SELECT FROM immiiq.leaf l "
+					"WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "
+					"AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq)",
+					0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the sealer's query");
 	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
@@ -373,16 +384,13 @@ seal_find_all(SealRound *round)
 			break;
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
-			HeapTuple	tuple = SPI_tuptable->vals[i];
-			TupleDesc	desc = SPI_tuptable->tupdesc;
-			bool		isnull;
+			HeapTuple tuple = SPI_tuptable->vals[i];
+			TupleDesc desc = SPI_tuptable->tupdesc;
+			bool isnull;
 
-			seal_found(round,
-					   heap_getattr(tuple, 1, desc, &isnull),
-					   heap_getattr(tuple, 2, desc, &isnull),
-					   heap_getattr(tuple, 3, desc, &isnull),
-					   heap_getattr(tuple, 4, desc, &isnull),
-					   heap_getattr(tuple, 5, desc, &isnull));
+			seal_found(round, heap_getattr(tuple, 1, desc, &isnull),
+					   heap_getattr(tuple, 2, desc, &isnull), heap_getattr(tuple, 3, desc, &isnull),
+					   heap_getattr(tuple, 4, desc, &isnull), heap_getattr(tuple, 5, desc, &isnull));
 		}
 		SPI_freetuptable(SPI_tuptable);
 	}
@@ -397,13 +405,14 @@ seal_find_all(SealRound *round)
 static void
 seal_rebuild_tree(SealRound *round, const pg_uuid_t *org, TreeFrontier *tree)
 {
-	bool		database = base_uuid_is_nil(org);
-	Relation	rel = table_open(base_relation(database ? "batch" : "leaf"), AccessShareLock);
-	Relation	index = index_open(base_relation(database ? "batch_pkey" : "leaf_pkey"), AccessShareLock);
-	TupleDesc	desc = RelationGetDescr(rel);
+	bool database = base_uuid_is_nil(org);
+	Relation rel = table_open(base_relation(database ? "batch" : "leaf"), AccessShareLock);
+	Relation index =
+		index_open(base_relation(database ? "batch_pkey" : "leaf_pkey"), AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
 	ScanKeyData key;
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	memset(tree, 0, sizeof(*tree));
 	if (!database)
@@ -411,7 +420,7 @@ seal_rebuild_tree(SealRound *round, const pg_uuid_t *org, TreeFrontier *tree)
 	scan = systable_beginscan_ordered(rel, index, round->snapshot, database ? 0 : 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
-		uint8		leaf[TREE_HASH_BYTES];
+		uint8 leaf[TREE_HASH_BYTES];
 
 		if (database)
 			audit_batch_leaf(tuple, desc, leaf);
@@ -428,15 +437,18 @@ seal_rebuild_tree(SealRound *round, const pg_uuid_t *org, TreeFrontier *tree)
 static void
 seal_load_tree(SealRound *round, Relation rel, const pg_uuid_t *org, SealTree *tree)
 {
-	bool		isnull;
-	bytea	   *nodes;
+	bool isnull;
+	bytea *nodes;
 
 	memset(tree, 0, sizeof(*tree));
-	tree->row = seal_find_row(rel, "tree_pkey", round->snapshot, TREE_ORG, F_UUID_EQ, UUIDPGetDatum(org));
+	tree->row =
+		seal_find_row(rel, "tree_pkey", round->snapshot, TREE_ORG, F_UUID_EQ, UUIDPGetDatum(org));
 	if (tree->row != NULL && !round->rebuild)
 	{
-		tree->frontier.size = (uint64) DatumGetInt64(heap_getattr(tree->row, TREE_SIZE, RelationGetDescr(rel), &isnull));
-		nodes = DatumGetByteaPP(heap_getattr(tree->row, TREE_FRONTIER, RelationGetDescr(rel), &isnull));
+		tree->frontier.size = (uint64) DatumGetInt64(
+			heap_getattr(tree->row, TREE_SIZE, RelationGetDescr(rel), &isnull));
+		nodes =
+			DatumGetByteaPP(heap_getattr(tree->row, TREE_FRONTIER, RelationGetDescr(rel), &isnull));
 		if (VARSIZE_ANY_EXHDR(nodes) == tree_node_count(tree->frontier.size) * TREE_HASH_BYTES)
 		{
 			memcpy(tree->frontier.nodes, VARDATA_ANY(nodes), VARSIZE_ANY_EXHDR(nodes));
@@ -449,7 +461,7 @@ seal_load_tree(SealRound *round, Relation rel, const pg_uuid_t *org, SealTree *t
 static Datum
 seal_bytea(const void *data, size_t len)
 {
-	bytea	   *b = palloc(VARHDRSZ + len);
+	bytea *b = palloc(VARHDRSZ + len);
 
 	SET_VARSIZE(b, VARHDRSZ + len);
 	memcpy(VARDATA(b), data, len);
@@ -459,13 +471,13 @@ seal_bytea(const void *data, size_t len)
 static void
 seal_store_tree(Relation rel, const pg_uuid_t *org, SealTree *tree)
 {
-	Datum		values[TREE_COLUMNS];
-	bool		nulls[TREE_COLUMNS] = {false};
+	Datum values[TREE_COLUMNS];
+	bool nulls[TREE_COLUMNS] = {false};
 
 	values[TREE_ORG - 1] = UUIDPGetDatum(org);
 	values[TREE_SIZE - 1] = Int64GetDatum((int64) tree->frontier.size);
-	values[TREE_FRONTIER - 1] = seal_bytea(tree->frontier.nodes,
-										   tree_node_count(tree->frontier.size) * TREE_HASH_BYTES);
+	values[TREE_FRONTIER - 1] =
+		seal_bytea(tree->frontier.nodes, tree_node_count(tree->frontier.size) * TREE_HASH_BYTES);
 	seal_store_row(rel, tree->row, values, nulls);
 }
 
@@ -477,25 +489,27 @@ seal_origin(SealRound *round, Relation rel)
 {
 	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, round->snapshot, 0, NULL);
 	TimestampTz first = 0;
-	char	   *origin = NULL;
-	HeapTuple	tuple;
+	char *origin = NULL;
+	HeapTuple tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
-		TimestampTz at = DatumGetTimestampTz(heap_getattr(tuple, LOGKEY_CREATED_AT, RelationGetDescr(rel), &isnull));
+		bool isnull;
+		TimestampTz at = DatumGetTimestampTz(
+			heap_getattr(tuple, LOGKEY_CREATED_AT, RelationGetDescr(rel), &isnull));
 
 		if (origin == NULL || at < first)
 		{
-			origin = TextDatumGetCString(heap_getattr(tuple, LOGKEY_ORIGIN, RelationGetDescr(rel), &isnull));
+			origin = TextDatumGetCString(
+				heap_getattr(tuple, LOGKEY_ORIGIN, RelationGetDescr(rel), &isnull));
 			first = at;
 		}
 	}
 	systable_endscan(scan);
 	if (origin == NULL)
 	{
-		uint8		random[16];
-		char		hex[33];
+		uint8 random[16];
+		char hex[33];
 
 		crypto_random(random, sizeof(random));
 		hex_encode((char *) random, sizeof(random), hex);
@@ -509,19 +523,19 @@ seal_origin(SealRound *round, Relation rel)
 static void
 seal_sign_head(SealRound *round, const TreeFrontier *tree)
 {
-	uint8		seed[CRYPTO_SEED_BYTES];
-	uint8		public[CRYPTO_PUB_BYTES];
-	uint8		root[TREE_HASH_BYTES];
-	uint8		signature[CRYPTO_SIG_BYTES];
-	uint32		key_hash;
-	char	   *origin;
-	char	   *note;
-	bool		ok;
-	Relation	keys;
-	Relation	heads;
-	Datum		values[HEAD_COLUMNS];
-	bool		nulls[HEAD_COLUMNS] = {false};
-	HeapTuple	known;
+	uint8 seed[CRYPTO_SEED_BYTES];
+	uint8 public[CRYPTO_PUB_BYTES];
+	uint8 root[TREE_HASH_BYTES];
+	uint8 signature[CRYPTO_SIG_BYTES];
+	uint32 key_hash;
+	char *origin;
+	char *note;
+	bool ok;
+	Relation keys;
+	Relation heads;
+	Datum values[HEAD_COLUMNS];
+	bool nulls[HEAD_COLUMNS] = {false};
+	HeapTuple known;
 
 	StaticAssertStmt((int) HEAD_COLUMNS >= (int) LOGKEY_COLUMNS, "values serve both tables");
 	keys = table_open(base_relation("log_key"), RowExclusiveLock);
@@ -530,7 +544,7 @@ seal_sign_head(SealRound *round, const TreeFrontier *tree)
 	note = audit_checkpoint_body(origin, tree->size, root);
 	keyring_installation_secret("log-signing", true, seed);
 	ok = crypto_ed25519_public(seed, public) &&
-		crypto_ed25519_sign(seed, note, strlen(note), signature);
+		 crypto_ed25519_sign(seed, note, strlen(note), signature);
 	crypto_wipe(seed, sizeof(seed));
 	if (!ok)
 		elog(ERROR, "could not sign the tree head");
@@ -566,17 +580,18 @@ seal_end_batch(Relation trees, AuditWriter *batches, const pg_uuid_t *org, uint6
 			   SealTree *tree, TreeFrontier *database)
 {
 	CanonicalBatch batch;
-	uint8		bytes[CANONICAL_BATCH_BYTES];
-	uint8		leaf[TREE_HASH_BYTES];
-	Datum		values[BATCH_COLUMNS];
-	bool		nulls[BATCH_COLUMNS] = {false};
+	uint8 bytes[CANONICAL_BATCH_BYTES];
+	uint8 leaf[TREE_HASH_BYTES];
+	Datum values[BATCH_COLUMNS];
+	bool nulls[BATCH_COLUMNS] = {false};
 
 	batch.batch_no = database->size + 1;
 	memcpy(batch.org, org->data, UUID_LEN);
 	batch.first = first;
 	batch.last = tree->frontier.size;
 	batch.at = GetCurrentTimestamp();
-	seal_check_hash(tree_root(&tree->frontier, batch.org_root) && tree_root(database, batch.previous));
+	seal_check_hash(tree_root(&tree->frontier, batch.org_root) &&
+					tree_root(database, batch.previous));
 	canonical_write_batch(&batch, bytes);
 	seal_check_hash(tree_leaf_hash(bytes, sizeof(bytes), leaf) && tree_append(database, leaf));
 
@@ -595,15 +610,16 @@ seal_end_batch(Relation trees, AuditWriter *batches, const pg_uuid_t *org, uint6
 static void
 seal_write(SealRound *round)
 {
-	Relation	trees = table_open(base_relation("tree"), RowExclusiveLock);
+	Relation trees = table_open(base_relation("tree"), RowExclusiveLock);
 	AuditWriter leaves;
 	AuditWriter batches;
-	SealTree	database;
-	SealTree	tree;
-	pg_uuid_t	org;
-	uint64		first = 0;
+	SealTree database;
+	SealTree tree;
+	pg_uuid_t org;
+	uint64 first = 0;
 	TupleTableSlot *slot = round->found_slot;
-	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "immiiq seal batch", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext memory =
+		AllocSetContextCreate(CurrentMemoryContext, "immiiq seal batch", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old;
 
 	tuplesort_performsort(round->sort);
@@ -613,9 +629,9 @@ seal_write(SealRound *round)
 	old = MemoryContextSwitchTo(memory);
 	while (tuplesort_gettupleslot(round->sort, true, false, slot, NULL))
 	{
-		Datum		values[LEAF_COLUMNS];
-		bool		nulls[LEAF_COLUMNS] = {false};
-		pg_uuid_t  *next;
+		Datum values[LEAF_COLUMNS];
+		bool nulls[LEAF_COLUMNS] = {false};
+		pg_uuid_t *next;
 
 		slot_getallattrs(slot);
 		next = DatumGetUUIDP(slot->tts_values[FOUND_ORG - 1]);
@@ -632,8 +648,8 @@ seal_write(SealRound *round)
 			seal_load_tree(round, trees, &org, &tree);
 			first = tree.frontier.size + 1;
 		}
-		seal_check_hash(tree_append(&tree.frontier,
-									(uint8 *) VARDATA_ANY(DatumGetByteaPP(slot->tts_values[FOUND_HASH - 1]))));
+		seal_check_hash(tree_append(&tree.frontier, (uint8 *) VARDATA_ANY(DatumGetByteaPP(
+														slot->tts_values[FOUND_HASH - 1]))));
 		values[LEAF_ORG - 1] = UUIDPGetDatum(&org);
 		values[LEAF_POSITION - 1] = Int64GetDatum((int64) tree.frontier.size);
 		values[LEAF_TXID - 1] = slot->tts_values[FOUND_TXID - 1];
@@ -658,11 +674,12 @@ seal_write(SealRound *round)
 static int64
 seal_round(void)
 {
-	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "immiiq seal", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext memory =
+		AllocSetContextCreate(CurrentMemoryContext, "immiiq seal", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(memory);
-	SealRound	round;
-	bool		marks;
-	int64		found;
+	SealRound round;
+	bool marks;
+	int64 found;
 
 	memset(&round, 0, sizeof(round));
 	round.memory = memory;
@@ -703,15 +720,15 @@ bool
 audit_seal_wanted(void)
 {
 	return audit_captured_count() != seal_seen ||
-		TimestampDifferenceExceeds(seal_last, GetCurrentTimestamp(), SEAL_IDLE_MS);
+		   TimestampDifferenceExceeds(seal_last, GetCurrentTimestamp(), SEAL_IDLE_MS);
 }
 
 int64
 audit_seal_round(void)
 {
-	uint64		seen = audit_captured_count();
-	int64		sealed = 0;
-	bool		done = true;
+	uint64 seen = audit_captured_count();
+	int64 sealed = 0;
+	bool done = true;
 
 	if (RecoveryInProgress() || !audit_seal_wanted())
 		return 0;
@@ -748,9 +765,8 @@ immiiq_seal(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("CALL immiiq.seal()");
 	if (call == NULL || !IsA(call, CallContext) || call->atomic ||
 		TransactionIdIsValid(GetTopTransactionIdIfAny()))
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("CALL immiiq.seal() cannot run inside a transaction block")));
+		ereport(ERROR, (errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+						errmsg("CALL immiiq.seal() cannot run inside a transaction block")));
 	(void) audit_lock_sealing(true);
 	(void) seal_round();
 	PG_RETURN_VOID();

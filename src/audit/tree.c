@@ -32,8 +32,8 @@ tree_node_hash(const uint8_t left[TREE_HASH_BYTES], const uint8_t right[TREE_HAS
 bool
 tree_append(TreeFrontier *tree, const uint8_t leaf[TREE_HASH_BYTES])
 {
-	size_t		count = tree_node_count(tree->size);
-	uint8_t		node[TREE_HASH_BYTES];
+	size_t count = tree_node_count(tree->size);
+	uint8_t node[TREE_HASH_BYTES];
 
 	memcpy(node, leaf, TREE_HASH_BYTES);
 	/* every trailing one bit is a full subtree as large as what has been merged so far */
@@ -51,7 +51,7 @@ tree_append(TreeFrontier *tree, const uint8_t leaf[TREE_HASH_BYTES])
 bool
 tree_root(const TreeFrontier *tree, uint8_t out[TREE_HASH_BYTES])
 {
-	size_t		count = tree_node_count(tree->size);
+	size_t count = tree_node_count(tree->size);
 
 	if (count == 0)
 		return crypto_sha256("", 0, out);
@@ -69,9 +69,9 @@ tree_verify_inclusion(const uint8_t leaf[TREE_HASH_BYTES], uint64_t index, uint6
 					  const uint8_t (*proof)[TREE_HASH_BYTES], size_t proof_len,
 					  const uint8_t root[TREE_HASH_BYTES])
 {
-	uint64_t	fn = index;
-	uint64_t	sn = size - 1;
-	uint8_t		node[TREE_HASH_BYTES];
+	uint64_t fn = index;
+	uint64_t sn = size - 1;
+	uint8_t node[TREE_HASH_BYTES];
 
 	if (size == 0 || index >= size)
 		return false;

@@ -14,14 +14,15 @@
 /* The roots of the full subtrees that make up a tree of this size, the largest first: one for every bit of size. */
 typedef struct TreeFrontier
 {
-	uint64_t	size;
-	uint8_t		nodes[TREE_MAX_NODES][TREE_HASH_BYTES];
+	uint64_t size;
+	uint8_t nodes[TREE_MAX_NODES][TREE_HASH_BYTES];
 } TreeFrontier;
 
 /* Number of nodes in the frontier of a tree of this size. */
 extern size_t tree_node_count(uint64_t size);
 /* SHA-256(0x00 ‖ data). */
-extern bool tree_leaf_hash(const void *data, size_t len, uint8_t out[TREE_HASH_BYTES]) CRYPTO_MUST_USE;
+extern bool tree_leaf_hash(const void *data, size_t len,
+						   uint8_t out[TREE_HASH_BYTES]) CRYPTO_MUST_USE;
 /* SHA-256(0x01 ‖ left ‖ right). */
 extern bool tree_node_hash(const uint8_t left[TREE_HASH_BYTES], const uint8_t right[TREE_HASH_BYTES],
 						   uint8_t out[TREE_HASH_BYTES]) CRYPTO_MUST_USE;
@@ -34,4 +35,4 @@ extern bool tree_verify_inclusion(const uint8_t leaf[TREE_HASH_BYTES], uint64_t 
 								  const uint8_t (*proof)[TREE_HASH_BYTES], size_t proof_len,
 								  const uint8_t root[TREE_HASH_BYTES]) CRYPTO_MUST_USE;
 
-#endif							/* IMMIIQ_TREE_H */
+#endif /* IMMIIQ_TREE_H */
