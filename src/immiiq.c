@@ -14,6 +14,7 @@
 #include "audit/audit.h"
 #include "policy/policy.h"
 #include "search/search.h"
+#include "types/types.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
@@ -28,6 +29,7 @@ _PG_init(void)
 	context_init();
 	journal_init();
 	search_init();
+	types_init();
 	policy_init();
 	audit_init();
 	worker_init();

@@ -7,6 +7,7 @@
 #include "catalog/objectaccess.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "optimizer/plancat.h"
 #include "optimizer/planner.h"
 #include "storage/ipc.h"
 #include "tcop/utility.h"
@@ -20,11 +21,13 @@
 #include "journal/journal.h"
 #include "keyring/keyring.h"
 #include "search/search.h"
+#include "types/types.h"
 #include "worker/worker.h"
 
 static shmem_request_hook_type previous_shmem_request = NULL;
 static shmem_startup_hook_type previous_shmem_startup = NULL;
 static planner_hook_type previous_planner = NULL;
+static get_relation_info_hook_type previous_relation_info = NULL;
 static ExecutorStart_hook_type previous_executor_start = NULL;
 static ExecutorRun_hook_type previous_executor_run = NULL;
 static ExecutorFinish_hook_type previous_executor_finish = NULL;
@@ -68,8 +71,15 @@ hooks_plan(Query *parse, const char *query_string, int cursorOptions,
 		plan = previous_planner(parse, query_string, cursorOptions, boundParams);
 	else
 		plan = standard_planner(parse, query_string, cursorOptions, boundParams);
-	search_check_plan(plan);
 	return plan;
+}
+
+static void
+hooks_relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
+{
+	if (previous_relation_info)
+		previous_relation_info(root, relid, inhparent, rel);
+	search_rewrite_inlined(root);
 }
 
 /* What a query does, as the journal names it. */
@@ -150,6 +160,7 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, stage, params,
 								environment, dest, completion);
+	types_utility_after(pstmt->utilityStmt);
 	journal_pop_frame(&frame);
 }
 
@@ -174,6 +185,8 @@ hooks_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int su
 {
 	if (previous_object_access)
 		previous_object_access(access, class_id, object_id, sub_id, arg);
+	if (access == OAT_POST_CREATE || access == OAT_POST_ALTER)
+		types_object_changed(class_id, object_id, sub_id);
 	if (access == OAT_FUNCTION_EXECUTE && context_function_is_denied(object_id))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(object_id));
 }
@@ -231,6 +244,8 @@ hooks_init(void)
 	shmem_startup_hook = hooks_shmem_startup;
 	previous_planner = planner_hook;
 	planner_hook = hooks_plan;
+	previous_relation_info = get_relation_info_hook;
+	get_relation_info_hook = hooks_relation_info;
 	previous_executor_start = ExecutorStart_hook;
 	ExecutorStart_hook = hooks_executor_start;
 	previous_executor_run = ExecutorRun_hook;

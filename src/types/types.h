@@ -29,5 +29,8 @@ extern char *types_open(Datum value, Oid typid, const pg_uuid_t *org);
 
 /* Called by hooks/ when DDL has made or changed an object: refuses what would store an unbound value. */
 extern void types_object_changed(Oid class_id, Oid object_id, int sub_id);
+/* Called by hooks/ after a utility statement: refuses sealed partition keys. */
+struct Node;
+extern void types_utility_after(struct Node *statement);
 
 #endif							/* IMMIIQ_TYPES_H */

@@ -1,0 +1,266 @@
+/*
+ * Operators of the hidden base types and what their index access methods call.
+ * (base, base) are pure byte functions that never raise on stored data and so
+ * are leakproof in truth; with a plain value on one side, the planner has put a
+ * probe in its place wherever the column is declared, and what stands here is
+ * the slow way for the rest.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "fmgr.h"
+#include "port/pg_bswap.h"
+#include "utils/sortsupport.h"
+
+#include "base/base.h"
+#include "search/probe.h"
+
+/* ERROR for what was never bound to a column: stored data is never like this. */
+static void
+operators_refuse_unsealed(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_SEALED),
+			 errmsg("a sealed column was compared with a value that the planner could not turn into a probe"),
+			 errhint("Cast the value to text, or compare it in a plain WHERE clause or join condition.")));
+}
+
+/* Reads a value to compare: true when it has a tag, false when only its bytes count. */
+static inline bool
+operators_read(Datum value, uint8 prefix[VALUE_PREFIX_BYTES], Envelope *env)
+{
+	if (!value_read_prefix(value, prefix, env))
+		return false;
+	if (env->algorithm == ENVELOPE_UNSEALED)
+		operators_refuse_unsealed();
+	return env->tag != NULL;
+}
+
+/* Type, domain and kind of tag as one number, to order tags that are equal by chance. */
+static inline uint32
+operators_declaration(const Envelope *env)
+{
+	return (uint32) env->type << 24 | (uint32) (env->flags & ENVELOPE_FOLD) << 16 | env->domain;
+}
+
+/* Total order of values without a tag: by length, then by bytes. */
+static int
+operators_compare_bytes(Datum a, Datum b)
+{
+	struct varlena *x = PG_DETOAST_DATUM_PACKED(a);
+	struct varlena *y = PG_DETOAST_DATUM_PACKED(b);
+	size_t		x_len = VARSIZE_ANY_EXHDR(x);
+	size_t		y_len = VARSIZE_ANY_EXHDR(y);
+	int			result;
+
+	if (x_len != y_len)
+		result = x_len < y_len ? -1 : 1;
+	else
+		result = memcmp(VARDATA_ANY(x), VARDATA_ANY(y), x_len);
+	if ((Pointer) x != DatumGetPointer(a))
+		pfree(x);
+	if ((Pointer) y != DatumGetPointer(b))
+		pfree(y);
+	return result;
+}
+
+/* Total order: values with a tag by tag and declaration, then all others by their bytes. */
+static int
+operators_compare(Datum a, Datum b)
+{
+	uint8		a_prefix[VALUE_PREFIX_BYTES];
+	uint8		b_prefix[VALUE_PREFIX_BYTES];
+	Envelope	x;
+	Envelope	y;
+	bool		a_tagged = operators_read(a, a_prefix, &x);
+	bool		b_tagged = operators_read(b, b_prefix, &y);
+	int			result;
+
+	if (a_tagged != b_tagged)
+		return a_tagged ? -1 : 1;
+	if (!a_tagged)
+		return operators_compare_bytes(a, b);
+	result = memcmp(x.tag, y.tag, ENVELOPE_TAG_BYTES);
+	if (result == 0)
+	{
+		uint32		x_declaration = operators_declaration(&x);
+		uint32		y_declaration = operators_declaration(&y);
+
+		result = x_declaration < y_declaration ? -1 : x_declaration > y_declaration;
+	}
+	return result;
+}
+
+#define OPERATORS_COMPARE(name, test) \
+	PG_FUNCTION_INFO_V1(name); \
+	Datum \
+	name(PG_FUNCTION_ARGS) \
+	{ \
+		PG_RETURN_BOOL(operators_compare(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)) test 0); \
+	} \
+	extern int	no_such_symbol
+
+/* (base, base) → bool: IQ030 when a value was never bound to a column; nothing else. */
+OPERATORS_COMPARE(enc_eq, ==);
+OPERATORS_COMPARE(enc_ne, !=);
+OPERATORS_COMPARE(enc_lt, <);
+OPERATORS_COMPARE(enc_le, <=);
+OPERATORS_COMPARE(enc_gt, >);
+OPERATORS_COMPARE(enc_ge, >=);
+
+PG_FUNCTION_INFO_V1(enc_cmp);
+/* B-tree support 1: (base, base) → int4. */
+Datum
+enc_cmp(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(operators_compare(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)));
+}
+
+static int
+operators_sort_full(Datum a, Datum b, SortSupport ssup)
+{
+	return operators_compare(a, b);
+}
+
+/* The first eight bytes of the tag; what has none sorts last. */
+static Datum
+operators_abbreviate(Datum original, SortSupport ssup)
+{
+	uint8		prefix[VALUE_PREFIX_BYTES];
+	Envelope	env;
+	uint64		word;
+
+	if (!operators_read(original, prefix, &env))
+		return (Datum) PG_UINT64_MAX;
+	memcpy(&word, env.tag, sizeof(word));
+	return (Datum) pg_ntoh64(word);
+}
+
+/* Tags are uniform: the first bytes tell apart whatever differs. */
+static bool
+operators_abort(int memtupcount, SortSupport ssup)
+{
+	return false;
+}
+
+PG_FUNCTION_INFO_V1(enc_sortsupport);
+/* B-tree support 2: comparison without fmgr, and abbreviated keys where a Datum holds eight bytes. */
+Datum
+enc_sortsupport(PG_FUNCTION_ARGS)
+{
+	SortSupport ssup = (SortSupport) PG_GETARG_POINTER(0);
+
+	ssup->comparator = operators_sort_full;
+#if SIZEOF_DATUM == 8
+	if (ssup->abbreviate)
+	{
+		ssup->comparator = ssup_datum_unsigned_cmp;
+		ssup->abbrev_converter = operators_abbreviate;
+		ssup->abbrev_abort = operators_abort;
+		ssup->abbrev_full_comparator = operators_sort_full;
+	}
+#endif
+	PG_RETURN_VOID();
+}
+
+/* Hash of what operators_compare finds equal: the tag, or the bytes of what has none. */
+static uint64
+operators_hash(Datum value, uint64 seed)
+{
+	uint8		prefix[VALUE_PREFIX_BYTES];
+	Envelope	env;
+	struct varlena *v;
+	uint64		result;
+
+	if (operators_read(value, prefix, &env))
+		return hash_bytes_extended(env.tag, ENVELOPE_TAG_BYTES, seed);
+	v = PG_DETOAST_DATUM_PACKED(value);
+	result = hash_bytes_extended((unsigned char *) VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), seed);
+	if ((Pointer) v != DatumGetPointer(value))
+		pfree(v);
+	return result;
+}
+
+PG_FUNCTION_INFO_V1(enc_hash);
+/* Hash support 1: base → int4, the low half of the extended hash under seed 0. */
+Datum
+enc_hash(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32((int32) operators_hash(PG_GETARG_DATUM(0), 0));
+}
+
+PG_FUNCTION_INFO_V1(enc_hash_extended);
+/* Hash support 2: (base, int8) → int8. */
+Datum
+enc_hash_extended(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_UINT64(operators_hash(PG_GETARG_DATUM(0), (uint64) PG_GETARG_INT64(1)));
+}
+
+/* ---- a plain value on one side, where the planner knew no declaration ---- */
+
+/*
+ * A value as it is against canonical plaintext: by tag where it has one, by
+ * plaintext where it can be opened. ERROR IQ011 when nobody is active, IQ032
+ * when the value is another organisation's and has no tag.
+ */
+static bool
+operators_same_plain(Datum value, Datum plain, bool is_text)
+{
+	Envelope	env;
+	size_t		len;
+	const uint8 *buf = value_read(value, &len, &env);
+	const PlainType *type = plain_type(env.type);
+	uint8	   *mine;
+	size_t		mine_len;
+	const uint8 *theirs;
+	size_t		theirs_len;
+	bool		result;
+
+	if (is_text)
+	{
+		struct varlena *v = PG_DETOAST_DATUM_PACKED(plain);
+
+		theirs = type->from_text(VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), &theirs_len);
+	}
+	else
+		theirs = type->from_datum(plain, &theirs_len);
+
+	if (env.tag != NULL)
+	{
+		uint8		tag[ENVELOPE_TAG_BYTES];
+
+		search_make_tag(probe_org(), env.type, env.domain, env.flags, theirs, theirs_len, tag);
+		return memcmp(tag, env.tag, ENVELOPE_TAG_BYTES) == 0;
+	}
+	if (env.algorithm == ENVELOPE_UNSEALED)
+		return env.body_len == theirs_len && memcmp(env.body, theirs, theirs_len) == 0;
+	mine = value_open(buf, &env, probe_org(), &mine_len);
+	if (mine == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_BINDING),
+				 errmsg("value was sealed for another organisation, so it cannot be compared")));
+	result = mine_len == theirs_len && memcmp(mine, theirs, mine_len) == 0;
+	crypto_wipe(mine, mine_len);
+	pfree(mine);
+	return result;
+}
+
+#define OPERATORS_PLAIN(name, value, plain, is_text, test) \
+	PG_FUNCTION_INFO_V1(name); \
+	Datum \
+	name(PG_FUNCTION_ARGS) \
+	{ \
+		PG_RETURN_BOOL(operators_same_plain(PG_GETARG_DATUM(value), PG_GETARG_DATUM(plain), is_text) == (test)); \
+	} \
+	extern int	no_such_symbol
+
+/* (base, text), (text, base), (base, plain), (plain, base) → bool: IQ011, IQ032 as above. */
+OPERATORS_PLAIN(enc_eq_text_right, 0, 1, true, true);
+OPERATORS_PLAIN(enc_ne_text_right, 0, 1, true, false);
+OPERATORS_PLAIN(enc_eq_text_left, 1, 0, true, true);
+OPERATORS_PLAIN(enc_ne_text_left, 1, 0, true, false);
+OPERATORS_PLAIN(enc_eq_plain_right, 0, 1, false, true);
+OPERATORS_PLAIN(enc_ne_plain_right, 0, 1, false, false);
+OPERATORS_PLAIN(enc_eq_plain_left, 1, 0, false, true);
+OPERATORS_PLAIN(enc_ne_plain_left, 1, 0, false, false);

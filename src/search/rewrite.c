@@ -1,0 +1,344 @@
+/*
+ * What the planner has no support request for: IN and = ANY become arrays of
+ * probes, and sorting, grouping and set operations on what was not declared
+ * for them are refused.
+ */
+#include "postgres.h"
+
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
+#include "utils/lsyscache.h"
+
+#include "base/base.h"
+#include "search/declaration.h"
+#include "search/search.h"
+
+/* ---- what is refused ---- */
+
+/* The type whose equality operator this is, NULL when it is none of ours. */
+static const CatalogType *
+rewrite_equality_type(Oid oper)
+{
+	const CatalogOperator *found = OidIsValid(oper) ? catalog_operator(get_opcode(oper)) : NULL;
+
+	return found != NULL && found->left == CATALOG_BASE && found->right == CATALOG_BASE ? found->type : NULL;
+}
+
+static void
+rewrite_refuse_order(Node *expr, List *rtable)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_SEALED),
+			 errmsg("ORDER BY cannot be used on %s", declaration_describe(expr, rtable)),
+			 errhint("Cast it to the plain type, such as ORDER BY name::text: every value that is visible is then opened and sorted.")));
+}
+
+/* Clauses that need equality of the values. */
+static void
+rewrite_check_grouping(List *clauses, List *targets, List *rtable, const char *what)
+{
+	ListCell   *lc;
+
+	foreach(lc, clauses)
+	{
+		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
+		Node	   *expr;
+		Declaration declaration;
+
+		if (rewrite_equality_type(clause->eqop) == NULL)
+			continue;
+		expr = get_sortgroupclause_expr(clause, targets);
+		declaration = declaration_of(expr);
+		if (declaration.kind == DECLARATION_SEALED || declaration.kind == DECLARATION_UNKNOWN)
+			declaration_refuse(what, expr, rtable, declaration.kind);
+	}
+}
+
+/* Clauses that need an order; what another clause groups by may stand here too. */
+static void
+rewrite_check_order(List *clauses, List *targets, List *also, List *rtable)
+{
+	ListCell   *lc;
+
+	foreach(lc, clauses)
+	{
+		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
+		ListCell   *other;
+		bool		needed = false;
+
+		if (rewrite_equality_type(clause->eqop) == NULL)
+			continue;
+		foreach(other, also)
+			needed |= lfirst_node(SortGroupClause, other)->tleSortGroupRef == clause->tleSortGroupRef;
+		if (!needed)
+			rewrite_refuse_order(get_sortgroupclause_expr(clause, targets), rtable);
+	}
+}
+
+static void
+rewrite_check_set_operation(Node *node, List *rtable)
+{
+	SetOperationStmt *set = (SetOperationStmt *) node;
+	ListCell   *type;
+	ListCell   *typmod;
+	ListCell   *clause;
+
+	if (node == NULL || !IsA(node, SetOperationStmt))
+		return;
+	if (set->groupClauses != NIL)
+	{
+		forthree(type, set->colTypes, typmod, set->colTypmods, clause, set->groupClauses)
+		{
+			Declaration declaration = declaration_of_type(lfirst_oid(type), lfirst_int(typmod));
+
+			if (rewrite_equality_type(lfirst_node(SortGroupClause, clause)->eqop) == NULL)
+				continue;
+			if (declaration.kind == DECLARATION_SEALED || declaration.kind == DECLARATION_UNKNOWN)
+				ereport(ERROR,
+						(errcode(ERRCODE_IMMIIQ_SEALED),
+						 errmsg("%s cannot be used on sealed columns of different declarations, or not declared for equality",
+								set->op == SETOP_UNION ? "UNION" : set->op == SETOP_INTERSECT ? "INTERSECT" : "EXCEPT"),
+						 errhint("Cast the columns to the plain type, such as text, or use UNION ALL.")));
+		}
+	}
+	rewrite_check_set_operation(set->larg, rtable);
+	rewrite_check_set_operation(set->rarg, rtable);
+}
+
+static void
+rewrite_check_query(Query *query)
+{
+	ListCell   *lc;
+
+	rewrite_check_grouping(query->groupClause, query->targetList, query->rtable, "GROUP BY");
+	rewrite_check_grouping(query->distinctClause, query->targetList, query->rtable, "DISTINCT");
+	rewrite_check_order(query->sortClause, query->targetList,
+						query->hasDistinctOn ? query->distinctClause : NIL, query->rtable);
+	foreach(lc, query->windowClause)
+	{
+		WindowClause *window = lfirst_node(WindowClause, lc);
+
+		rewrite_check_grouping(window->partitionClause, query->targetList, query->rtable, "PARTITION BY");
+		rewrite_check_order(window->orderClause, query->targetList, NIL, query->rtable);
+	}
+	rewrite_check_set_operation(query->setOperations, query->rtable);
+}
+
+typedef struct RewriteSearch
+{
+	List	   *rtable;
+	bool		found;			/* something has to be rewritten */
+} RewriteSearch;
+
+/* Refuses what no rewriting helps, and finds out whether there is anything to rewrite. */
+static bool
+rewrite_check_walker(Node *node, RewriteSearch *search)
+{
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Query:
+			{
+				RewriteSearch inner = {((Query *) node)->rtable, false};
+
+				rewrite_check_query((Query *) node);
+				(void) query_tree_walker((Query *) node, rewrite_check_walker, &inner, 0);
+				search->found |= inner.found;
+				return false;
+			}
+		case T_ScalarArrayOpExpr:
+			search->found |= catalog_operator(((ScalarArrayOpExpr *) node)->opfuncid) != NULL;
+			break;
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+			search->found |= catalog_operator(((OpExpr *) node)->opfuncid) != NULL;
+			break;
+		case T_Aggref:
+			{
+				Aggref	   *agg = (Aggref *) node;
+
+				rewrite_check_grouping(agg->aggdistinct, agg->args, search->rtable, "DISTINCT");
+				rewrite_check_order(agg->aggorder, agg->args, agg->aggdistinct, search->rtable);
+				break;
+			}
+		case T_MinMaxExpr:
+			if (catalog_type(getBaseType(exprType(node))) != NULL)
+				rewrite_refuse_order(linitial(((MinMaxExpr *) node)->args), search->rtable);
+			break;
+		case T_RowCompareExpr:
+			{
+				RowCompareExpr *row = (RowCompareExpr *) node;
+				ListCell   *oper;
+				ListCell   *left;
+
+				forboth(oper, row->opnos, left, row->largs)
+				{
+					if (rewrite_equality_type(lfirst_oid(oper)) != NULL)
+						rewrite_refuse_order(lfirst(left), search->rtable);
+				}
+				break;
+			}
+		default:
+			break;
+	}
+	return expression_tree_walker(node, rewrite_check_walker, search);
+}
+
+/* ---- what is rewritten ---- */
+
+static Node *
+rewrite_mutator(Node *node, List *rtable)
+{
+	const CatalogOperator *oper;
+	Node	   *left;
+	Node	   *right;
+
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, Query))
+		return (Node *) query_tree_mutator((Query *) node, rewrite_mutator, ((Query *) node)->rtable, 0);
+
+	node = expression_tree_mutator(node, rewrite_mutator, rtable);
+	if (IsA(node, ScalarArrayOpExpr))
+	{
+		ScalarArrayOpExpr *saop = (ScalarArrayOpExpr *) node;
+
+		oper = catalog_operator(saop->opfuncid);
+		if (oper == NULL)
+			return node;
+		left = linitial(saop->args);
+		right = lsecond(saop->args);
+		if (declaration_bind(oper, &left, &right, true, false, rtable))
+		{
+			saop->opno = oper->kind == CATALOG_EQUAL ? oper->type->equal : oper->type->differ;
+			saop->opfuncid = oper->kind == CATALOG_EQUAL ? oper->type->equal_function : oper->type->differ_function;
+			saop->hashfuncid = InvalidOid;
+			saop->negfuncid = InvalidOid;
+			saop->args = list_make2(left, right);
+		}
+	}
+	else if (IsA(node, DistinctExpr) || IsA(node, NullIfExpr))
+	{
+		OpExpr	   *op = (OpExpr *) node;
+
+		oper = catalog_operator(op->opfuncid);
+		if (oper == NULL)
+			return node;
+		left = linitial(op->args);
+		right = lsecond(op->args);
+		if (declaration_bind(oper, &left, &right, false, IsA(node, NullIfExpr), rtable))
+		{
+			op->opno = oper->type->equal;
+			op->opfuncid = oper->type->equal_function;
+			op->args = list_make2(left, right);
+		}
+	}
+	return node;
+}
+
+Query *
+search_rewrite_query(Query *query)
+{
+	RewriteSearch search = {NIL, false};
+
+	if (query->commandType == CMD_UTILITY || !catalog_present())
+		return query;
+	(void) rewrite_check_walker((Node *) query, &search);
+	if (search.found)
+		query = (Query *) rewrite_mutator((Node *) query, NIL);
+	return query;
+}
+
+/* ---- functions that the planner has inlined ---- */
+
+/* True when rewriting would still change something: IN over a list that is not yet of probes. */
+static bool
+rewrite_pending_walker(Node *node, List *rtable)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, ScalarArrayOpExpr))
+	{
+		ScalarArrayOpExpr *saop = (ScalarArrayOpExpr *) node;
+		const CatalogOperator *oper = catalog_operator(saop->opfuncid);
+		Node	   *left = linitial(saop->args);
+		Node	   *right = lsecond(saop->args);
+
+		if (oper != NULL && declaration_bind(oper, &left, &right, true, false, rtable))
+			return true;
+	}
+	else if (IsA(node, DistinctExpr))
+	{
+		OpExpr	   *op = (OpExpr *) node;
+		const CatalogOperator *oper = catalog_operator(op->opfuncid);
+		Node	   *left = linitial(op->args);
+		Node	   *right = lsecond(op->args);
+
+		if (oper != NULL && declaration_bind(oper, &left, &right, false, false, rtable))
+			return true;
+	}
+	return expression_tree_walker(node, rewrite_pending_walker, rtable);
+}
+
+static Node *
+rewrite_pending(Node *expr, List *rtable)
+{
+	return rewrite_pending_walker(expr, rtable) ? rewrite_mutator(expr, rtable) : expr;
+}
+
+static void
+rewrite_jointree(Node *node, List *rtable)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return;
+	if (IsA(node, FromExpr))
+	{
+		FromExpr   *from = (FromExpr *) node;
+
+		foreach(lc, from->fromlist)
+			rewrite_jointree(lfirst(lc), rtable);
+		from->quals = rewrite_pending(from->quals, rtable);
+	}
+	else if (IsA(node, JoinExpr))
+	{
+		JoinExpr   *join = (JoinExpr *) node;
+
+		rewrite_jointree(join->larg, rtable);
+		rewrite_jointree(join->rarg, rtable);
+		join->quals = rewrite_pending(join->quals, rtable);
+	}
+}
+
+/*
+ * The first moment after functions are inlined and constants folded, and before
+ * conditions are handed to the relations: what inlining brought is rewritten here.
+ */
+void
+search_rewrite_inlined(PlannerInfo *root)
+{
+	ListCell   *lc;
+
+	/* Only while the base relations are being built: later, conditions are with the relations. */
+	if (root->all_baserels != NULL || !catalog_present())
+		return;
+	rewrite_jointree((Node *) root->parse->jointree, root->parse->rtable);
+	foreach(lc, root->processed_tlist)
+	{
+		TargetEntry *target = lfirst_node(TargetEntry, lc);
+
+		target->expr = (Expr *) rewrite_pending((Node *) target->expr, root->parse->rtable);
+	}
+	root->parse->havingQual = rewrite_pending(root->parse->havingQual, root->parse->rtable);
+}
+
+void
+search_init(void)
+{
+	catalog_init();
+}

@@ -1,0 +1,94 @@
+/*
+ * Reading values of enc types.  Trusts nothing in the bytes; gives plaintext
+ * only for the organisation whose key sealed it.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "base/base.h"
+#include "keyring/keyring.h"
+#include "search/value.h"
+
+bool
+value_read_prefix(Datum value, uint8 prefix[VALUE_PREFIX_BYTES], Envelope *env)
+{
+	struct varlena *v = (struct varlena *) DatumGetPointer(value);
+
+	if (VARATT_IS_EXTERNAL(v) || VARATT_IS_COMPRESSED(v))
+	{
+		struct varlena *slice = PG_DETOAST_DATUM_SLICE(value, 0, VALUE_PREFIX_BYTES);
+		size_t		len = VARSIZE_ANY_EXHDR(slice);
+
+		memcpy(prefix, VARDATA_ANY(slice), len);
+		pfree(slice);
+		return envelope_parse_prefix(prefix, len, env);
+	}
+	return envelope_parse_prefix((const uint8 *) VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), env);
+}
+
+const uint8 *
+value_read(Datum value, size_t *len, Envelope *env)
+{
+	struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
+	const uint8 *buf = (const uint8 *) VARDATA_ANY(v);
+
+	*len = VARSIZE_ANY_EXHDR(v);
+	if (!envelope_parse(buf, *len, env))
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_ENVELOPE),
+				 errmsg("sealed value is malformed")));
+	return buf;
+}
+
+bool
+value_belongs(const Envelope *env, const pg_uuid_t *org)
+{
+	pg_uuid_t	owner;
+
+	return env->algorithm == ENVELOPE_SEALED &&
+		keyring_key_org(env->key_id, &owner) &&
+		base_uuid_equal(&owner, org);
+}
+
+uint8 *
+value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len)
+{
+	CryptoXaes *key;
+	pg_uuid_t	owner;
+	uint8	   *plain;
+
+	*len = 0;
+	if (env->algorithm == ENVELOPE_UNSEALED)
+	{
+		plain = palloc(env->body_len + 1);
+		memcpy(plain, env->body, env->body_len);
+		*len = env->body_len;
+		return plain;
+	}
+	if (!value_belongs(env, org))
+		return NULL;
+	key = keyring_open_key(env->key_id, env->type, env->domain, &owner);
+	if (key == NULL || !base_uuid_equal(&owner, org))
+		return NULL;
+	*len = envelope_plain_size(env);
+	plain = palloc(*len + 1);
+	if (!envelope_open(key, buf, env, plain))
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_ENVELOPE),
+				 errmsg("sealed value does not open"),
+				 errdetail("The key is wrong or the value is corrupt.")));
+	return plain;
+}
+
+struct varlena *
+value_unsealed(uint8 type, const uint8 *plain, size_t len)
+{
+	struct varlena *result = palloc(VARHDRSZ + ENVELOPE_HEADER_BYTES + len);
+	uint8	   *out = (uint8 *) VARDATA(result);
+	size_t		at = envelope_write_prefix(ENVELOPE_UNSEALED, type, 0, 0, 0, NULL, out);
+
+	memcpy(out + at, plain, len);
+	SET_VARSIZE(result, VARHDRSZ + at + len);
+	return result;
+}

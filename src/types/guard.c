@@ -1,0 +1,416 @@
+/*
+ * What DDL may not do with sealed types: columns without a declaration, indexes
+ * on what cannot be compared, conditions that a restore without keys could not
+ * check.  Trusts the catalog rows just written; runs inside the statement, so
+ * that nothing of it is left.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_attrdef.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_policy.h"
+#include "catalog/pg_rewrite.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/parsenodes.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "base/base.h"
+#include "search/declaration.h"
+#include "search/value.h"
+#include "types/types.h"
+
+/* One row of a catalog by one or two keys, as this statement has written it; a copy, or NULL. */
+static HeapTuple
+guard_fetch(Oid catalog, Oid index, AttrNumber key, Oid oid, AttrNumber key2, int16 number, TupleDesc *desc)
+{
+	Relation	rel = table_open(catalog, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], key, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
+	if (key2 != 0)
+		ScanKeyInit(&keys[1], key2, BTEqualStrategyNumber, F_INT2EQ, Int16GetDatum(number));
+	scan = systable_beginscan(rel, index, true, SnapshotSelf, key2 != 0 ? 2 : 1, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	if (desc != NULL)
+		*desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return tuple;
+}
+
+/* The declaration of a column's type, through domains and arrays. */
+static Declaration
+guard_declaration(Oid type, int32 typmod)
+{
+	Declaration declaration = declaration_of_type(type, typmod);
+	Oid			element;
+
+	if (declaration.kind != DECLARATION_NONE)
+		return declaration;
+	type = getBaseTypeAndTypmod(type, &typmod);
+	element = get_element_type(type);
+	return OidIsValid(element) ? declaration_of_type(element, typmod) : declaration;
+}
+
+/* ---- columns and indexes ---- */
+
+static void
+guard_column(Form_pg_attribute att)
+{
+	Declaration declaration = guard_declaration(att->atttypid, att->atttypmod);
+
+	if (declaration.kind != DECLARATION_UNKNOWN)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_SEALED),
+			 errmsg("column \"%s\" of type %s needs a declaration",
+					NameStr(att->attname), declaration.type->plain->type_name),
+			 errhint("Write %s(equality) for a column that is searched, %s(sealed) for one that is not; in a query, cast the expression to that.",
+					 declaration.type->plain->type_name, declaration.type->plain->type_name)));
+}
+
+static void
+guard_index_column(Form_pg_attribute att)
+{
+	Declaration declaration = declaration_of_type(att->atttypid, att->atttypmod);
+
+	if (declaration.kind != DECLARATION_SEALED && declaration.kind != DECLARATION_UNKNOWN)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_IMMIIQ_SEALED),
+			 errmsg("column \"%s\" of type %s cannot be indexed", NameStr(att->attname),
+					format_type_with_typemod(declaration.type->type, declaration.typmod)),
+			 errhint("Declare the column with the word equality.")));
+}
+
+static void
+guard_relation(Oid relid, int only)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = guard_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid, 0, 0, &desc);
+	char		relkind;
+	int			last = 0;
+	Relation	rel;
+	ScanKeyData key;
+	SysScanDesc scan;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	relkind = ((Form_pg_class) GETSTRUCT(tuple))->relkind;
+	heap_freetuple(tuple);
+	switch (relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+		case RELKIND_FOREIGN_TABLE:
+		case RELKIND_MATVIEW:
+		case RELKIND_COMPOSITE_TYPE:
+			break;
+		case RELKIND_INDEX:
+		case RELKIND_PARTITIONED_INDEX:
+			tuple = guard_fetch(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, relid, 0, 0, &desc);
+			if (!HeapTupleIsValid(tuple))
+				return;
+			last = ((Form_pg_index) GETSTRUCT(tuple))->indnkeyatts;
+			heap_freetuple(tuple);
+			break;
+		default:
+			return;
+	}
+
+	rel = table_open(AttributeRelationId, AccessShareLock);
+	ScanKeyInit(&key, Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rel, AttributeRelidNumIndexId, true, SnapshotSelf, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_attribute att = (Form_pg_attribute) GETSTRUCT(tuple);
+
+		if (att->attnum <= 0 || att->attisdropped || (only != 0 && att->attnum != only))
+			continue;
+		if (last == 0)
+			guard_column(att);
+		else if (att->attnum <= last)
+			guard_index_column(att);
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+}
+
+/* ---- stored expressions ---- */
+
+static bool
+guard_is_sealed_expression(Node *node)
+{
+	return node != NULL && types_is_sealed(exprType(node));
+}
+
+/* True for a constant that is sealed, and so for one organisation only. */
+static bool
+guard_bound_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Const))
+	{
+		Const	   *constant = (Const *) node;
+		uint8		prefix[VALUE_PREFIX_BYTES];
+		Envelope	env;
+
+		return !constant->constisnull && declaration_of_type(constant->consttype, -1).kind != DECLARATION_NONE &&
+			value_read_prefix(constant->constvalue, prefix, &env) && env.algorithm != ENVELOPE_UNSEALED;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, guard_bound_walker, context, 0);
+	return expression_tree_walker(node, guard_bound_walker, context);
+}
+
+/* True for whatever does more with a sealed value than ask whether it is NULL. */
+static bool
+guard_use_walker(Node *node, void *context)
+{
+	List	   *args = NIL;
+	ListCell   *lc;
+
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_FuncExpr:
+			if (((FuncExpr *) node)->funcid != F_NUM_NONNULLS && ((FuncExpr *) node)->funcid != F_NUM_NULLS)
+				args = ((FuncExpr *) node)->args;
+			break;
+		case T_OpExpr:
+		case T_DistinctExpr:
+		case T_NullIfExpr:
+			args = ((OpExpr *) node)->args;
+			break;
+		case T_ScalarArrayOpExpr:
+			args = ((ScalarArrayOpExpr *) node)->args;
+			break;
+		case T_RowCompareExpr:
+			args = ((RowCompareExpr *) node)->largs;
+			break;
+		case T_MinMaxExpr:
+			args = ((MinMaxExpr *) node)->args;
+			break;
+		case T_CoerceViaIO:
+			args = list_make1(((CoerceViaIO *) node)->arg);
+			break;
+		default:
+			break;
+	}
+	foreach(lc, args)
+	{
+		if (guard_is_sealed_expression(lfirst(lc)))
+			return true;
+	}
+	return expression_tree_walker(node, guard_use_walker, context);
+}
+
+/* The expression in one column of a catalog row, NULL when there is none. */
+static Node *
+guard_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
+{
+	bool		isnull;
+	Datum		value = heap_getattr(tuple, attribute, desc, &isnull);
+
+	return isnull ? NULL : stringToNode(TextDatumGetCString(value));
+}
+
+static void
+guard_bound(Node *expr, const char *where)
+{
+	if (guard_bound_walker(expr, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("%s cannot hold a sealed value, which is of one organisation only", where),
+				 errhint("Write the plain literal, which is sealed for the organisation that uses it.")));
+}
+
+static void
+guard_foreign_key(HeapTuple tuple, TupleDesc desc)
+{
+	Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
+	bool		isnull;
+	ArrayType  *mine = DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_conkey, desc, &isnull));
+	ArrayType  *theirs = DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_confkey, desc, &isnull));
+	int			n = ARR_DIMS(mine)[0];
+
+	for (int i = 0; i < n; i++)
+	{
+		AttrNumber	a = ((int16 *) ARR_DATA_PTR(mine))[i];
+		AttrNumber	b = ((int16 *) ARR_DATA_PTR(theirs))[i];
+		Oid			a_type;
+		Oid			b_type;
+		int32		a_typmod;
+		int32		b_typmod;
+		Oid			collation;
+		Declaration x;
+		Declaration y;
+
+		get_atttypetypmodcoll(constraint->conrelid, a, &a_type, &a_typmod, &collation);
+		get_atttypetypmodcoll(constraint->confrelid, b, &b_type, &b_typmod, &collation);
+		x = declaration_of_type(a_type, a_typmod);
+		y = declaration_of_type(b_type, b_typmod);
+		if (x.type == NULL || y.type == NULL || x.typmod == y.typmod)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("foreign key \"%s\" would compare sealed columns of different declarations",
+						NameStr(constraint->conname)),
+				 errdetail("Column \"%s\" is %s, the referenced column \"%s\" is %s.",
+						   get_attname(constraint->conrelid, a, false),
+						   format_type_with_typemod(x.type->type, x.typmod),
+						   get_attname(constraint->confrelid, b, false),
+						   format_type_with_typemod(y.type->type, y.typmod)),
+				 errhint("Declare both columns with the same domain and words.")));
+	}
+}
+
+static void
+guard_constraint(Oid oid)
+{
+	TupleDesc	desc;
+	HeapTuple	tuple = guard_fetch(ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid,
+									oid, 0, 0, &desc);
+	Form_pg_constraint constraint;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	constraint = (Form_pg_constraint) GETSTRUCT(tuple);
+	if (constraint->contype == CONSTRAINT_FOREIGN)
+		guard_foreign_key(tuple, desc);
+	else if (constraint->contype == CONSTRAINT_CHECK &&
+			 guard_use_walker(guard_expression(tuple, desc, Anum_pg_constraint_conbin), NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("check constraint \"%s\" does more with a sealed value than ask whether it is NULL",
+						NameStr(constraint->conname)),
+				 errdetail("A dump could not be restored without the keys."),
+				 errhint("Check the value in a BEFORE trigger, as NEW.column::text.")));
+}
+
+static void
+guard_domain(Oid oid)
+{
+	HeapTuple	tuple = guard_fetch(TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, oid, 0, 0, NULL);
+	Form_pg_type type;
+	Declaration declaration;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	type = (Form_pg_type) GETSTRUCT(tuple);
+	if (type->typtype != TYPTYPE_DOMAIN)
+		return;
+	declaration = guard_declaration(type->typbasetype, type->typtypmod);
+	if (declaration.kind == DECLARATION_UNKNOWN)
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("domain \"%s\" over type %s needs a declaration",
+						NameStr(type->typname), declaration.type->plain->type_name),
+				 errhint("Write %s(equality) or %s(sealed).",
+						 declaration.type->plain->type_name, declaration.type->plain->type_name)));
+}
+
+void
+types_object_changed(Oid class_id, Oid object_id, int sub_id)
+{
+	HeapTuple	tuple;
+	TupleDesc	desc;
+
+	switch (class_id)
+	{
+		case RelationRelationId:
+		case TypeRelationId:
+		case AttrDefaultRelationId:
+		case ConstraintRelationId:
+		case RewriteRelationId:
+		case PolicyRelationId:
+			break;
+		default:
+			return;
+	}
+	if (object_id < FirstNormalObjectId || !catalog_present())
+		return;
+	switch (class_id)
+	{
+		case RelationRelationId:
+			guard_relation(object_id, sub_id);
+			break;
+		case TypeRelationId:
+			guard_domain(object_id);
+			break;
+		case AttrDefaultRelationId:
+			tuple = guard_fetch(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid, object_id,
+								Anum_pg_attrdef_adnum, sub_id, &desc);
+			if (HeapTupleIsValid(tuple))
+				guard_bound(guard_expression(tuple, desc, Anum_pg_attrdef_adbin), "a default");
+			break;
+		case ConstraintRelationId:
+			guard_constraint(object_id);
+			break;
+		case RewriteRelationId:
+			tuple = guard_fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, object_id, 0, 0, &desc);
+			if (HeapTupleIsValid(tuple))
+			{
+				guard_bound(guard_expression(tuple, desc, Anum_pg_rewrite_ev_action), "a view or rule");
+				guard_bound(guard_expression(tuple, desc, Anum_pg_rewrite_ev_qual), "a view or rule");
+			}
+			break;
+		case PolicyRelationId:
+			tuple = guard_fetch(PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, object_id, 0, 0, &desc);
+			if (HeapTupleIsValid(tuple))
+			{
+				guard_bound(guard_expression(tuple, desc, Anum_pg_policy_polqual), "a policy");
+				guard_bound(guard_expression(tuple, desc, Anum_pg_policy_polwithcheck), "a policy");
+			}
+			break;
+	}
+}
+
+void
+types_utility_after(Node *statement)
+{
+	CreateStmt *create = (CreateStmt *) statement;
+	Oid			relid;
+	Relation	rel;
+	PartitionKey key;
+
+	if (!IsA(statement, CreateStmt) || create->partspec == NULL || !catalog_present())
+		return;
+	relid = RangeVarGetRelid(create->relation, NoLock, true);
+	if (!OidIsValid(relid))
+		return;
+	rel = table_open(relid, NoLock);
+	key = RelationGetPartitionKey(rel);
+	for (int i = 0; key != NULL && i < key->partnatts; i++)
+	{
+		if (types_is_sealed(key->parttypid[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_IMMIIQ_SEALED),
+					 errmsg("table \"%s\" cannot be partitioned by a sealed column", RelationGetRelationName(rel)),
+					 errdetail("Rotating a key would move its rows.")));
+	}
+	table_close(rel, NoLock);
+}

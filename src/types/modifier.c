@@ -1,0 +1,152 @@
+/*
+ * Type modifiers: enc_text(7,equality,fold).  Reads no catalog, because pg_dump
+ * creates user tables before anything else; refuses every word it does not know.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+
+#include "search/search.h"
+
+static const struct
+{
+	const char *word;
+	int32		bits;
+}			modifier_words[] = {
+	{"sealed", SEARCH_SEALED},
+	{"equality", SEARCH_EQUALITY},
+	{"fold", SEARCH_FOLD},
+};
+
+/* Reads a domain, 1 to 65535; false for anything else. */
+static bool
+modifier_domain(const char *text, int32 *domain)
+{
+	int32		n = 0;
+
+	if (*text < '1' || *text > '9')
+		return false;
+	for (; *text >= '0' && *text <= '9'; text++)
+	{
+		n = n * 10 + (*text - '0');
+		if (n > SEARCH_DOMAIN_MASK)
+			return false;
+	}
+	*domain = n;
+	return *text == '\0';
+}
+
+static int32
+modifier_in(ArrayType *array, const char *type, bool can_fold)
+{
+	Datum	   *words;
+	int			n;
+	int32		domain = 0;
+	int32		features = 0;
+
+	if (ARR_ELEMTYPE(array) != CSTRINGOID || ARR_NDIM(array) != 1 || array_contains_nulls(array))
+		elog(ERROR, "type modifiers are not an array of cstring");
+	deconstruct_array(array, CSTRINGOID, -2, false, TYPALIGN_CHAR, &words, NULL, &n);
+	for (int i = 0; i < n; i++)
+	{
+		const char *word = DatumGetCString(words[i]);
+		int32		bits = 0;
+
+		for (int k = 0; k < lengthof(modifier_words); k++)
+		{
+			if (strcmp(word, modifier_words[k].word) == 0)
+				bits = modifier_words[k].bits;
+		}
+		if (bits != 0)
+		{
+			if ((features & bits) != 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("modifier \"%s\" of type %s is given twice", word, type)));
+			features |= bits;
+		}
+		else if (strncmp(word, "domain=", 7) == 0 || (*word >= '0' && *word <= '9') || *word == '-')
+		{
+			if (domain != 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("the domain of type %s is given twice", type)));
+			if (!modifier_domain(strncmp(word, "domain=", 7) == 0 ? word + 7 : word, &domain))
+				ereport(ERROR,
+						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						 errmsg("the domain of type %s must be a number from 1 to %d", type, SEARCH_DOMAIN_MASK)));
+		}
+		else
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("type %s has no modifier \"%s\"", type, word),
+					 errhint("Modifiers are a domain number and the words sealed, equality%s.",
+							 can_fold ? " and fold" : "")));
+	}
+	if ((features & SEARCH_FOLD) != 0)
+	{
+		if (!can_fold)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("type %s has no modifier \"%s\"", type, "fold"),
+					 errhint("Only text is folded.")));
+		features |= SEARCH_EQUALITY;
+	}
+	if ((features & SEARCH_SEALED) != 0 && features != SEARCH_SEALED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("modifier \"%s\" of type %s excludes every search word", "sealed", type)));
+	if (features == 0)
+		features = SEARCH_SEALED;
+	return domain | features;
+}
+
+PG_FUNCTION_INFO_V1(enc_text_typmodin);
+/* cstring[] → int4; 22023 for an unknown, repeated or contradicting word. */
+Datum
+enc_text_typmodin(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(modifier_in(PG_GETARG_ARRAYTYPE_P(0), "enc_text", true));
+}
+
+PG_FUNCTION_INFO_V1(enc_date_typmodin);
+/* cstring[] → int4; 22023 for an unknown, repeated or contradicting word. */
+Datum
+enc_date_typmodin(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(modifier_in(PG_GETARG_ARRAYTYPE_P(0), "enc_date", false));
+}
+
+PG_FUNCTION_INFO_V1(enc_typmodout);
+/* int4 → cstring: what typmodin takes, in parentheses; '' for none. */
+Datum
+enc_typmodout(PG_FUNCTION_ARGS)
+{
+	int32		typmod = PG_GETARG_INT32(0);
+	StringInfoData out;
+	const char *separator = "";
+
+	if (typmod < 0)
+		PG_RETURN_CSTRING(pstrdup(""));
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '(');
+	if ((typmod & SEARCH_DOMAIN_MASK) != 0)
+	{
+		appendStringInfo(&out, "%d", typmod & SEARCH_DOMAIN_MASK);
+		separator = ",";
+	}
+	for (int k = 0; k < lengthof(modifier_words); k++)
+	{
+		if ((typmod & modifier_words[k].bits) != 0)
+		{
+			appendStringInfo(&out, "%s%s", separator, modifier_words[k].word);
+			separator = ",";
+		}
+	}
+	appendStringInfoChar(&out, ')');
+	PG_RETURN_CSTRING(out.data);
+}
