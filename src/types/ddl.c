@@ -38,7 +38,7 @@
 
 /* One row of a catalog by one or two keys, as this statement has written it; a copy, or NULL. */
 static HeapTuple
-guard_fetch(Oid catalog, Oid index, AttrNumber key, Oid oid, AttrNumber key2, int16 number, TupleDesc *desc)
+ddl_fetch(Oid catalog, Oid index, AttrNumber key, Oid oid, AttrNumber key2, int16 number, TupleDesc *desc)
 {
 	Relation	rel = table_open(catalog, AccessShareLock);
 	ScanKeyData keys[2];
@@ -61,7 +61,7 @@ guard_fetch(Oid catalog, Oid index, AttrNumber key, Oid oid, AttrNumber key2, in
 
 /* The declaration of a column's type, through domains and arrays. */
 static Declaration
-guard_declaration(Oid type, int32 typmod)
+ddl_declaration(Oid type, int32 typmod)
 {
 	Declaration declaration = declaration_of_type(type, typmod);
 	Oid			element;
@@ -76,9 +76,9 @@ guard_declaration(Oid type, int32 typmod)
 /* ---- columns and indexes ---- */
 
 static void
-guard_column(Form_pg_attribute att)
+ddl_column(Form_pg_attribute att)
 {
-	Declaration declaration = guard_declaration(att->atttypid, att->atttypmod);
+	Declaration declaration = ddl_declaration(att->atttypid, att->atttypmod);
 
 	if (declaration.kind != DECLARATION_UNKNOWN)
 		return;
@@ -91,7 +91,7 @@ guard_column(Form_pg_attribute att)
 }
 
 static void
-guard_index_column(Form_pg_attribute att)
+ddl_index_column(Form_pg_attribute att)
 {
 	Declaration declaration = declaration_of_type(att->atttypid, att->atttypmod);
 
@@ -105,10 +105,10 @@ guard_index_column(Form_pg_attribute att)
 }
 
 static void
-guard_relation(Oid relid, int only)
+ddl_relation(Oid relid, int only)
 {
 	TupleDesc	desc;
-	HeapTuple	tuple = guard_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid, 0, 0, &desc);
+	HeapTuple	tuple = ddl_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid, 0, 0, &desc);
 	char		relkind;
 	int			last = 0;
 	Relation	rel;
@@ -129,7 +129,7 @@ guard_relation(Oid relid, int only)
 			break;
 		case RELKIND_INDEX:
 		case RELKIND_PARTITIONED_INDEX:
-			tuple = guard_fetch(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, relid, 0, 0, &desc);
+			tuple = ddl_fetch(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, relid, 0, 0, &desc);
 			if (!HeapTupleIsValid(tuple))
 				return;
 			last = ((Form_pg_index) GETSTRUCT(tuple))->indnkeyatts;
@@ -149,9 +149,9 @@ guard_relation(Oid relid, int only)
 		if (att->attnum <= 0 || att->attisdropped || (only != 0 && att->attnum != only))
 			continue;
 		if (last == 0)
-			guard_column(att);
+			ddl_column(att);
 		else if (att->attnum <= last)
-			guard_index_column(att);
+			ddl_index_column(att);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -160,14 +160,14 @@ guard_relation(Oid relid, int only)
 /* ---- stored expressions ---- */
 
 static bool
-guard_is_sealed_expression(Node *node)
+ddl_is_sealed_expression(Node *node)
 {
 	return node != NULL && types_is_sealed(exprType(node));
 }
 
 /* True for a constant that is sealed, and so for one organisation only. */
 static bool
-guard_bound_walker(Node *node, void *context)
+ddl_bound_walker(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
@@ -181,13 +181,13 @@ guard_bound_walker(Node *node, void *context)
 			value_read_prefix(constant->constvalue, prefix, &env) && env.algorithm != ENVELOPE_UNSEALED;
 	}
 	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, guard_bound_walker, context, 0);
-	return expression_tree_walker(node, guard_bound_walker, context);
+		return query_tree_walker((Query *) node, ddl_bound_walker, context, 0);
+	return expression_tree_walker(node, ddl_bound_walker, context);
 }
 
 /* True for whatever does more with a sealed value than ask whether it is NULL. */
 static bool
-guard_use_walker(Node *node, void *context)
+ddl_use_walker(Node *node, void *context)
 {
 	List	   *args = NIL;
 	ListCell   *lc;
@@ -222,15 +222,15 @@ guard_use_walker(Node *node, void *context)
 	}
 	foreach(lc, args)
 	{
-		if (guard_is_sealed_expression(lfirst(lc)))
+		if (ddl_is_sealed_expression(lfirst(lc)))
 			return true;
 	}
-	return expression_tree_walker(node, guard_use_walker, context);
+	return expression_tree_walker(node, ddl_use_walker, context);
 }
 
 /* The expression in one column of a catalog row, NULL when there is none. */
 static Node *
-guard_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
+ddl_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
 {
 	bool		isnull;
 	Datum		value = heap_getattr(tuple, attribute, desc, &isnull);
@@ -239,9 +239,9 @@ guard_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
 }
 
 static void
-guard_bound(Node *expr, const char *where)
+ddl_bound(Node *expr, const char *where)
 {
-	if (guard_bound_walker(expr, NULL))
+	if (ddl_bound_walker(expr, NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED),
 				 errmsg("%s cannot hold a sealed value, which is of one organisation only", where),
@@ -249,7 +249,7 @@ guard_bound(Node *expr, const char *where)
 }
 
 static void
-guard_foreign_key(HeapTuple tuple, TupleDesc desc)
+ddl_foreign_key(HeapTuple tuple, TupleDesc desc)
 {
 	Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
 	bool		isnull;
@@ -289,10 +289,10 @@ guard_foreign_key(HeapTuple tuple, TupleDesc desc)
 }
 
 static void
-guard_constraint(Oid oid)
+ddl_constraint(Oid oid)
 {
 	TupleDesc	desc;
-	HeapTuple	tuple = guard_fetch(ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid,
+	HeapTuple	tuple = ddl_fetch(ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid,
 									oid, 0, 0, &desc);
 	Form_pg_constraint constraint;
 
@@ -300,9 +300,9 @@ guard_constraint(Oid oid)
 		return;
 	constraint = (Form_pg_constraint) GETSTRUCT(tuple);
 	if (constraint->contype == CONSTRAINT_FOREIGN)
-		guard_foreign_key(tuple, desc);
+		ddl_foreign_key(tuple, desc);
 	else if (constraint->contype == CONSTRAINT_CHECK &&
-			 guard_use_walker(guard_expression(tuple, desc, Anum_pg_constraint_conbin), NULL))
+			 ddl_use_walker(ddl_expression(tuple, desc, Anum_pg_constraint_conbin), NULL))
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED),
 				 errmsg("check constraint \"%s\" does more with a sealed value than ask whether it is NULL",
@@ -312,9 +312,9 @@ guard_constraint(Oid oid)
 }
 
 static void
-guard_domain(Oid oid)
+ddl_domain(Oid oid)
 {
-	HeapTuple	tuple = guard_fetch(TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, oid, 0, 0, NULL);
+	HeapTuple	tuple = ddl_fetch(TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, oid, 0, 0, NULL);
 	Form_pg_type type;
 	Declaration declaration;
 
@@ -323,7 +323,7 @@ guard_domain(Oid oid)
 	type = (Form_pg_type) GETSTRUCT(tuple);
 	if (type->typtype != TYPTYPE_DOMAIN)
 		return;
-	declaration = guard_declaration(type->typbasetype, type->typtypmod);
+	declaration = ddl_declaration(type->typbasetype, type->typtypmod);
 	if (declaration.kind == DECLARATION_UNKNOWN)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED),
@@ -356,34 +356,34 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 	switch (class_id)
 	{
 		case RelationRelationId:
-			guard_relation(object_id, sub_id);
+			ddl_relation(object_id, sub_id);
 			break;
 		case TypeRelationId:
-			guard_domain(object_id);
+			ddl_domain(object_id);
 			break;
 		case AttrDefaultRelationId:
-			tuple = guard_fetch(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid, object_id,
+			tuple = ddl_fetch(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid, object_id,
 								Anum_pg_attrdef_adnum, sub_id, &desc);
 			if (HeapTupleIsValid(tuple))
-				guard_bound(guard_expression(tuple, desc, Anum_pg_attrdef_adbin), "a default");
+				ddl_bound(ddl_expression(tuple, desc, Anum_pg_attrdef_adbin), "a default");
 			break;
 		case ConstraintRelationId:
-			guard_constraint(object_id);
+			ddl_constraint(object_id);
 			break;
 		case RewriteRelationId:
-			tuple = guard_fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, object_id, 0, 0, &desc);
+			tuple = ddl_fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, object_id, 0, 0, &desc);
 			if (HeapTupleIsValid(tuple))
 			{
-				guard_bound(guard_expression(tuple, desc, Anum_pg_rewrite_ev_action), "a view or rule");
-				guard_bound(guard_expression(tuple, desc, Anum_pg_rewrite_ev_qual), "a view or rule");
+				ddl_bound(ddl_expression(tuple, desc, Anum_pg_rewrite_ev_action), "a view or rule");
+				ddl_bound(ddl_expression(tuple, desc, Anum_pg_rewrite_ev_qual), "a view or rule");
 			}
 			break;
 		case PolicyRelationId:
-			tuple = guard_fetch(PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, object_id, 0, 0, &desc);
+			tuple = ddl_fetch(PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, object_id, 0, 0, &desc);
 			if (HeapTupleIsValid(tuple))
 			{
-				guard_bound(guard_expression(tuple, desc, Anum_pg_policy_polqual), "a policy");
-				guard_bound(guard_expression(tuple, desc, Anum_pg_policy_polwithcheck), "a policy");
+				ddl_bound(ddl_expression(tuple, desc, Anum_pg_policy_polqual), "a policy");
+				ddl_bound(ddl_expression(tuple, desc, Anum_pg_policy_polwithcheck), "a policy");
 			}
 			break;
 	}
