@@ -66,6 +66,15 @@ for goal in ${*:-demo check}; do
 	echo "== make $goal took $(($(date +%s) - start)) s"
 done
 
+if [ $# = 0 ]; then
+	echo "== both again, side by side"
+	inside make -C /root/immiiq demo > "$root/root/demo.log" 2>&1 &
+	demo=$!
+	inside make -C /root/immiiq check > "$root/root/check.log" 2>&1 || { problem "make check failed"; cat "$root/root/check.log"; }
+	wait $demo || { problem "make demo failed"; cat "$root/root/demo.log"; }
+	tail -n 1 "$root/root/check.log"
+fi
+
 echo "== what is left behind"
 [ -z "$(inside git -C /root/immiiq status --porcelain --ignored)" ] || problem "files in the tree: $(inside git -C /root/immiiq status --porcelain --ignored)"
 [ -z "$(inside find / -xdev -name '*immiiq*' -not -path '/root/*' -not -path '/var/lock/*' -not -path '/run/lock/*' -not -path '/proc/*')" ] ||
