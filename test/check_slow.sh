@@ -25,6 +25,7 @@ must() {	# name, command …
 for target in test/fuzz/*_fuzz.c; do
 	name=$(basename "$target" .c)
 	mkdir "$build/$name.corpus"
+	cp "test/fuzz/$name.seed" "$build/$name.corpus/" 2>/dev/null
 	must "$name builds" clang-14 -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-Isrc "$target" $sources -lsodium -lcrypto -o "$build/$name"
 	must "$name finds nothing in $seconds s" "$build/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
