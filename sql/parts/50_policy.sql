@@ -106,18 +106,18 @@ DECLARE
     claimed integer;
 BEGIN
     LOCK TABLE immiiq.column_domain IN SHARE ROW EXCLUSIVE MODE;
-    -- Domains below 1024 are left to those who write domain=N themselves; what they took above is skipped, too.
+    -- Domains below 1024 are left to those who write them themselves; what they took above is skipped, too.
     SELECT GREATEST(max(taken), 1023) + 1 INTO claimed
     FROM (SELECT domain AS taken FROM immiiq.column_domain
           UNION ALL
-          SELECT substring(format_type(atttypid, atttypmod) FROM 'domain=([0-9]+)')::integer
+          SELECT atttypmod & 65535
           FROM pg_attribute
           WHERE atttypmod >= 0 AND NOT attisdropped
               AND atttypid = ANY (ARRAY(SELECT oid FROM pg_type WHERE typname LIKE 'enc\_%' AND typnamespace = 'pg_catalog'::regnamespace))
          ) AS used;
     IF claimed > 65535 THEN
         RAISE EXCEPTION 'no column domain is left'
-            USING ERRCODE = 'program_limit_exceeded', HINT = 'Give the column a domain of your own: domain=N.';
+            USING ERRCODE = 'program_limit_exceeded', HINT = 'Give the column a domain of your own, a number before its words.';
     END IF;
     INSERT INTO immiiq.column_domain (domain, relation, column_name) VALUES (claimed, target::text, claim_domain.column_name);
     RETURN claimed;
@@ -373,25 +373,25 @@ BEGIN
     -- A domain of its own for each sealed column that has none.
     FOR col IN
         SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type,
-               substring(format_type(a.atttypid, a.atttypmod) FROM '\((.*)\)') AS words
+               substring(format_type(a.atttypid, a.atttypmod) FROM '\((.*)\)') AS words, a.atttypmod & 65535 AS domain
         FROM pg_attribute AS a
         WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = ANY (sealed_types)
     LOOP
         IF col.words ~ '\m(equality|fold)\M' THEN
             sealed := sealed || col.attname;
         END IF;
-        CONTINUE WHEN col.words ~ 'domain=[1-9]';
+        CONTINUE WHEN col.domain <> 0;
         IF has_rows IS NULL THEN
             EXECUTE format('SELECT EXISTS (SELECT FROM %s)', target) INTO has_rows;
         END IF;
         IF has_rows THEN
             RAISE EXCEPTION 'sealed column % of % has no domain, and the table has rows', quote_ident(col.attname), target
                 USING ERRCODE = 'object_not_in_prerequisite_state',
-                HINT = 'Protect the table while it is empty, or declare the column with a domain of its own: domain=N.';
+                HINT = 'Protect the table while it is empty, or declare the column with a domain of its own, a number before its words.';
         END IF;
         new_domain := immiiq.claim_domain(target, col.attname);
         EXECUTE format('ALTER TABLE %s ALTER COLUMN %I TYPE %s', target, col.attname,
-            regexp_replace(col.type, '\(', format('(domain=%s,', new_domain)));
+            regexp_replace(col.type, '\(', format('(%s,', new_domain)));
         made := jsonb_set(made, '{domains}', made -> 'domains'
             || jsonb_build_array(jsonb_build_object('column', col.attname, 'type', col.type, 'domain', new_domain)));
     END LOOP;
