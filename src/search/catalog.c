@@ -17,15 +17,15 @@
 #include "base/base.h"
 #include "search/catalog.h"
 
-#define CATALOG_TYPES		7	/* type codes 1 to 7 */
-#define CATALOG_OPERATORS	(CATALOG_TYPES * 16)
+#define CATALOG_TYPES	  7 /* type codes 1 to 7 */
+#define CATALOG_OPERATORS (CATALOG_TYPES * 16)
 
 static bool catalog_valid = false;
 static bool catalog_complete = false;
 static CatalogType catalog_types[CATALOG_TYPES];
-static int	catalog_type_count = 0;
+static int catalog_type_count = 0;
 static CatalogOperator catalog_operators[CATALOG_OPERATORS];
-static int	catalog_operator_count = 0;
+static int catalog_operator_count = 0;
 
 static void
 catalog_forget(Datum arg, int cacheid, uint32 hashvalue)
@@ -44,10 +44,9 @@ catalog_init(void)
 static Oid
 catalog_function(const char *name, int nargs, const Oid *args)
 {
-	oidvector  *vector = buildoidvector(args, nargs);
-	Oid			result = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
-										 CStringGetDatum(name), PointerGetDatum(vector),
-										 ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+	oidvector *vector = buildoidvector(args, nargs);
+	Oid result = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+								 PointerGetDatum(vector), ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
 
 	pfree(vector);
 	return result;
@@ -56,16 +55,17 @@ catalog_function(const char *name, int nargs, const Oid *args)
 static Oid
 catalog_find_operator(const char *name, Oid left, Oid right)
 {
-	return GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid,
-						   CStringGetDatum(name), ObjectIdGetDatum(left), ObjectIdGetDatum(right),
+	return GetSysCacheOid4(OPERNAMENSP, Anum_pg_operator_oid, CStringGetDatum(name),
+						   ObjectIdGetDatum(left), ObjectIdGetDatum(right),
 						   ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
 }
 
 static void
-catalog_add(const CatalogType *type, const char *name, CatalogKind kind, CatalogSide left, CatalogSide right)
+catalog_add(const CatalogType *type, const char *name, CatalogKind kind, CatalogSide left,
+			CatalogSide right)
 {
-	Oid			sides[3];
-	Oid			oper;
+	Oid sides[3];
+	Oid oper;
 	CatalogOperator *entry;
 
 	sides[CATALOG_BASE] = type->base;
@@ -90,8 +90,8 @@ static bool
 catalog_fill(CatalogType *type, const PlainType *plain)
 {
 	static const char *const order[] = {"<", "<=", ">=", ">"};
-	Oid			args[2];
-	char		name[NAMEDATALEN];
+	Oid args[2];
+	char name[NAMEDATALEN];
 
 	memset(type, 0, sizeof(*type));
 	type->plain = plain;
@@ -105,8 +105,9 @@ catalog_fill(CatalogType *type, const PlainType *plain)
 	snprintf(name, sizeof(name), "%s_probe", plain->type_name);
 	for (int side = CATALOG_BASE; side <= CATALOG_PLAIN; side++)
 	{
-		Oid			element = side == CATALOG_BASE ? type->base :
-			side == CATALOG_TEXT ? TEXTOID : plain->plain_type;
+		Oid element = side == CATALOG_BASE	 ? type->base
+					  : side == CATALOG_TEXT ? TEXTOID
+											 : plain->plain_type;
 
 		if (side == CATALOG_PLAIN && plain->plain_type == TEXTOID)
 			continue;

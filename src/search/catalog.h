@@ -10,36 +10,36 @@
 /* What stands on one side of an operator. */
 typedef enum CatalogSide
 {
-	CATALOG_BASE,				/* the hidden type */
+	CATALOG_BASE, /* the hidden type */
 	CATALOG_TEXT,
-	CATALOG_PLAIN				/* the plain type, where that is not text */
+	CATALOG_PLAIN /* the plain type, where that is not text */
 } CatalogSide;
 
 typedef enum CatalogKind
 {
 	CATALOG_EQUAL,
 	CATALOG_DIFFER,
-	CATALOG_ORDER				/* <, <=, >=, > : for indexes and sorting only */
+	CATALOG_ORDER /* <, <=, >=, > : for indexes and sorting only */
 } CatalogKind;
 
 typedef struct CatalogType
 {
 	const PlainType *plain;
-	Oid			type;			/* enc_text */
-	Oid			base;			/* enc_text_base */
-	Oid			type_array;
-	Oid			base_array;
-	Oid			equal;			/* operators on (base, base) */
-	Oid			differ;
-	Oid			equal_function;
-	Oid			differ_function;
-	Oid			probe[3];		/* by CatalogSide; 0 where there is none */
-	Oid			probe_array[3];
+	Oid type; /* enc_text */
+	Oid base; /* enc_text_base */
+	Oid type_array;
+	Oid base_array;
+	Oid equal; /* operators on (base, base) */
+	Oid differ;
+	Oid equal_function;
+	Oid differ_function;
+	Oid probe[3]; /* by CatalogSide; 0 where there is none */
+	Oid probe_array[3];
 } CatalogType;
 
 typedef struct CatalogOperator
 {
-	Oid			function;
+	Oid function;
 	CatalogKind kind;
 	CatalogSide left;
 	CatalogSide right;
@@ -59,4 +59,4 @@ extern const CatalogOperator *catalog_operator(Oid function);
 /* The type whose probe function this is, NULL when it is none. */
 extern const CatalogType *catalog_probe(Oid function);
 
-#endif							/* IMMIIQ_CATALOG_H */
+#endif /* IMMIIQ_CATALOG_H */

@@ -16,13 +16,13 @@
 #include "search/search.h"
 
 /* What binds two values of which neither is declared: equality of the whole value, in no column's domain. */
-#define DECLARATION_NEUTRAL	SEARCH_EQUALITY
+#define DECLARATION_NEUTRAL SEARCH_EQUALITY
 
 Declaration
 declaration_of_type(Oid type, int32 typmod)
 {
 	Declaration result = {DECLARATION_NONE, NULL, -1};
-	Oid			base = type;
+	Oid base = type;
 
 	result.type = catalog_type(type);
 	if (result.type == NULL)
@@ -33,8 +33,9 @@ declaration_of_type(Oid type, int32 typmod)
 	if (result.type == NULL)
 		return result;
 	result.typmod = typmod;
-	result.kind = typmod < 0 ? DECLARATION_UNKNOWN :
-		(typmod & SEARCH_EQUALITY) != 0 ? DECLARATION_EQUALITY : DECLARATION_SEALED;
+	result.kind = typmod < 0						? DECLARATION_UNKNOWN
+				  : (typmod & SEARCH_EQUALITY) != 0 ? DECLARATION_EQUALITY
+													: DECLARATION_SEALED;
 	return result;
 }
 
@@ -42,8 +43,8 @@ declaration_of_type(Oid type, int32 typmod)
 static int32
 declaration_of_probe(Node *expr)
 {
-	FuncExpr   *call = (FuncExpr *) expr;
-	Const	   *typmod;
+	FuncExpr *call = (FuncExpr *) expr;
+	Const *typmod;
 
 	if (!IsA(expr, FuncExpr) || list_length(call->args) != 2 || catalog_probe(call->funcid) == NULL)
 		return -1;
@@ -72,7 +73,7 @@ declaration_strip(Node *expr)
 Declaration
 declaration_of(Node *expr)
 {
-	int32		typmod;
+	int32 typmod;
 
 	expr = declaration_strip(expr);
 	typmod = declaration_of_probe(expr);
@@ -83,8 +84,8 @@ Declaration
 declaration_of_array(Node *expr)
 {
 	Declaration none = {DECLARATION_NONE, NULL, -1};
-	int32		typmod;
-	Oid			element;
+	int32 typmod;
+	Oid element;
 
 	expr = declaration_strip(expr);
 	typmod = declaration_of_probe(expr);
@@ -99,15 +100,16 @@ declaration_describe(Node *expr, List *rtable)
 {
 	Declaration declaration;
 	const char *name = NULL;
-	char	   *type;
+	char *type;
 
 	expr = declaration_strip(expr);
 	declaration = declaration_of(expr);
 	if (IsA(expr, Var))
 	{
-		Var		   *var = (Var *) expr;
+		Var *var = (Var *) expr;
 
-		if (var->varlevelsup == 0 && var->varno > 0 && var->varno <= list_length(rtable) && var->varattno > 0)
+		if (var->varlevelsup == 0 && var->varno > 0 && var->varno <= list_length(rtable) &&
+			var->varattno > 0)
 		{
 			RangeTblEntry *rte = rt_fetch(var->varno, rtable);
 
@@ -133,57 +135,65 @@ declaration_refuse(const char *operation, Node *expr, List *rtable, DeclarationK
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED),
 				 errmsg("%s cannot be used on %s, which has no declaration", operation, description),
-				 errhint("Cast it to the declaration of its column, such as enc_text(7,equality), or to the plain type, such as text.")));
+				 errhint(
+					 "Cast it to the declaration of its column, such as enc_text(7,equality), or to the plain type, such as text.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_SEALED),
 			 errmsg("%s cannot be used on %s", operation, description),
-			 errhint("Declare the column with the word equality, or cast it to the plain type, such as text.")));
+			 errhint(
+				 "Declare the column with the word equality, or cast it to the plain type, such as text.")));
 }
 
 /* probe(expr, typmod) for one side of a comparison. */
 static Node *
 declaration_probe(const CatalogType *type, CatalogSide side, bool is_array, Node *expr, int32 typmod)
 {
-	Const	   *modifier = makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(typmod), false, true);
+	Const *modifier =
+		makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(typmod), false, true);
 
 	return (Node *) makeFuncExpr(is_array ? type->probe_array[side] : type->probe[side],
 								 is_array ? type->base_array : type->base,
-								 list_make2(expr, modifier),
-								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+								 list_make2(expr, modifier), InvalidOid, InvalidOid,
+								 COERCE_EXPLICIT_CALL);
 }
 
 bool
-declaration_bind(const CatalogOperator *oper, Node **left, Node **right,
-				 bool scalar_array, bool keep_left, List *rtable)
+declaration_bind(const CatalogOperator *oper, Node **left, Node **right, bool scalar_array,
+				 bool keep_left, List *rtable)
 {
-	const char *name = oper->kind == CATALOG_EQUAL ? "=" : oper->kind == CATALOG_DIFFER ? "<>" : "<";
+	const char *name = oper->kind == CATALOG_EQUAL	  ? "="
+					   : oper->kind == CATALOG_DIFFER ? "<>"
+													  : "<";
 	Declaration l;
 	Declaration r;
-	bool		changed = false;
+	bool changed = false;
 
 	if (oper->kind == CATALOG_ORDER)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED),
 				 errmsg("sealed values have no order that can be compared"),
 				 errdetail("The left side is %s.", declaration_describe(*left, rtable)),
-				 errhint("Cast it to the plain type, such as text or date: every value that is visible is then opened.")));
+				 errhint(
+					 "Cast it to the plain type, such as text or date: every value that is visible is then opened.")));
 
 	if (oper->left != CATALOG_BASE || oper->right != CATALOG_BASE)
 	{
 		/* A plain value on one side. */
-		bool		sealed_left = oper->left == CATALOG_BASE;
-		Node	   *sealed = sealed_left ? *left : *right;
-		Declaration declaration = !sealed_left && scalar_array ? declaration_of_array(sealed) :
-			declaration_of(sealed);
+		bool sealed_left = oper->left == CATALOG_BASE;
+		Node *sealed = sealed_left ? *left : *right;
+		Declaration declaration =
+			!sealed_left && scalar_array ? declaration_of_array(sealed) : declaration_of(sealed);
 
 		if (declaration.kind == DECLARATION_SEALED)
 			declaration_refuse(name, sealed, rtable, declaration.kind);
 		if (declaration.kind != DECLARATION_EQUALITY || (keep_left && !sealed_left))
-			return false;		/* the operator's own function works it out for each value */
+			return false; /* the operator's own function works it out for each value */
 		if (sealed_left)
-			*right = declaration_probe(declaration.type, oper->right, scalar_array, *right, declaration.typmod);
+			*right = declaration_probe(declaration.type, oper->right, scalar_array, *right,
+									   declaration.typmod);
 		else
-			*left = declaration_probe(declaration.type, oper->left, false, *left, declaration.typmod);
+			*left =
+				declaration_probe(declaration.type, oper->left, false, *left, declaration.typmod);
 		return true;
 	}
 
@@ -200,8 +210,10 @@ declaration_bind(const CatalogOperator *oper, Node **left, Node **right,
 					(errcode(ERRCODE_IMMIIQ_SEALED),
 					 errmsg("%s cannot compare sealed values of different declarations", name),
 					 errdetail("The left side is %s, the right side is %s.",
-							   declaration_describe(*left, rtable), declaration_describe(*right, rtable)),
-					 errhint("Declare both columns with the same domain and words, or cast both to the plain type.")));
+							   declaration_describe(*left, rtable),
+							   declaration_describe(*right, rtable)),
+					 errhint(
+						 "Declare both columns with the same domain and words, or cast both to the plain type.")));
 		return false;
 	}
 	if (l.kind == DECLARATION_EQUALITY)
@@ -213,7 +225,8 @@ declaration_bind(const CatalogOperator *oper, Node **left, Node **right,
 		return false;
 	if (r.kind != DECLARATION_EQUALITY)
 	{
-		*right = declaration_probe(oper->type, CATALOG_BASE, scalar_array, *right, DECLARATION_NEUTRAL);
+		*right =
+			declaration_probe(oper->type, CATALOG_BASE, scalar_array, *right, DECLARATION_NEUTRAL);
 		changed = true;
 	}
 	*left = declaration_probe(oper->type, CATALOG_BASE, false, *left,

@@ -10,9 +10,9 @@
 
 typedef enum DeclarationKind
 {
-	DECLARATION_NONE,			/* no enc type */
-	DECLARATION_UNKNOWN,		/* an enc type without modifier: a parameter, a function's result, … */
-	DECLARATION_SEALED,			/* declared, but not for equality */
+	DECLARATION_NONE,	 /* no enc type */
+	DECLARATION_UNKNOWN, /* an enc type without modifier: a parameter, a function's result, … */
+	DECLARATION_SEALED,	 /* declared, but not for equality */
 	DECLARATION_EQUALITY
 } DeclarationKind;
 
@@ -20,7 +20,7 @@ typedef struct Declaration
 {
 	DeclarationKind kind;
 	const CatalogType *type;
-	int32		typmod;
+	int32 typmod;
 } Declaration;
 
 /* Of a scalar, looking through relabelling, domains and probes; of an array, by its elements. */
@@ -32,7 +32,8 @@ extern Declaration declaration_of_type(Oid type, int32 typmod);
 /* How an error names an expression: column "x" declared enc_text(7,equality). rtable may be NIL. */
 extern char *declaration_describe(Node *expr, List *rtable);
 /* ERROR IQ030: this operation needs what the expression was not declared for. */
-extern void declaration_refuse(const char *operation, Node *expr, List *rtable, DeclarationKind kind);
+extern void declaration_refuse(const char *operation, Node *expr, List *rtable,
+							   DeclarationKind kind);
 
 /*
  * The sides of a comparison so that (base, base) can compare them: true with
@@ -44,4 +45,4 @@ extern void declaration_refuse(const char *operation, Node *expr, List *rtable, 
 extern bool declaration_bind(const CatalogOperator *oper, Node **left, Node **right,
 							 bool scalar_array, bool keep_left, List *rtable);
 
-#endif							/* IMMIIQ_DECLARATION_H */
+#endif /* IMMIIQ_DECLARATION_H */

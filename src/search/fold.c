@@ -8,16 +8,16 @@
 #include "search/fold.h"
 #include "search/fold_table.h"
 
-#define FOLD_MARKER		0xFF	/* never occurs in UTF-8 */
-#define FOLD_COUNT(a)	(sizeof(a) / sizeof((a)[0]))
+#define FOLD_MARKER	  0xFF /* never occurs in UTF-8 */
+#define FOLD_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-#define HANGUL_FIRST	0xAC00
-#define HANGUL_LAST		0xD7A3
-#define HANGUL_L		0x1100
-#define HANGUL_V		0x1161
-#define HANGUL_T		0x11A7
-#define HANGUL_V_COUNT	21
-#define HANGUL_T_COUNT	28
+#define HANGUL_FIRST   0xAC00
+#define HANGUL_LAST	   0xD7A3
+#define HANGUL_L	   0x1100
+#define HANGUL_V	   0x1161
+#define HANGUL_T	   0x11A7
+#define HANGUL_V_COUNT 21
+#define HANGUL_T_COUNT 28
 
 size_t
 fold_size(size_t n)
@@ -30,8 +30,8 @@ static size_t
 fold_decode(const uint8_t *in, size_t n, uint32_t *cp)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t		len;
-	size_t		i;
+	size_t len;
+	size_t i;
 
 	if (in[0] < 0x80)
 	{
@@ -92,8 +92,8 @@ fold_encode(uint32_t cp, uint8_t *out)
 static size_t
 fold_code_point(uint32_t cp, uint32_t out[FOLD_LONGEST])
 {
-	size_t		low;
-	size_t		high;
+	size_t low;
+	size_t high;
 
 	if (cp < 0x80)
 	{
@@ -106,7 +106,7 @@ fold_code_point(uint32_t cp, uint32_t out[FOLD_LONGEST])
 	}
 	if (cp >= HANGUL_FIRST && cp <= HANGUL_LAST)
 	{
-		uint32_t	s = cp - HANGUL_FIRST;
+		uint32_t s = cp - HANGUL_FIRST;
 
 		out[0] = HANGUL_L + s / (HANGUL_V_COUNT * HANGUL_T_COUNT);
 		out[1] = HANGUL_V + s % (HANGUL_V_COUNT * HANGUL_T_COUNT) / HANGUL_T_COUNT;
@@ -117,7 +117,7 @@ fold_code_point(uint32_t cp, uint32_t out[FOLD_LONGEST])
 	}
 	for (low = 0, high = FOLD_COUNT(fold_removed); low < high;)
 	{
-		size_t		middle = (low + high) / 2;
+		size_t middle = (low + high) / 2;
 
 		if (cp < fold_removed[middle][0])
 			high = middle;
@@ -128,7 +128,7 @@ fold_code_point(uint32_t cp, uint32_t out[FOLD_LONGEST])
 	}
 	for (low = 0, high = FOLD_COUNT(fold_moved); low < high;)
 	{
-		size_t		middle = (low + high) / 2;
+		size_t middle = (low + high) / 2;
 
 		if (cp < fold_moved[middle].first)
 			high = middle;
@@ -144,7 +144,7 @@ fold_code_point(uint32_t cp, uint32_t out[FOLD_LONGEST])
 	}
 	for (low = 0, high = FOLD_COUNT(fold_mapped); low < high;)
 	{
-		size_t		middle = (low + high) / 2;
+		size_t middle = (low + high) / 2;
 
 		if (cp < fold_mapped[middle].cp)
 			high = middle;
@@ -152,7 +152,8 @@ fold_code_point(uint32_t cp, uint32_t out[FOLD_LONGEST])
 			low = middle + 1;
 		else
 		{
-			memcpy(out, &fold_pool[fold_mapped[middle].at], fold_mapped[middle].n * sizeof(uint32_t));
+			memcpy(out, &fold_pool[fold_mapped[middle].at],
+				   fold_mapped[middle].n * sizeof(uint32_t));
 			return fold_mapped[middle].n;
 		}
 	}
@@ -164,14 +165,14 @@ fold_code_point(uint32_t cp, uint32_t out[FOLD_LONGEST])
 static uint8_t
 fold_combining(uint32_t cp)
 {
-	size_t		low;
-	size_t		high;
+	size_t low;
+	size_t high;
 
 	if (cp < fold_order[0].cp)
 		return 0;
 	for (low = 0, high = FOLD_COUNT(fold_order); low < high;)
 	{
-		size_t		middle = (low + high) / 2;
+		size_t middle = (low + high) / 2;
 
 		if (cp < fold_order[middle].cp)
 			high = middle;
@@ -190,20 +191,19 @@ fold_combining(uint32_t cp)
 static size_t
 fold_append(uint32_t cp, uint8_t *out, size_t at)
 {
-	uint8_t		order = fold_combining(cp);
-	size_t		where = at;
-	uint8_t		bytes[4];
-	size_t		len = fold_encode(cp, bytes);
+	uint8_t order = fold_combining(cp);
+	size_t where = at;
+	uint8_t bytes[4];
+	size_t len = fold_encode(cp, bytes);
 
 	while (order > 0 && where > 0)
 	{
-		size_t		start = where - 1;
-		uint32_t	before = 0;
+		size_t start = where - 1;
+		uint32_t before = 0;
 
 		while (start > 0 && (out[start] & 0xC0) == 0x80)
 			start--;
-		if (fold_decode(out + start, where - start, &before) == 0 ||
-			fold_combining(before) <= order)
+		if (fold_decode(out + start, where - start, &before) == 0 || fold_combining(before) <= order)
 			break;
 		where = start;
 	}
@@ -215,17 +215,17 @@ fold_append(uint32_t cp, uint8_t *out, size_t at)
 size_t
 fold_text(const uint8_t *in, size_t n, uint8_t *out)
 {
-	size_t		at = 0;
-	size_t		i = 0;
-	bool		valid = true;
+	size_t at = 0;
+	size_t i = 0;
+	bool valid = true;
 
 	while (i < n)
 	{
-		uint32_t	cp = 0;
-		uint32_t	folded[FOLD_LONGEST];
-		size_t		len = fold_decode(in + i, n - i, &cp);
-		size_t		count;
-		size_t		k;
+		uint32_t cp = 0;
+		uint32_t folded[FOLD_LONGEST];
+		size_t len = fold_decode(in + i, n - i, &cp);
+		size_t count;
+		size_t k;
 
 		if (len == 0)
 		{

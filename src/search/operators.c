@@ -21,8 +21,10 @@ operators_refuse_unsealed(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_SEALED),
-			 errmsg("a sealed column was compared with a value that the planner could not turn into a probe"),
-			 errhint("Cast the value to text, or compare it in a plain WHERE clause or join condition.")));
+			 errmsg(
+				 "a sealed column was compared with a value that the planner could not turn into a probe"),
+			 errhint(
+				 "Cast the value to text, or compare it in a plain WHERE clause or join condition.")));
 }
 
 /* Reads a value to compare: true when it has a tag, false when only its bytes count. */
@@ -49,9 +51,9 @@ operators_compare_bytes(Datum a, Datum b)
 {
 	struct varlena *x = PG_DETOAST_DATUM_PACKED(a);
 	struct varlena *y = PG_DETOAST_DATUM_PACKED(b);
-	size_t		x_len = VARSIZE_ANY_EXHDR(x);
-	size_t		y_len = VARSIZE_ANY_EXHDR(y);
-	int			result;
+	size_t x_len = VARSIZE_ANY_EXHDR(x);
+	size_t y_len = VARSIZE_ANY_EXHDR(y);
+	int result;
 
 	if (x_len != y_len)
 		result = x_len < y_len ? -1 : 1;
@@ -68,13 +70,13 @@ operators_compare_bytes(Datum a, Datum b)
 static int
 operators_compare(Datum a, Datum b)
 {
-	uint8		a_prefix[VALUE_PREFIX_BYTES];
-	uint8		b_prefix[VALUE_PREFIX_BYTES];
-	Envelope	x;
-	Envelope	y;
-	bool		a_tagged = operators_read(a, a_prefix, &x);
-	bool		b_tagged = operators_read(b, b_prefix, &y);
-	int			result;
+	uint8 a_prefix[VALUE_PREFIX_BYTES];
+	uint8 b_prefix[VALUE_PREFIX_BYTES];
+	Envelope x;
+	Envelope y;
+	bool a_tagged = operators_read(a, a_prefix, &x);
+	bool b_tagged = operators_read(b, b_prefix, &y);
+	int result;
 
 	if (a_tagged != b_tagged)
 		return a_tagged ? -1 : 1;
@@ -83,29 +85,33 @@ operators_compare(Datum a, Datum b)
 	result = memcmp(x.tag, y.tag, ENVELOPE_TAG_BYTES);
 	if (result == 0)
 	{
-		uint32		x_declaration = operators_declaration(&x);
-		uint32		y_declaration = operators_declaration(&y);
+		uint32 x_declaration = operators_declaration(&x);
+		uint32 y_declaration = operators_declaration(&y);
 
 		result = x_declaration < y_declaration ? -1 : x_declaration > y_declaration;
 	}
 	return result;
 }
 
-#define OPERATORS_COMPARE(name, test) \
-	PG_FUNCTION_INFO_V1(name); \
-	Datum \
-	name(PG_FUNCTION_ARGS) \
-	{ \
-		PG_RETURN_BOOL(operators_compare(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)) test 0); \
-	} \
-	extern int	no_such_symbol
+#define OPERATORS_COMPARE(name, test)                                                              \
+	Datum name(PG_FUNCTION_ARGS)                                                                   \
+	{                                                                                              \
+		PG_RETURN_BOOL(operators_compare(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)) test 0);          \
+	}                                                                                              \
+	extern int no_such_symbol
 
 /* (base, base) → bool: IQ030 when a value was never bound to a column; nothing else. */
+PG_FUNCTION_INFO_V1(enc_eq);
 OPERATORS_COMPARE(enc_eq, ==);
+PG_FUNCTION_INFO_V1(enc_ne);
 OPERATORS_COMPARE(enc_ne, !=);
+PG_FUNCTION_INFO_V1(enc_lt);
 OPERATORS_COMPARE(enc_lt, <);
+PG_FUNCTION_INFO_V1(enc_le);
 OPERATORS_COMPARE(enc_le, <=);
+PG_FUNCTION_INFO_V1(enc_gt);
 OPERATORS_COMPARE(enc_gt, >);
+PG_FUNCTION_INFO_V1(enc_ge);
 OPERATORS_COMPARE(enc_ge, >=);
 
 PG_FUNCTION_INFO_V1(enc_cmp);
@@ -126,9 +132,9 @@ operators_sort_full(Datum a, Datum b, SortSupport ssup)
 static Datum
 operators_abbreviate(Datum original, SortSupport ssup)
 {
-	uint8		prefix[VALUE_PREFIX_BYTES];
-	Envelope	env;
-	uint64		word;
+	uint8 prefix[VALUE_PREFIX_BYTES];
+	Envelope env;
+	uint64 word;
 
 	if (!operators_read(original, prefix, &env))
 		return (Datum) PG_UINT64_MAX;
@@ -167,10 +173,10 @@ enc_sortsupport(PG_FUNCTION_ARGS)
 static uint64
 operators_hash(Datum value, uint64 seed)
 {
-	uint8		prefix[VALUE_PREFIX_BYTES];
-	Envelope	env;
+	uint8 prefix[VALUE_PREFIX_BYTES];
+	Envelope env;
 	struct varlena *v;
-	uint64		result;
+	uint64 result;
 
 	if (operators_read(value, prefix, &env))
 		return hash_bytes_extended(env.tag, ENVELOPE_TAG_BYTES, seed);
@@ -207,15 +213,15 @@ enc_hash_extended(PG_FUNCTION_ARGS)
 static bool
 operators_same_plain(Datum value, Datum plain, bool is_text)
 {
-	Envelope	env;
-	size_t		len;
+	Envelope env;
+	size_t len;
 	const uint8 *buf = value_read(value, &len, &env);
 	const PlainType *type = plain_type(env.type);
-	uint8	   *mine;
-	size_t		mine_len;
+	uint8 *mine;
+	size_t mine_len;
 	const uint8 *theirs;
-	size_t		theirs_len;
-	bool		result;
+	size_t theirs_len;
+	bool result;
 
 	if (is_text)
 	{
@@ -228,7 +234,7 @@ operators_same_plain(Datum value, Datum plain, bool is_text)
 
 	if (env.tag != NULL)
 	{
-		uint8		tag[ENVELOPE_TAG_BYTES];
+		uint8 tag[ENVELOPE_TAG_BYTES];
 
 		search_make_tag(probe_org(), env.type, env.domain, env.flags, theirs, theirs_len, tag);
 		return memcmp(tag, env.tag, ENVELOPE_TAG_BYTES) == 0;
@@ -246,21 +252,28 @@ operators_same_plain(Datum value, Datum plain, bool is_text)
 	return result;
 }
 
-#define OPERATORS_PLAIN(name, value, plain, is_text, test) \
-	PG_FUNCTION_INFO_V1(name); \
-	Datum \
-	name(PG_FUNCTION_ARGS) \
-	{ \
-		PG_RETURN_BOOL(operators_same_plain(PG_GETARG_DATUM(value), PG_GETARG_DATUM(plain), is_text) == (test)); \
-	} \
-	extern int	no_such_symbol
+#define OPERATORS_PLAIN(name, value, plain, is_text, test)                                         \
+	Datum name(PG_FUNCTION_ARGS)                                                                   \
+	{                                                                                              \
+		PG_RETURN_BOOL(operators_same_plain(PG_GETARG_DATUM(value), PG_GETARG_DATUM(plain),        \
+											is_text) == (test));                                   \
+	}                                                                                              \
+	extern int no_such_symbol
 
 /* (base, text), (text, base), (base, plain), (plain, base) → bool: IQ011, IQ032 as above. */
+PG_FUNCTION_INFO_V1(enc_eq_text_right);
 OPERATORS_PLAIN(enc_eq_text_right, 0, 1, true, true);
+PG_FUNCTION_INFO_V1(enc_ne_text_right);
 OPERATORS_PLAIN(enc_ne_text_right, 0, 1, true, false);
+PG_FUNCTION_INFO_V1(enc_eq_text_left);
 OPERATORS_PLAIN(enc_eq_text_left, 1, 0, true, true);
+PG_FUNCTION_INFO_V1(enc_ne_text_left);
 OPERATORS_PLAIN(enc_ne_text_left, 1, 0, true, false);
+PG_FUNCTION_INFO_V1(enc_eq_plain_right);
 OPERATORS_PLAIN(enc_eq_plain_right, 0, 1, false, true);
+PG_FUNCTION_INFO_V1(enc_ne_plain_right);
 OPERATORS_PLAIN(enc_ne_plain_right, 0, 1, false, false);
+PG_FUNCTION_INFO_V1(enc_eq_plain_left);
 OPERATORS_PLAIN(enc_eq_plain_left, 1, 0, false, true);
+PG_FUNCTION_INFO_V1(enc_ne_plain_left);
 OPERATORS_PLAIN(enc_ne_plain_left, 1, 0, false, false);

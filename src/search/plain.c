@@ -16,12 +16,12 @@
 #include "envelope/envelope.h"
 #include "search/plain.h"
 
-#define DATE_BYTES	4
+#define DATE_BYTES 4
 
 static uint8 *
 plain_text_from_text(const char *text, size_t len, size_t *out_len)
 {
-	uint8	   *out = palloc(len + 1);
+	uint8 *out = palloc(len + 1);
 
 	memcpy(out, text, len);
 	*out_len = len;
@@ -40,8 +40,8 @@ plain_text_from_datum(Datum value, size_t *out_len)
 static uint8 *
 plain_text_from_binary(StringInfo message, size_t *out_len)
 {
-	int			len;
-	char	   *text = pq_getmsgtext(message, message->len - message->cursor, &len);
+	int len;
+	char *text = pq_getmsgtext(message, message->len - message->cursor, &len);
 
 	*out_len = len;
 	return (uint8 *) text;
@@ -62,7 +62,7 @@ plain_text_to_text(const uint8 *bytes, size_t len, bool fixed)
 static void
 plain_date_write(DateADT date, uint8 *out)
 {
-	uint32		n = (uint32) date;
+	uint32 n = (uint32) date;
 
 	out[0] = n >> 24;
 	out[1] = n >> 16;
@@ -73,17 +73,14 @@ plain_date_write(DateADT date, uint8 *out)
 static DateADT
 plain_date_read(const uint8 *bytes, size_t len)
 {
-	DateADT		date;
+	DateADT date;
 
 	if (len != DATE_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_ENVELOPE),
-				 errmsg("sealed date is malformed")));
-	date = (DateADT) ((uint32) bytes[0] << 24 | (uint32) bytes[1] << 16 | (uint32) bytes[2] << 8 | bytes[3]);
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("sealed date is malformed")));
+	date = (DateADT) ((uint32) bytes[0] << 24 | (uint32) bytes[1] << 16 | (uint32) bytes[2] << 8 |
+					  bytes[3]);
 	if (!DATE_NOT_FINITE(date) && !IS_VALID_DATE(date))
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_ENVELOPE),
-				 errmsg("sealed date is malformed")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("sealed date is malformed")));
 	return date;
 }
 
@@ -101,7 +98,7 @@ plain_date_call(PGFunction function, Datum arg)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData *error;
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
@@ -115,8 +112,7 @@ plain_date_call(PGFunction function, Datum arg)
 	PG_END_TRY();
 	if (sqlstate != 0)
 		ereport(ERROR,
-				(errcode(sqlstate),
-				 errmsg("value cannot be read as a date"),
+				(errcode(sqlstate), errmsg("value cannot be read as a date"),
 				 errhint("Dates are written as YYYY-MM-DD, or as the setting DateStyle says.")));
 	return result;
 }
@@ -124,8 +120,8 @@ plain_date_call(PGFunction function, Datum arg)
 static uint8 *
 plain_date_from_text(const char *text, size_t len, size_t *out_len)
 {
-	char	   *copy = pnstrdup(text, len);
-	uint8	   *out = palloc(DATE_BYTES);
+	char *copy = pnstrdup(text, len);
+	uint8 *out = palloc(DATE_BYTES);
 
 	plain_date_write(DatumGetDateADT(plain_date_call(date_in, CStringGetDatum(copy))), out);
 	pfree(copy);
@@ -136,7 +132,7 @@ plain_date_from_text(const char *text, size_t len, size_t *out_len)
 static const uint8 *
 plain_date_from_datum(Datum value, size_t *out_len)
 {
-	uint8	   *out = palloc(DATE_BYTES);
+	uint8 *out = palloc(DATE_BYTES);
 
 	plain_date_write(DatumGetDateADT(value), out);
 	*out_len = DATE_BYTES;
@@ -146,7 +142,7 @@ plain_date_from_datum(Datum value, size_t *out_len)
 static uint8 *
 plain_date_from_binary(StringInfo message, size_t *out_len)
 {
-	uint8	   *out = palloc(DATE_BYTES);
+	uint8 *out = palloc(DATE_BYTES);
 
 	plain_date_write(DatumGetDateADT(plain_date_call(date_recv, PointerGetDatum(message))), out);
 	*out_len = DATE_BYTES;
@@ -162,9 +158,9 @@ plain_date_to_datum(const uint8 *bytes, size_t len)
 static char *
 plain_date_to_text(const uint8 *bytes, size_t len, bool fixed)
 {
-	DateADT		date = plain_date_read(bytes, len);
+	DateADT date = plain_date_read(bytes, len);
 	struct pg_tm tm;
-	char		text[MAXDATELEN + 1];
+	char text[MAXDATELEN + 1];
 
 	if (!fixed)
 		return DatumGetCString(DirectFunctionCall1(date_out, DateADTGetDatum(date)));
@@ -180,16 +176,10 @@ plain_date_to_text(const uint8 *bytes, size_t len, bool fixed)
 }
 
 static const PlainType plain_types[] = {
-	{
-		ENVELOPE_TYPE_TEXT, "enc_text", "enc_text_base", TEXTOID, true,
-		plain_text_from_text, plain_text_from_datum, plain_text_from_binary,
-		plain_text_to_datum, plain_text_to_text
-	},
-	{
-		ENVELOPE_TYPE_DATE, "enc_date", "enc_date_base", DATEOID, false,
-		plain_date_from_text, plain_date_from_datum, plain_date_from_binary,
-		plain_date_to_datum, plain_date_to_text
-	},
+	{ENVELOPE_TYPE_TEXT, "enc_text", "enc_text_base", TEXTOID, true, plain_text_from_text,
+	 plain_text_from_datum, plain_text_from_binary, plain_text_to_datum, plain_text_to_text},
+	{ENVELOPE_TYPE_DATE, "enc_date", "enc_date_base", DATEOID, false, plain_date_from_text,
+	 plain_date_from_datum, plain_date_from_binary, plain_date_to_datum, plain_date_to_text},
 };
 
 const PlainType *
@@ -206,8 +196,7 @@ plain_type(uint8 code)
 		if (plain_types[i].code == code)
 			return &plain_types[i];
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_IMMIIQ_ENVELOPE),
-			 errmsg("sealed value is of a type that this version does not know")));
-	return NULL;				/* keep the compiler quiet */
+	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE),
+					errmsg("sealed value is of a type that this version does not know")));
+	return NULL; /* keep the compiler quiet */
 }

@@ -10,21 +10,21 @@
 
 typedef struct PlainType
 {
-	uint8		code;			/* ENVELOPE_TYPE_… */
-	const char *type_name;		/* of the enc type, in pg_catalog */
-	const char *base_name;		/* of the hidden type that has the operators */
-	Oid			plain_type;
-	bool		can_fold;
+	uint8 code;			   /* ENVELOPE_TYPE_… */
+	const char *type_name; /* of the enc type, in pg_catalog */
+	const char *base_name; /* of the hidden type that has the operators */
+	Oid plain_type;
+	bool can_fold;
 	/* Text as the plain type's input takes it → canonical bytes, palloc'd. ERROR with the plain type's SQLSTATE, without the value. */
-	uint8	   *(*from_text) (const char *text, size_t len, size_t *out_len);
+	uint8 *(*from_text)(const char *text, size_t len, size_t *out_len);
 	/* A value of the plain type → canonical bytes, palloc'd or in place. */
-	const uint8 *(*from_datum) (Datum value, size_t *out_len);
+	const uint8 *(*from_datum)(Datum value, size_t *out_len);
 	/* What the plain type's binary input takes. */
-	uint8	   *(*from_binary) (StringInfo message, size_t *out_len);
+	uint8 *(*from_binary)(StringInfo message, size_t *out_len);
 	/* Canonical bytes → the value; ERROR IQ031 when they are not canonical. */
-	Datum		(*to_datum) (const uint8 *bytes, size_t len);
+	Datum (*to_datum)(const uint8 *bytes, size_t len);
 	/* Canonical bytes → text under this session's settings, or under fixed ones. */
-	char	   *(*to_text) (const uint8 *bytes, size_t len, bool fixed);
+	char *(*to_text)(const uint8 *bytes, size_t len, bool fixed);
 } PlainType;
 
 /* By type code; ERROR IQ031 for a code that this version does not know. */
@@ -32,4 +32,4 @@ extern const PlainType *plain_type(uint8 code);
 /* By place, NULL after the last one. */
 extern const PlainType *plain_type_at(int i);
 
-#endif							/* IMMIIQ_PLAIN_H */
+#endif /* IMMIIQ_PLAIN_H */

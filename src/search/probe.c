@@ -19,17 +19,17 @@
 typedef struct ProbeMemo
 {
 	const PlainType *plain;
-	uint64		generation;
-	int32		typmod;
-	bool		filled;
-	size_t		len;
-	size_t		capacity;
-	uint8	   *bytes;
+	uint64 generation;
+	int32 typmod;
+	bool filled;
+	size_t len;
+	size_t capacity;
+	uint8 *bytes;
 	struct varlena *probe;
 	MemoryContext context;
-	int16		element_length;
-	bool		element_by_value;
-	char		element_align;
+	int16 element_length;
+	bool element_by_value;
+	char element_align;
 } ProbeMemo;
 
 const pg_uuid_t *
@@ -51,11 +51,12 @@ struct varlena *
 probe_make(const PlainType *plain, uint16 domain, uint8 flags, const uint8 *bytes, size_t len)
 {
 	struct varlena *result = palloc(VARHDRSZ + VALUE_PREFIX_BYTES);
-	uint8		tag[ENVELOPE_TAG_BYTES];
-	size_t		n;
+	uint8 tag[ENVELOPE_TAG_BYTES];
+	size_t n;
 
 	search_make_tag(probe_org(), plain->code, domain, flags, bytes, len, tag);
-	n = envelope_write_prefix(ENVELOPE_PROBE, plain->code, flags, domain, 0, tag, (uint8 *) VARDATA(result));
+	n = envelope_write_prefix(ENVELOPE_PROBE, plain->code, flags, domain, 0, tag,
+							  (uint8 *) VARDATA(result));
 	SET_VARSIZE(result, VARHDRSZ + n);
 	return result;
 }
@@ -63,20 +64,20 @@ probe_make(const PlainType *plain, uint16 domain, uint8 flags, const uint8 *byte
 struct varlena *
 probe_from_value(const PlainType *plain, uint16 domain, uint8 flags, Datum value)
 {
-	uint8		prefix[VALUE_PREFIX_BYTES];
-	Envelope	env;
+	uint8 prefix[VALUE_PREFIX_BYTES];
+	Envelope env;
 	const uint8 *buf;
-	uint8	   *bytes;
-	size_t		len;
+	uint8 *bytes;
+	size_t len;
 	struct varlena *result;
 
 	if (value_read_prefix(value, prefix, &env) && env.algorithm != ENVELOPE_UNSEALED &&
 		env.type == plain->code && env.domain == domain && env.flags == flags && env.tag != NULL)
 	{
 		result = palloc(VARHDRSZ + VALUE_PREFIX_BYTES);
-		SET_VARSIZE(result, VARHDRSZ +
-					envelope_write_prefix(ENVELOPE_PROBE, plain->code, flags, domain, 0, env.tag,
-										  (uint8 *) VARDATA(result)));
+		SET_VARSIZE(result,
+					VARHDRSZ + envelope_write_prefix(ENVELOPE_PROBE, plain->code, flags, domain, 0,
+													 env.tag, (uint8 *) VARDATA(result)));
 		return result;
 	}
 	buf = value_read(value, &len, &env);
@@ -87,7 +88,8 @@ probe_from_value(const PlainType *plain, uint16 domain, uint8 flags, Datum value
 	if (bytes == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_BINDING),
-				 errmsg("value was sealed for another organisation, type or domain, so it cannot be searched for")));
+				 errmsg(
+					 "value was sealed for another organisation, type or domain, so it cannot be searched for")));
 	result = probe_make(plain, domain, flags, bytes, len);
 	crypto_wipe(bytes, len);
 	pfree(bytes);
@@ -98,17 +100,17 @@ probe_from_value(const PlainType *plain, uint16 domain, uint8 flags, Datum value
 static ProbeMemo *
 probe_memo(FunctionCallInfo fcinfo)
 {
-	ProbeMemo  *memo = fcinfo->flinfo->fn_extra;
-	int32		typmod = PG_GETARG_INT32(1);
+	ProbeMemo *memo = fcinfo->flinfo->fn_extra;
+	int32 typmod = PG_GETARG_INT32(1);
 
 	if (memo == NULL)
 	{
-		Oid			result = get_func_rettype(fcinfo->flinfo->fn_oid);
+		Oid result = get_func_rettype(fcinfo->flinfo->fn_oid);
 		const CatalogType *type = catalog_type(result);
-		Oid			args[2];
-		Oid		   *declared;
-		int			nargs;
-		Oid			element;
+		Oid args[2];
+		Oid *declared;
+		int nargs;
+		Oid element;
 
 		if (type == NULL)
 			type = catalog_array_type(result);
@@ -125,9 +127,8 @@ probe_memo(FunctionCallInfo fcinfo)
 		fcinfo->flinfo->fn_extra = memo;
 	}
 	if (typmod < 0 || (typmod & SEARCH_EQUALITY) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_SEALED),
-				 errmsg("probe for a column that was not declared for search")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SEALED),
+						errmsg("probe for a column that was not declared for search")));
 	memo->typmod = typmod;
 	return memo;
 }
@@ -137,7 +138,7 @@ static struct varlena *
 probe_remember(ProbeMemo *memo, const uint8 *bytes, size_t len)
 {
 	struct varlena *result;
-	uint64		generation;
+	uint64 generation;
 
 	/* Raises when nobody is active, remembered or not. */
 	(void) probe_org();
@@ -178,8 +179,8 @@ static Datum
 probe_from_text(ProbeMemo *memo, Datum value)
 {
 	struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
-	size_t		len;
-	uint8	   *bytes = memo->plain->from_text(VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), &len);
+	size_t len;
+	uint8 *bytes = memo->plain->from_text(VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), &len);
 	struct varlena *probe = probe_remember(memo, bytes, len);
 
 	pfree(bytes);
@@ -189,7 +190,7 @@ probe_from_text(ProbeMemo *memo, Datum value)
 static Datum
 probe_from_plain(ProbeMemo *memo, Datum value)
 {
-	size_t		len;
+	size_t len;
 	const uint8 *bytes = memo->plain->from_datum(value, &len);
 
 	return PointerGetDatum(probe_remember(memo, bytes, len));
@@ -204,29 +205,30 @@ probe_from_base(ProbeMemo *memo, Datum value)
 
 /* Applies one of the above to every element; NULL elements stay NULL. */
 static Datum
-probe_array(FunctionCallInfo fcinfo, Datum (*probe) (ProbeMemo *memo, Datum value))
+probe_array(FunctionCallInfo fcinfo, Datum (*probe)(ProbeMemo *memo, Datum value))
 {
-	ProbeMemo  *memo = probe_memo(fcinfo);
-	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	ProbeMemo *memo = probe_memo(fcinfo);
+	ArrayType *array = PG_GETARG_ARRAYTYPE_P(0);
 	const CatalogType *type = catalog_type_by_code(memo->plain->code);
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
+	Datum *values;
+	bool *nulls;
+	int n;
 
 	if (type == NULL)
 		elog(ERROR, "probe function of an unknown type");
 	/* An empty list raises as any other does when nobody is active. */
 	if (probe != probe_from_base)
 		(void) probe_org();
-	deconstruct_array(array, ARR_ELEMTYPE(array), memo->element_length,
-					  memo->element_by_value, memo->element_align, &values, &nulls, &n);
+	deconstruct_array(array, ARR_ELEMTYPE(array), memo->element_length, memo->element_by_value,
+					  memo->element_align, &values, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
 		if (!nulls[i])
 			values[i] = probe(memo, values[i]);
 	}
 	return PointerGetDatum(construct_md_array(values, nulls, ARR_NDIM(array), ARR_DIMS(array),
-											  ARR_LBOUND(array), type->base, -1, false, TYPALIGN_INT));
+											  ARR_LBOUND(array), type->base, -1, false,
+											  TYPALIGN_INT));
 }
 
 PG_FUNCTION_INFO_V1(enc_probe_text);

@@ -15,6 +15,7 @@ extern const pg_uuid_t *probe_org(void);
 extern struct varlena *probe_make(const PlainType *plain, uint16 domain, uint8 flags,
 								  const uint8 *bytes, size_t len);
 /* The same of a value of an enc type: its own tag where that fits, else what opening it gives. */
-extern struct varlena *probe_from_value(const PlainType *plain, uint16 domain, uint8 flags, Datum value);
+extern struct varlena *probe_from_value(const PlainType *plain, uint16 domain, uint8 flags,
+										Datum value);
 
-#endif							/* IMMIIQ_PROBE_H */
+#endif /* IMMIIQ_PROBE_H */

@@ -24,7 +24,8 @@ rewrite_equality_type(Oid oper)
 {
 	const CatalogOperator *found = OidIsValid(oper) ? catalog_operator(get_opcode(oper)) : NULL;
 
-	return found != NULL && found->left == CATALOG_BASE && found->right == CATALOG_BASE ? found->type : NULL;
+	return found != NULL && found->left == CATALOG_BASE && found->right == CATALOG_BASE ? found->type
+																						: NULL;
 }
 
 static void
@@ -33,19 +34,20 @@ rewrite_refuse_order(Node *expr, List *rtable)
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_SEALED),
 			 errmsg("ORDER BY cannot be used on %s", declaration_describe(expr, rtable)),
-			 errhint("Cast it to the plain type, such as ORDER BY name::text: every value that is visible is then opened and sorted.")));
+			 errhint(
+				 "Cast it to the plain type, such as ORDER BY name::text: every value that is visible is then opened and sorted.")));
 }
 
 /* Clauses that need equality of the values. */
 static void
 rewrite_check_grouping(List *clauses, List *targets, List *rtable, const char *what)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, clauses)
+	foreach (lc, clauses)
 	{
 		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
-		Node	   *expr;
+		Node *expr;
 		Declaration declaration;
 
 		if (rewrite_equality_type(clause->eqop) == NULL)
@@ -61,18 +63,19 @@ rewrite_check_grouping(List *clauses, List *targets, List *rtable, const char *w
 static void
 rewrite_check_order(List *clauses, List *targets, List *also, List *rtable)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
-	foreach(lc, clauses)
+	foreach (lc, clauses)
 	{
 		SortGroupClause *clause = lfirst_node(SortGroupClause, lc);
-		ListCell   *other;
-		bool		needed = false;
+		ListCell *other;
+		bool needed = false;
 
 		if (rewrite_equality_type(clause->eqop) == NULL)
 			continue;
-		foreach(other, also)
-			needed |= lfirst_node(SortGroupClause, other)->tleSortGroupRef == clause->tleSortGroupRef;
+		foreach (other, also)
+			needed |=
+				lfirst_node(SortGroupClause, other)->tleSortGroupRef == clause->tleSortGroupRef;
 		if (!needed)
 			rewrite_refuse_order(get_sortgroupclause_expr(clause, targets), rtable);
 	}
@@ -82,9 +85,9 @@ static void
 rewrite_check_set_operation(Node *node, List *rtable)
 {
 	SetOperationStmt *set = (SetOperationStmt *) node;
-	ListCell   *type;
-	ListCell   *typmod;
-	ListCell   *clause;
+	ListCell *type;
+	ListCell *typmod;
+	ListCell *clause;
 
 	if (node == NULL || !IsA(node, SetOperationStmt))
 		return;
@@ -100,8 +103,11 @@ rewrite_check_set_operation(Node *node, List *rtable)
 				ereport(ERROR,
 						(errcode(ERRCODE_IMMIIQ_SEALED),
 						 errmsg("%s cannot be used on sealed columns of different declarations, or not declared for equality",
-								set->op == SETOP_UNION ? "UNION" : set->op == SETOP_INTERSECT ? "INTERSECT" : "EXCEPT"),
-						 errhint("Cast the columns to the plain type, such as text, or use UNION ALL.")));
+								set->op == SETOP_UNION		 ? "UNION"
+								: set->op == SETOP_INTERSECT ? "INTERSECT"
+															 : "EXCEPT"),
+						 errhint(
+							 "Cast the columns to the plain type, such as text, or use UNION ALL.")));
 		}
 	}
 	rewrite_check_set_operation(set->larg, rtable);
@@ -111,17 +117,18 @@ rewrite_check_set_operation(Node *node, List *rtable)
 static void
 rewrite_check_query(Query *query)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	rewrite_check_grouping(query->groupClause, query->targetList, query->rtable, "GROUP BY");
 	rewrite_check_grouping(query->distinctClause, query->targetList, query->rtable, "DISTINCT");
 	rewrite_check_order(query->sortClause, query->targetList,
 						query->hasDistinctOn ? query->distinctClause : NIL, query->rtable);
-	foreach(lc, query->windowClause)
+	foreach (lc, query->windowClause)
 	{
 		WindowClause *window = lfirst_node(WindowClause, lc);
 
-		rewrite_check_grouping(window->partitionClause, query->targetList, query->rtable, "PARTITION BY");
+		rewrite_check_grouping(window->partitionClause, query->targetList, query->rtable,
+							   "PARTITION BY");
 		rewrite_check_order(window->orderClause, query->targetList, NIL, query->rtable);
 	}
 	rewrite_check_set_operation(query->setOperations, query->rtable);
@@ -129,8 +136,8 @@ rewrite_check_query(Query *query)
 
 typedef struct RewriteSearch
 {
-	List	   *rtable;
-	bool		found;			/* something has to be rewritten */
+	List *rtable;
+	bool found; /* something has to be rewritten */
 } RewriteSearch;
 
 /* Refuses what no rewriting helps, and finds out whether there is anything to rewrite. */
@@ -142,14 +149,14 @@ rewrite_check_walker(Node *node, RewriteSearch *search)
 	switch (nodeTag(node))
 	{
 		case T_Query:
-			{
-				RewriteSearch inner = {((Query *) node)->rtable, false};
+		{
+			RewriteSearch inner = {((Query *) node)->rtable, false};
 
-				rewrite_check_query((Query *) node);
-				(void) query_tree_walker((Query *) node, rewrite_check_walker, &inner, 0);
-				search->found |= inner.found;
-				return false;
-			}
+			rewrite_check_query((Query *) node);
+			(void) query_tree_walker((Query *) node, rewrite_check_walker, &inner, 0);
+			search->found |= inner.found;
+			return false;
+		}
 		case T_ScalarArrayOpExpr:
 			search->found |= catalog_operator(((ScalarArrayOpExpr *) node)->opfuncid) != NULL;
 			break;
@@ -158,30 +165,30 @@ rewrite_check_walker(Node *node, RewriteSearch *search)
 			search->found |= catalog_operator(((OpExpr *) node)->opfuncid) != NULL;
 			break;
 		case T_Aggref:
-			{
-				Aggref	   *agg = (Aggref *) node;
+		{
+			Aggref *agg = (Aggref *) node;
 
-				rewrite_check_grouping(agg->aggdistinct, agg->args, search->rtable, "DISTINCT");
-				rewrite_check_order(agg->aggorder, agg->args, agg->aggdistinct, search->rtable);
-				break;
-			}
+			rewrite_check_grouping(agg->aggdistinct, agg->args, search->rtable, "DISTINCT");
+			rewrite_check_order(agg->aggorder, agg->args, agg->aggdistinct, search->rtable);
+			break;
+		}
 		case T_MinMaxExpr:
 			if (catalog_type(getBaseType(exprType(node))) != NULL)
 				rewrite_refuse_order(linitial(((MinMaxExpr *) node)->args), search->rtable);
 			break;
 		case T_RowCompareExpr:
-			{
-				RowCompareExpr *row = (RowCompareExpr *) node;
-				ListCell   *oper;
-				ListCell   *left;
+		{
+			RowCompareExpr *row = (RowCompareExpr *) node;
+			ListCell *oper;
+			ListCell *left;
 
-				forboth(oper, row->opnos, left, row->largs)
-				{
-					if (rewrite_equality_type(lfirst_oid(oper)) != NULL)
-						rewrite_refuse_order(lfirst(left), search->rtable);
-				}
-				break;
+			forboth (oper, row->opnos, left, row->largs)
+			{
+				if (rewrite_equality_type(lfirst_oid(oper)) != NULL)
+					rewrite_refuse_order(lfirst(left), search->rtable);
 			}
+			break;
+		}
 		default:
 			break;
 	}
@@ -194,13 +201,14 @@ static Node *
 rewrite_mutator(Node *node, List *rtable)
 {
 	const CatalogOperator *oper;
-	Node	   *left;
-	Node	   *right;
+	Node *left;
+	Node *right;
 
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Query))
-		return (Node *) query_tree_mutator((Query *) node, rewrite_mutator, ((Query *) node)->rtable, 0);
+		return (Node *) query_tree_mutator((Query *) node, rewrite_mutator,
+										   ((Query *) node)->rtable, 0);
 
 	node = expression_tree_mutator(node, rewrite_mutator, rtable);
 	if (IsA(node, ScalarArrayOpExpr))
@@ -215,7 +223,8 @@ rewrite_mutator(Node *node, List *rtable)
 		if (declaration_bind(oper, &left, &right, true, false, rtable))
 		{
 			saop->opno = oper->kind == CATALOG_EQUAL ? oper->type->equal : oper->type->differ;
-			saop->opfuncid = oper->kind == CATALOG_EQUAL ? oper->type->equal_function : oper->type->differ_function;
+			saop->opfuncid = oper->kind == CATALOG_EQUAL ? oper->type->equal_function
+														 : oper->type->differ_function;
 			saop->hashfuncid = InvalidOid;
 			saop->negfuncid = InvalidOid;
 			saop->args = list_make2(left, right);
@@ -223,7 +232,7 @@ rewrite_mutator(Node *node, List *rtable)
 	}
 	else if (IsA(node, DistinctExpr) || IsA(node, NullIfExpr))
 	{
-		OpExpr	   *op = (OpExpr *) node;
+		OpExpr *op = (OpExpr *) node;
 
 		oper = catalog_operator(op->opfuncid);
 		if (oper == NULL)
@@ -265,18 +274,18 @@ rewrite_pending_walker(Node *node, List *rtable)
 	{
 		ScalarArrayOpExpr *saop = (ScalarArrayOpExpr *) node;
 		const CatalogOperator *oper = catalog_operator(saop->opfuncid);
-		Node	   *left = linitial(saop->args);
-		Node	   *right = lsecond(saop->args);
+		Node *left = linitial(saop->args);
+		Node *right = lsecond(saop->args);
 
 		if (oper != NULL && declaration_bind(oper, &left, &right, true, false, rtable))
 			return true;
 	}
 	else if (IsA(node, DistinctExpr))
 	{
-		OpExpr	   *op = (OpExpr *) node;
+		OpExpr *op = (OpExpr *) node;
 		const CatalogOperator *oper = catalog_operator(op->opfuncid);
-		Node	   *left = linitial(op->args);
-		Node	   *right = lsecond(op->args);
+		Node *left = linitial(op->args);
+		Node *right = lsecond(op->args);
 
 		if (oper != NULL && declaration_bind(oper, &left, &right, false, false, rtable))
 			return true;
@@ -293,21 +302,21 @@ rewrite_pending(Node *expr, List *rtable)
 static void
 rewrite_jointree(Node *node, List *rtable)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	if (node == NULL)
 		return;
 	if (IsA(node, FromExpr))
 	{
-		FromExpr   *from = (FromExpr *) node;
+		FromExpr *from = (FromExpr *) node;
 
-		foreach(lc, from->fromlist)
+		foreach (lc, from->fromlist)
 			rewrite_jointree(lfirst(lc), rtable);
 		from->quals = rewrite_pending(from->quals, rtable);
 	}
 	else if (IsA(node, JoinExpr))
 	{
-		JoinExpr   *join = (JoinExpr *) node;
+		JoinExpr *join = (JoinExpr *) node;
 
 		rewrite_jointree(join->larg, rtable);
 		rewrite_jointree(join->rarg, rtable);
@@ -322,13 +331,13 @@ rewrite_jointree(Node *node, List *rtable)
 void
 search_rewrite_inlined(PlannerInfo *root)
 {
-	ListCell   *lc;
+	ListCell *lc;
 
 	/* Only while the base relations are being built: later, conditions are with the relations. */
 	if (root->all_baserels != NULL || !catalog_present())
 		return;
 	rewrite_jointree((Node *) root->parse->jointree, root->parse->rtable);
-	foreach(lc, root->processed_tlist)
+	foreach (lc, root->processed_tlist)
 	{
 		TargetEntry *target = lfirst_node(TargetEntry, lc);
 

@@ -14,15 +14,15 @@
  * A type modifier: the column domain in the low 16 bits (0: none given), what
  * the column can do above it.  Never negative, never 0.
  */
-#define SEARCH_DOMAIN_MASK	0xFFFF
-#define SEARCH_SEALED		(1 << 16)	/* sealed only: no search */
-#define SEARCH_EQUALITY		(1 << 17)	/* =, <>, IN, UNIQUE, joins, GROUP BY */
-#define SEARCH_FOLD			(1 << 18)	/* equality of the folded text; only with SEARCH_EQUALITY */
+#define SEARCH_DOMAIN_MASK 0xFFFF
+#define SEARCH_SEALED	   (1 << 16) /* sealed only: no search */
+#define SEARCH_EQUALITY	   (1 << 17) /* =, <>, IN, UNIQUE, joins, GROUP BY */
+#define SEARCH_FOLD		   (1 << 18) /* equality of the folded text; only with SEARCH_EQUALITY */
 
-#define SearchTypmodDomain(typmod)	((uint16_t) ((typmod) & SEARCH_DOMAIN_MASK))
-#define SearchTypmodFlags(typmod) \
-	((uint8_t) (((typmod) & SEARCH_EQUALITY ? ENVELOPE_TAG : 0) | \
-				((typmod) & SEARCH_FOLD ? ENVELOPE_FOLD : 0)))
+#define SearchTypmodDomain(typmod) ((uint16_t) ((typmod) &SEARCH_DOMAIN_MASK))
+#define SearchTypmodFlags(typmod)                                                                  \
+	((uint8_t) (((typmod) &SEARCH_EQUALITY ? ENVELOPE_TAG : 0) |                                   \
+				((typmod) &SEARCH_FOLD ? ENVELOPE_FOLD : 0)))
 
 extern void search_init(void);
 /* Called by hooks/ before planning: turns IN and = ANY into probes and refuses what sealed columns cannot do. */
@@ -35,4 +35,4 @@ extern void search_rewrite_inlined(struct PlannerInfo *root);
 extern void search_make_tag(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint8_t flags,
 							const uint8_t *plain, size_t len, uint8_t tag[ENVELOPE_TAG_BYTES]);
 
-#endif							/* IMMIIQ_SEARCH_H */
+#endif /* IMMIIQ_SEARCH_H */

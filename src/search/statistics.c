@@ -13,7 +13,7 @@
 
 #include "search/value.h"
 
-#define STATISTICS_ROWS_PER_TARGET	300
+#define STATISTICS_ROWS_PER_TARGET 300
 
 static int
 statistics_compare(const void *a, const void *b)
@@ -25,20 +25,20 @@ statistics_compare(const void *a, const void *b)
 static void
 statistics_compute(VacAttrStatsP stats, AnalyzeAttrFetchFunc fetch, int samplerows, double totalrows)
 {
-	uint8	   *tags = palloc((Size) Max(samplerows, 1) * ENVELOPE_TAG_BYTES);
-	int			nulls = 0;
-	int			values = 0;
-	int			tagged = 0;
-	int			distinct = 0;
-	int			once = 0;
-	double		width = 0;
+	uint8 *tags = palloc((Size) Max(samplerows, 1) * ENVELOPE_TAG_BYTES);
+	int nulls = 0;
+	int values = 0;
+	int tagged = 0;
+	int distinct = 0;
+	int once = 0;
+	double width = 0;
 
 	for (int i = 0; i < samplerows; i++)
 	{
-		bool		isnull;
-		Datum		value = fetch(stats, i, &isnull);
-		uint8		prefix[VALUE_PREFIX_BYTES];
-		Envelope	env;
+		bool isnull;
+		Datum value = fetch(stats, i, &isnull);
+		uint8 prefix[VALUE_PREFIX_BYTES];
+		Envelope env;
 
 		vacuum_delay_point();
 		if (isnull)
@@ -68,7 +68,7 @@ statistics_compute(VacAttrStatsP stats, AnalyzeAttrFetchFunc fetch, int samplero
 	qsort(tags, tagged, ENVELOPE_TAG_BYTES, statistics_compare);
 	for (int i = 0; i < tagged;)
 	{
-		int			j = i + 1;
+		int j = i + 1;
 
 		while (j < tagged && statistics_compare(tags + (Size) ENVELOPE_TAG_BYTES * i,
 												tags + (Size) ENVELOPE_TAG_BYTES * j) == 0)
@@ -84,9 +84,9 @@ statistics_compute(VacAttrStatsP stats, AnalyzeAttrFetchFunc fetch, int samplero
 		stats->stadistinct = distinct;
 	else
 	{
-		double		n = tagged;
-		double		rows = totalrows * (1.0 - stats->stanullfrac);
-		double		estimate = 0;
+		double n = tagged;
+		double rows = totalrows * (1.0 - stats->stanullfrac);
+		double estimate = 0;
 
 		if (rows > 0)
 			estimate = n * distinct / (n - once + once * n / rows);

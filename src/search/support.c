@@ -17,12 +17,12 @@ PG_FUNCTION_INFO_V1(enc_support);
 Datum
 enc_support(PG_FUNCTION_ARGS)
 {
-	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+	Node *request = (Node *) PG_GETARG_POINTER(0);
 	SupportRequestSimplify *simplify;
 	const CatalogOperator *oper;
-	Node	   *left;
-	Node	   *right;
-	OpExpr	   *result;
+	Node *left;
+	Node *right;
+	OpExpr *result;
 
 	if (!IsA(request, SupportRequestSimplify))
 		PG_RETURN_POINTER(NULL);
@@ -35,9 +35,11 @@ enc_support(PG_FUNCTION_ARGS)
 	if (!declaration_bind(oper, &left, &right, false, false,
 						  simplify->root != NULL ? simplify->root->parse->rtable : NIL))
 		PG_RETURN_POINTER(NULL);
-	result = (OpExpr *) make_opclause(oper->kind == CATALOG_EQUAL ? oper->type->equal : oper->type->differ,
-									  simplify->fcall->funcresulttype, false,
-									  (Expr *) left, (Expr *) right, InvalidOid, InvalidOid);
-	result->opfuncid = oper->kind == CATALOG_EQUAL ? oper->type->equal_function : oper->type->differ_function;
+	result = (OpExpr *) make_opclause(oper->kind == CATALOG_EQUAL ? oper->type->equal
+																  : oper->type->differ,
+									  simplify->fcall->funcresulttype, false, (Expr *) left,
+									  (Expr *) right, InvalidOid, InvalidOid);
+	result->opfuncid =
+		oper->kind == CATALOG_EQUAL ? oper->type->equal_function : oper->type->differ_function;
 	PG_RETURN_POINTER(result);
 }

@@ -18,7 +18,7 @@ value_read_prefix(Datum value, uint8 prefix[VALUE_PREFIX_BYTES], Envelope *env)
 	if (VARATT_IS_EXTERNAL(v) || VARATT_IS_COMPRESSED(v))
 	{
 		struct varlena *slice = PG_DETOAST_DATUM_SLICE(value, 0, VALUE_PREFIX_BYTES);
-		size_t		len = VARSIZE_ANY_EXHDR(slice);
+		size_t len = VARSIZE_ANY_EXHDR(slice);
 
 		memcpy(prefix, VARDATA_ANY(slice), len);
 		pfree(slice);
@@ -35,28 +35,25 @@ value_read(Datum value, size_t *len, Envelope *env)
 
 	*len = VARSIZE_ANY_EXHDR(v);
 	if (!envelope_parse(buf, *len, env))
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_ENVELOPE),
-				 errmsg("sealed value is malformed")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("sealed value is malformed")));
 	return buf;
 }
 
 bool
 value_belongs(const Envelope *env, const pg_uuid_t *org)
 {
-	pg_uuid_t	owner;
+	pg_uuid_t owner;
 
-	return env->algorithm == ENVELOPE_SEALED &&
-		keyring_key_org(env->key_id, &owner) &&
-		base_uuid_equal(&owner, org);
+	return env->algorithm == ENVELOPE_SEALED && keyring_key_org(env->key_id, &owner) &&
+		   base_uuid_equal(&owner, org);
 }
 
 uint8 *
 value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len)
 {
 	CryptoXaes *key;
-	pg_uuid_t	owner;
-	uint8	   *plain;
+	pg_uuid_t owner;
+	uint8 *plain;
 
 	*len = 0;
 	if (env->algorithm == ENVELOPE_UNSEALED)
@@ -74,10 +71,8 @@ value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *
 	*len = envelope_plain_size(env);
 	plain = palloc(*len + 1);
 	if (!envelope_open(key, buf, env, plain))
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_ENVELOPE),
-				 errmsg("sealed value does not open"),
-				 errdetail("The key is wrong or the value is corrupt.")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("sealed value does not open"),
+						errdetail("The key is wrong or the value is corrupt.")));
 	return plain;
 }
 
@@ -85,8 +80,8 @@ struct varlena *
 value_unsealed(uint8 type, const uint8 *plain, size_t len)
 {
 	struct varlena *result = palloc(VARHDRSZ + ENVELOPE_HEADER_BYTES + len);
-	uint8	   *out = (uint8 *) VARDATA(result);
-	size_t		at = envelope_write_prefix(ENVELOPE_UNSEALED, type, 0, 0, 0, NULL, out);
+	uint8 *out = (uint8 *) VARDATA(result);
+	size_t at = envelope_write_prefix(ENVELOPE_UNSEALED, type, 0, 0, 0, NULL, out);
 
 	memcpy(out + at, plain, len);
 	SET_VARSIZE(result, VARHDRSZ + at + len);

@@ -9,7 +9,7 @@
 #include "utils/uuid.h"
 
 /* Bytes of the longest prefix: header and tag. */
-#define VALUE_PREFIX_BYTES	(ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES)
+#define VALUE_PREFIX_BYTES (ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES)
 
 /*
  * Parses header and tag; env points into the value, or into prefix when the
@@ -29,4 +29,4 @@ extern uint8 *value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t 
 /* A varlena of algorithm ENVELOPE_UNSEALED around canonical plaintext. */
 extern struct varlena *value_unsealed(uint8 type, const uint8 *plain, size_t len);
 
-#endif							/* IMMIIQ_VALUE_H */
+#endif /* IMMIIQ_VALUE_H */

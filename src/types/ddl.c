@@ -38,12 +38,13 @@
 
 /* One row of a catalog by one or two keys, as this statement has written it; a copy, or NULL. */
 static HeapTuple
-ddl_fetch(Oid catalog, Oid index, AttrNumber key, Oid oid, AttrNumber key2, int16 number, TupleDesc *desc)
+ddl_fetch(Oid catalog, Oid index, AttrNumber key, Oid oid, AttrNumber key2, int16 number,
+		  TupleDesc *desc)
 {
-	Relation	rel = table_open(catalog, AccessShareLock);
+	Relation rel = table_open(catalog, AccessShareLock);
 	ScanKeyData keys[2];
 	SysScanDesc scan;
-	HeapTuple	tuple;
+	HeapTuple tuple;
 
 	ScanKeyInit(&keys[0], key, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
 	if (key2 != 0)
@@ -64,7 +65,7 @@ static Declaration
 ddl_declaration(Oid type, int32 typmod)
 {
 	Declaration declaration = declaration_of_type(type, typmod);
-	Oid			element;
+	Oid element;
 
 	if (declaration.kind != DECLARATION_NONE)
 		return declaration;
@@ -84,8 +85,8 @@ ddl_column(Form_pg_attribute att)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_SEALED),
-			 errmsg("column \"%s\" of type %s needs a declaration",
-					NameStr(att->attname), declaration.type->plain->type_name),
+			 errmsg("column \"%s\" of type %s needs a declaration", NameStr(att->attname),
+					declaration.type->plain->type_name),
 			 errhint("Write %s(equality) for a column that is searched, %s(sealed) for one that is not; in a query, cast the expression to that.",
 					 declaration.type->plain->type_name, declaration.type->plain->type_name)));
 }
@@ -97,21 +98,21 @@ ddl_index_column(Form_pg_attribute att)
 
 	if (declaration.kind != DECLARATION_SEALED && declaration.kind != DECLARATION_UNKNOWN)
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_IMMIIQ_SEALED),
-			 errmsg("column \"%s\" of type %s cannot be indexed", NameStr(att->attname),
-					format_type_with_typemod(declaration.type->type, declaration.typmod)),
-			 errhint("Declare the column with the word equality.")));
+	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SEALED),
+					errmsg("column \"%s\" of type %s cannot be indexed", NameStr(att->attname),
+						   format_type_with_typemod(declaration.type->type, declaration.typmod)),
+					errhint("Declare the column with the word equality.")));
 }
 
 static void
 ddl_relation(Oid relid, int only)
 {
-	TupleDesc	desc;
-	HeapTuple	tuple = ddl_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid, 0, 0, &desc);
-	char		relkind;
-	int			last = 0;
-	Relation	rel;
+	TupleDesc desc;
+	HeapTuple tuple =
+		ddl_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid, 0, 0, &desc);
+	char relkind;
+	int last = 0;
+	Relation rel;
 	ScanKeyData key;
 	SysScanDesc scan;
 
@@ -129,7 +130,8 @@ ddl_relation(Oid relid, int only)
 			break;
 		case RELKIND_INDEX:
 		case RELKIND_PARTITIONED_INDEX:
-			tuple = ddl_fetch(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, relid, 0, 0, &desc);
+			tuple = ddl_fetch(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, relid,
+							  0, 0, &desc);
 			if (!HeapTupleIsValid(tuple))
 				return;
 			last = ((Form_pg_index) GETSTRUCT(tuple))->indnkeyatts;
@@ -140,7 +142,8 @@ ddl_relation(Oid relid, int only)
 	}
 
 	rel = table_open(AttributeRelationId, AccessShareLock);
-	ScanKeyInit(&key, Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	ScanKeyInit(&key, Anum_pg_attribute_attrelid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(relid));
 	scan = systable_beginscan(rel, AttributeRelidNumIndexId, true, SnapshotSelf, 1, &key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
@@ -173,12 +176,14 @@ ddl_bound_walker(Node *node, void *context)
 		return false;
 	if (IsA(node, Const))
 	{
-		Const	   *constant = (Const *) node;
-		uint8		prefix[VALUE_PREFIX_BYTES];
-		Envelope	env;
+		Const *constant = (Const *) node;
+		uint8 prefix[VALUE_PREFIX_BYTES];
+		Envelope env;
 
-		return !constant->constisnull && declaration_of_type(constant->consttype, -1).kind != DECLARATION_NONE &&
-			value_read_prefix(constant->constvalue, prefix, &env) && env.algorithm != ENVELOPE_UNSEALED;
+		return !constant->constisnull &&
+			   declaration_of_type(constant->consttype, -1).kind != DECLARATION_NONE &&
+			   value_read_prefix(constant->constvalue, prefix, &env) &&
+			   env.algorithm != ENVELOPE_UNSEALED;
 	}
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, ddl_bound_walker, context, 0);
@@ -189,15 +194,16 @@ ddl_bound_walker(Node *node, void *context)
 static bool
 ddl_use_walker(Node *node, void *context)
 {
-	List	   *args = NIL;
-	ListCell   *lc;
+	List *args = NIL;
+	ListCell *lc;
 
 	if (node == NULL)
 		return false;
 	switch (nodeTag(node))
 	{
 		case T_FuncExpr:
-			if (((FuncExpr *) node)->funcid != F_NUM_NONNULLS && ((FuncExpr *) node)->funcid != F_NUM_NULLS)
+			if (((FuncExpr *) node)->funcid != F_NUM_NONNULLS &&
+				((FuncExpr *) node)->funcid != F_NUM_NULLS)
 				args = ((FuncExpr *) node)->args;
 			break;
 		case T_OpExpr:
@@ -220,7 +226,7 @@ ddl_use_walker(Node *node, void *context)
 		default:
 			break;
 	}
-	foreach(lc, args)
+	foreach (lc, args)
 	{
 		if (ddl_is_sealed_expression(lfirst(lc)))
 			return true;
@@ -232,8 +238,8 @@ ddl_use_walker(Node *node, void *context)
 static Node *
 ddl_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(tuple, attribute, desc, &isnull);
+	bool isnull;
+	Datum value = heap_getattr(tuple, attribute, desc, &isnull);
 
 	return isnull ? NULL : stringToNode(TextDatumGetCString(value));
 }
@@ -245,27 +251,30 @@ ddl_bound(Node *expr, const char *where)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED),
 				 errmsg("%s cannot hold a sealed value, which is of one organisation only", where),
-				 errhint("Write the plain literal, which is sealed for the organisation that uses it.")));
+				 errhint(
+					 "Write the plain literal, which is sealed for the organisation that uses it.")));
 }
 
 static void
 ddl_foreign_key(HeapTuple tuple, TupleDesc desc)
 {
 	Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(tuple);
-	bool		isnull;
-	ArrayType  *mine = DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_conkey, desc, &isnull));
-	ArrayType  *theirs = DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_confkey, desc, &isnull));
-	int			n = ARR_DIMS(mine)[0];
+	bool isnull;
+	ArrayType *mine =
+		DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_conkey, desc, &isnull));
+	ArrayType *theirs =
+		DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_constraint_confkey, desc, &isnull));
+	int n = ARR_DIMS(mine)[0];
 
 	for (int i = 0; i < n; i++)
 	{
-		AttrNumber	a = ((int16 *) ARR_DATA_PTR(mine))[i];
-		AttrNumber	b = ((int16 *) ARR_DATA_PTR(theirs))[i];
-		Oid			a_type;
-		Oid			b_type;
-		int32		a_typmod;
-		int32		b_typmod;
-		Oid			collation;
+		AttrNumber a = ((int16 *) ARR_DATA_PTR(mine))[i];
+		AttrNumber b = ((int16 *) ARR_DATA_PTR(theirs))[i];
+		Oid a_type;
+		Oid b_type;
+		int32 a_typmod;
+		int32 b_typmod;
+		Oid collation;
 		Declaration x;
 		Declaration y;
 
@@ -291,9 +300,9 @@ ddl_foreign_key(HeapTuple tuple, TupleDesc desc)
 static void
 ddl_constraint(Oid oid)
 {
-	TupleDesc	desc;
-	HeapTuple	tuple = ddl_fetch(ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid,
-									oid, 0, 0, &desc);
+	TupleDesc desc;
+	HeapTuple tuple = ddl_fetch(ConstraintRelationId, ConstraintOidIndexId, Anum_pg_constraint_oid,
+								oid, 0, 0, &desc);
 	Form_pg_constraint constraint;
 
 	if (!HeapTupleIsValid(tuple))
@@ -314,7 +323,7 @@ ddl_constraint(Oid oid)
 static void
 ddl_domain(Oid oid)
 {
-	HeapTuple	tuple = ddl_fetch(TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, oid, 0, 0, NULL);
+	HeapTuple tuple = ddl_fetch(TypeRelationId, TypeOidIndexId, Anum_pg_type_oid, oid, 0, 0, NULL);
 	Form_pg_type type;
 	Declaration declaration;
 
@@ -327,17 +336,17 @@ ddl_domain(Oid oid)
 	if (declaration.kind == DECLARATION_UNKNOWN)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED),
-				 errmsg("domain \"%s\" over type %s needs a declaration",
-						NameStr(type->typname), declaration.type->plain->type_name),
-				 errhint("Write %s(equality) or %s(sealed).",
-						 declaration.type->plain->type_name, declaration.type->plain->type_name)));
+				 errmsg("domain \"%s\" over type %s needs a declaration", NameStr(type->typname),
+						declaration.type->plain->type_name),
+				 errhint("Write %s(equality) or %s(sealed).", declaration.type->plain->type_name,
+						 declaration.type->plain->type_name)));
 }
 
 void
 types_object_changed(Oid class_id, Oid object_id, int sub_id)
 {
-	HeapTuple	tuple;
-	TupleDesc	desc;
+	HeapTuple tuple;
+	TupleDesc desc;
 
 	switch (class_id)
 	{
@@ -362,8 +371,8 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 			ddl_domain(object_id);
 			break;
 		case AttrDefaultRelationId:
-			tuple = ddl_fetch(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid, object_id,
-								Anum_pg_attrdef_adnum, sub_id, &desc);
+			tuple = ddl_fetch(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid,
+							  object_id, Anum_pg_attrdef_adnum, sub_id, &desc);
 			if (HeapTupleIsValid(tuple))
 				ddl_bound(ddl_expression(tuple, desc, Anum_pg_attrdef_adbin), "a default");
 			break;
@@ -371,7 +380,8 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 			ddl_constraint(object_id);
 			break;
 		case RewriteRelationId:
-			tuple = ddl_fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, object_id, 0, 0, &desc);
+			tuple = ddl_fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, object_id,
+							  0, 0, &desc);
 			if (HeapTupleIsValid(tuple))
 			{
 				ddl_bound(ddl_expression(tuple, desc, Anum_pg_rewrite_ev_action), "a view or rule");
@@ -379,7 +389,8 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 			}
 			break;
 		case PolicyRelationId:
-			tuple = ddl_fetch(PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, object_id, 0, 0, &desc);
+			tuple = ddl_fetch(PolicyRelationId, PolicyOidIndexId, Anum_pg_policy_oid, object_id, 0,
+							  0, &desc);
 			if (HeapTupleIsValid(tuple))
 			{
 				ddl_bound(ddl_expression(tuple, desc, Anum_pg_policy_polqual), "a policy");
@@ -393,8 +404,8 @@ void
 types_utility_after(Node *statement)
 {
 	CreateStmt *create = (CreateStmt *) statement;
-	Oid			relid;
-	Relation	rel;
+	Oid relid;
+	Relation rel;
 	PartitionKey key;
 
 	if (!IsA(statement, CreateStmt) || create->partspec == NULL || !catalog_present())
@@ -407,10 +418,10 @@ types_utility_after(Node *statement)
 	for (int i = 0; key != NULL && i < key->partnatts; i++)
 	{
 		if (types_is_sealed(key->parttypid[i]))
-			ereport(ERROR,
-					(errcode(ERRCODE_IMMIIQ_SEALED),
-					 errmsg("table \"%s\" cannot be partitioned by a sealed column", RelationGetRelationName(rel)),
-					 errdetail("Rotating a key would move its rows.")));
+			ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SEALED),
+							errmsg("table \"%s\" cannot be partitioned by a sealed column",
+								   RelationGetRelationName(rel)),
+							errdetail("Rotating a key would move its rows.")));
 	}
 	table_close(rel, NoLock);
 }

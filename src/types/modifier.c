@@ -15,8 +15,8 @@
 static const struct
 {
 	const char *word;
-	int32		bits;
-}			modifier_words[] = {
+	int32 bits;
+} modifier_words[] = {
 	{"sealed", SEARCH_SEALED},
 	{"equality", SEARCH_EQUALITY},
 	{"fold", SEARCH_FOLD},
@@ -26,7 +26,7 @@ static const struct
 static bool
 modifier_domain(const char *text, int32 *domain)
 {
-	int32		n = 0;
+	int32 n = 0;
 
 	if (*text < '1' || *text > '9')
 		return false;
@@ -43,10 +43,10 @@ modifier_domain(const char *text, int32 *domain)
 static int32
 modifier_in(ArrayType *array, const char *type, bool can_fold)
 {
-	Datum	   *words;
-	int			n;
-	int32		domain = 0;
-	int32		features = 0;
+	Datum *words;
+	int n;
+	int32 domain = 0;
+	int32 features = 0;
 
 	if (ARR_ELEMTYPE(array) != CSTRINGOID || ARR_NDIM(array) != 1 || array_contains_nulls(array))
 		elog(ERROR, "type modifiers are not an array of cstring");
@@ -54,7 +54,7 @@ modifier_in(ArrayType *array, const char *type, bool can_fold)
 	for (int i = 0; i < n; i++)
 	{
 		const char *word = DatumGetCString(words[i]);
-		int32		bits = 0;
+		int32 bits = 0;
 
 		for (int k = 0; k < lengthof(modifier_words); k++)
 		{
@@ -64,21 +64,19 @@ modifier_in(ArrayType *array, const char *type, bool can_fold)
 		if (bits != 0)
 		{
 			if ((features & bits) != 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("modifier \"%s\" of type %s is given twice", word, type)));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("modifier \"%s\" of type %s is given twice", word, type)));
 			features |= bits;
 		}
 		else if (strncmp(word, "domain=", 7) == 0 || (*word >= '0' && *word <= '9') || *word == '-')
 		{
 			if (domain != 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("the domain of type %s is given twice", type)));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("the domain of type %s is given twice", type)));
 			if (!modifier_domain(strncmp(word, "domain=", 7) == 0 ? word + 7 : word, &domain))
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("the domain of type %s must be a number from 1 to %d", type, SEARCH_DOMAIN_MASK)));
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("the domain of type %s must be a number from 1 to %d", type,
+									   SEARCH_DOMAIN_MASK)));
 		}
 		else
 			ereport(ERROR,
@@ -90,10 +88,9 @@ modifier_in(ArrayType *array, const char *type, bool can_fold)
 	if ((features & SEARCH_FOLD) != 0)
 	{
 		if (!can_fold)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("type %s has no modifier \"%s\"", type, "fold"),
-					 errhint("Only text is folded.")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("type %s has no modifier \"%s\"", type, "fold"),
+							errhint("Only text is folded.")));
 		features |= SEARCH_EQUALITY;
 	}
 	if ((features & SEARCH_SEALED) != 0 && features != SEARCH_SEALED)
@@ -126,7 +123,7 @@ PG_FUNCTION_INFO_V1(enc_typmodout);
 Datum
 enc_typmodout(PG_FUNCTION_ARGS)
 {
-	int32		typmod = PG_GETARG_INT32(0);
+	int32 typmod = PG_GETARG_INT32(0);
 	StringInfoData out;
 	const char *separator = "";
 

@@ -16,13 +16,13 @@
 struct varlena *
 seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 {
-	uint8		flags = SearchTypmodFlags(typmod);
-	uint16		domain = SearchTypmodDomain(typmod);
+	uint8 flags = SearchTypmodFlags(typmod);
+	uint16 domain = SearchTypmodDomain(typmod);
 	const ContextIdentity *identity;
-	uint8		tag[ENVELOPE_TAG_BYTES];
+	uint8 tag[ENVELOPE_TAG_BYTES];
 	CryptoXaes *key;
-	uint32		key_id;
-	size_t		size = envelope_sealed_size(flags, len);
+	uint32 key_id;
+	size_t size = envelope_sealed_size(flags, len);
 	struct varlena *result;
 
 	base_require_preload();
@@ -34,13 +34,13 @@ seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 				 errhint("Set immiiq.token in this transaction, or call immiiq.authenticate.")));
 	if (!AllocSizeIsValid(VARHDRSZ + size))
 		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("value is too long to be sealed")));
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is too long to be sealed")));
 	if ((flags & ENVELOPE_TAG) != 0)
 		search_make_tag(&identity->org, plain->code, domain, flags, bytes, len, tag);
 	key = keyring_seal_key(&identity->org, plain->code, domain, &key_id);
 	result = palloc(VARHDRSZ + size);
-	if (!envelope_seal(key, plain->code, flags, domain, key_id, tag, bytes, len, (uint8 *) VARDATA(result)))
+	if (!envelope_seal(key, plain->code, flags, domain, key_id, tag, bytes, len,
+					   (uint8 *) VARDATA(result)))
 		elog(ERROR, "could not seal a value");
 	SET_VARSIZE(result, VARHDRSZ + size);
 	return result;
@@ -50,7 +50,7 @@ bool
 seal_fits(const PlainType *plain, const Envelope *env, int32 typmod)
 {
 	return env->algorithm == ENVELOPE_SEALED && env->type == plain->code &&
-		env->domain == SearchTypmodDomain(typmod) && env->flags == SearchTypmodFlags(typmod);
+		   env->domain == SearchTypmodDomain(typmod) && env->flags == SearchTypmodFlags(typmod);
 }
 
 /* ERROR IQ032 for a value that may not go where it is meant to. */
@@ -67,11 +67,11 @@ struct varlena *
 seal_value(const PlainType *plain, Datum value, int32 typmod)
 {
 	struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
-	Envelope	env;
-	size_t		len;
+	Envelope env;
+	size_t len;
 	const uint8 *buf = value_read(PointerGetDatum(v), &len, &env);
 	const ContextIdentity *identity = context_current();
-	uint8	   *bytes;
+	uint8 *bytes;
 	struct varlena *result;
 
 	if (env.type != plain->code || env.algorithm == ENVELOPE_PROBE)
@@ -99,14 +99,12 @@ struct varlena *
 seal_from_armour(const PlainType *plain, const char *text, size_t len, int32 typmod)
 {
 	struct varlena *result = palloc(VARHDRSZ + envelope_dearmour_size(len));
-	uint8	   *out = (uint8 *) VARDATA(result);
-	size_t		n = 0;
-	Envelope	env;
+	uint8 *out = (uint8 *) VARDATA(result);
+	size_t n = 0;
+	Envelope env;
 
 	if (!envelope_dearmour(text, len, out, &n) || !envelope_parse(out, n, &env))
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_ENVELOPE),
-				 errmsg("armoured value is malformed")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("armoured value is malformed")));
 	SET_VARSIZE(result, VARHDRSZ + n);
 	if (env.type != plain->code || (typmod >= 0 && !seal_fits(plain, &env, typmod)))
 		ereport(ERROR,
@@ -118,13 +116,12 @@ seal_from_armour(const PlainType *plain, const char *text, size_t len, int32 typ
 char *
 seal_to_armour(const uint8 *buf, size_t len)
 {
-	size_t		n = envelope_armour_size(len);
-	char	   *text;
+	size_t n = envelope_armour_size(len);
+	char *text;
 
 	if (!AllocSizeIsValid(n + 1))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("sealed value is too long for text")));
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("sealed value is too long for text")));
 	text = palloc(n + 1);
 	envelope_armour(buf, len, text);
 	text[n] = '\0';

@@ -20,7 +20,7 @@
 #include "types/seal.h"
 #include "types/types.h"
 
-#define TYPES_ARMOUR_BYTES	(sizeof(ENVELOPE_ARMOUR_PREFIX) - 1)
+#define TYPES_ARMOUR_BYTES (sizeof(ENVELOPE_ARMOUR_PREFIX) - 1)
 
 void
 types_init(void)
@@ -30,22 +30,24 @@ types_init(void)
 static bool
 types_is_armour(const char *text, size_t len)
 {
-	return len >= TYPES_ARMOUR_BYTES && memcmp(text, ENVELOPE_ARMOUR_PREFIX, TYPES_ARMOUR_BYTES) == 0;
+	return len >= TYPES_ARMOUR_BYTES &&
+		   memcmp(text, ENVELOPE_ARMOUR_PREFIX, TYPES_ARMOUR_BYTES) == 0;
 }
 
 /* Canonical plaintext as a value: sealed where the modifier is known, else on its way to a column or an operator. */
 static struct varlena *
 types_from_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 {
-	return typmod >= 0 ? seal_plain(plain, bytes, len, typmod) : value_unsealed(plain->code, bytes, len);
+	return typmod >= 0 ? seal_plain(plain, bytes, len, typmod)
+					   : value_unsealed(plain->code, bytes, len);
 }
 
 /* Text as a value: plaintext while somebody is active, otherwise armour only, verbatim. */
 static struct varlena *
 types_from_text(const PlainType *plain, const char *text, size_t len, int32 typmod)
 {
-	uint8	   *bytes;
-	size_t		n;
+	uint8 *bytes;
+	size_t n;
 	struct varlena *result;
 
 	if (types_is_armour(text, len) && context_current() == NULL)
@@ -75,12 +77,12 @@ types_open_active(const uint8 *buf, const Envelope *env, size_t *len)
 static char *
 types_to_text(Datum value)
 {
-	Envelope	env;
-	size_t		len;
+	Envelope env;
+	size_t len;
 	const uint8 *buf = value_read(value, &len, &env);
-	uint8	   *bytes;
-	size_t		n;
-	char	   *text;
+	uint8 *bytes;
+	size_t n;
+	char *text;
 
 	if (env.algorithm == ENVELOPE_PROBE)
 		return pstrdup("(probe)");
@@ -97,18 +99,17 @@ types_to_text(Datum value)
 static Datum
 types_to_plain(Datum value)
 {
-	Envelope	env;
-	size_t		len;
+	Envelope env;
+	size_t len;
 	const uint8 *buf = value_read(value, &len, &env);
-	uint8	   *bytes = env.algorithm == ENVELOPE_PROBE ? NULL : types_open_active(buf, &env, &len);
-	Datum		result;
+	uint8 *bytes = env.algorithm == ENVELOPE_PROBE ? NULL : types_open_active(buf, &env, &len);
+	Datum result;
 
 	if (bytes == NULL)
 	{
 		(void) context_require();
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_BINDING),
-				 errmsg("value was sealed for another organisation, so it cannot be cast")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_BINDING),
+						errmsg("value was sealed for another organisation, so it cannot be cast")));
 	}
 	result = plain_type(env.type)->to_datum(bytes, len);
 	crypto_wipe(bytes, len);
@@ -129,23 +130,23 @@ PG_FUNCTION_INFO_V1(enc_send);
 Datum
 enc_send(PG_FUNCTION_ARGS)
 {
-	Envelope	env;
-	size_t		len;
+	Envelope env;
+	size_t len;
 	const uint8 *buf = value_read(PG_GETARG_DATUM(0), &len, &env);
-	uint8	   *bytes = env.algorithm == ENVELOPE_PROBE ? NULL : types_open_active(buf, &env, &len);
+	uint8 *bytes = env.algorithm == ENVELOPE_PROBE ? NULL : types_open_active(buf, &env, &len);
 	StringInfoData out;
 
 	pq_begintypsend(&out);
 	if (bytes == NULL)
 	{
-		char	   *text = types_to_text(PG_GETARG_DATUM(0));
+		char *text = types_to_text(PG_GETARG_DATUM(0));
 
 		pq_sendtext(&out, text, strlen(text));
 	}
 	else if (env.type == ENVELOPE_TYPE_TEXT)
 		pq_sendtext(&out, (const char *) bytes, len);
 	else
-		pq_sendbytes(&out, (const char *) bytes, len);	/* canonical bytes are the binary form */
+		pq_sendbytes(&out, (const char *) bytes, len); /* canonical bytes are the binary form */
 	if (bytes != NULL)
 	{
 		crypto_wipe(bytes, len);
@@ -159,7 +160,7 @@ static struct varlena *
 types_receive_armour(const PlainType *plain, StringInfo message, int32 typmod)
 {
 	const char *text = message->data + message->cursor;
-	size_t		len = message->len - message->cursor;
+	size_t len = message->len - message->cursor;
 	struct varlena *result;
 
 	if (len == TYPES_ARMOUR_BYTES || !types_is_armour(text, len) || context_current() != NULL)
@@ -173,8 +174,8 @@ static struct varlena *
 types_receive(const PlainType *plain, StringInfo message, int32 typmod)
 {
 	struct varlena *result = types_receive_armour(plain, message, typmod);
-	uint8	   *bytes;
-	size_t		n;
+	uint8 *bytes;
+	size_t n;
 
 	if (result != NULL)
 		return result;
@@ -187,54 +188,62 @@ types_receive(const PlainType *plain, StringInfo message, int32 typmod)
 
 /*
  * What each type needs under its own name: input (cstring, oid, int4), binary
- * input (internal, oid, int4), and the casts to itself (enc, int4, bool), from
- * its plain type (plain, int4, bool) and from text (text, int4, bool).
+ * input (internal, oid, int4), and the casts to itself (enc, int4, bool) and
+ * from text (text, int4, bool).
  * ERROR IQ011 when nobody is active and something would have to be sealed;
  * IQ031 for malformed armour; IQ032 for a value that is another's; the plain
  * type's SQLSTATE, without the value, for what it cannot read.
  */
-#define TYPES_FUNCTIONS(name, code) \
-	PG_FUNCTION_INFO_V1(name##_in); \
-	Datum \
-	name##_in(PG_FUNCTION_ARGS) \
-	{ \
-		const char *text = PG_GETARG_CSTRING(0); \
-		PG_RETURN_POINTER(types_from_text(plain_type(code), text, strlen(text), PG_GETARG_INT32(2))); \
-	} \
-	PG_FUNCTION_INFO_V1(name##_recv); \
-	Datum \
-	name##_recv(PG_FUNCTION_ARGS) \
-	{ \
-		PG_RETURN_POINTER(types_receive(plain_type(code), (StringInfo) PG_GETARG_POINTER(0), PG_GETARG_INT32(2))); \
-	} \
-	PG_FUNCTION_INFO_V1(name##_coerce); \
-	Datum \
-	name##_coerce(PG_FUNCTION_ARGS) \
-	{ \
-		if (PG_GETARG_INT32(1) < 0) \
-			PG_RETURN_DATUM(PG_GETARG_DATUM(0)); \
-		PG_RETURN_POINTER(seal_value(plain_type(code), PG_GETARG_DATUM(0), PG_GETARG_INT32(1))); \
-	} \
-	PG_FUNCTION_INFO_V1(name##_from_plain); \
-	Datum \
-	name##_from_plain(PG_FUNCTION_ARGS) \
-	{ \
-		const PlainType *plain = plain_type(code); \
-		size_t		n; \
-		const uint8 *bytes = plain->from_datum(PG_GETARG_DATUM(0), &n); \
-		PG_RETURN_POINTER(types_from_plain(plain, bytes, n, PG_GETARG_INT32(1))); \
-	} \
-	PG_FUNCTION_INFO_V1(name##_from_text); \
-	Datum \
-	name##_from_text(PG_FUNCTION_ARGS) \
-	{ \
-		text	   *v = PG_GETARG_TEXT_PP(0); \
-		PG_RETURN_POINTER(types_from_text(plain_type(code), VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), PG_GETARG_INT32(1))); \
-	} \
-	extern int	no_such_symbol
+#define TYPES_FUNCTIONS(name, code)                                                                \
+	Datum name##_in(PG_FUNCTION_ARGS)                                                              \
+	{                                                                                              \
+		const char *text = PG_GETARG_CSTRING(0);                                                   \
+		PG_RETURN_POINTER(                                                                         \
+			types_from_text(plain_type(code), text, strlen(text), PG_GETARG_INT32(2)));            \
+	}                                                                                              \
+	Datum name##_recv(PG_FUNCTION_ARGS)                                                            \
+	{                                                                                              \
+		PG_RETURN_POINTER(types_receive(plain_type(code), (StringInfo) PG_GETARG_POINTER(0),       \
+										PG_GETARG_INT32(2)));                                      \
+	}                                                                                              \
+	Datum name##_coerce(PG_FUNCTION_ARGS)                                                          \
+	{                                                                                              \
+		if (PG_GETARG_INT32(1) < 0)                                                                \
+			PG_RETURN_DATUM(PG_GETARG_DATUM(0));                                                   \
+		PG_RETURN_POINTER(seal_value(plain_type(code), PG_GETARG_DATUM(0), PG_GETARG_INT32(1)));   \
+	}                                                                                              \
+	Datum name##_from_text(PG_FUNCTION_ARGS)                                                       \
+	{                                                                                              \
+		text *v = PG_GETARG_TEXT_PP(0);                                                            \
+		PG_RETURN_POINTER(types_from_text(plain_type(code), VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v),  \
+										  PG_GETARG_INT32(1)));                                    \
+	}                                                                                              \
+	extern int no_such_symbol
 
+PG_FUNCTION_INFO_V1(enc_text_in);
+PG_FUNCTION_INFO_V1(enc_text_recv);
+PG_FUNCTION_INFO_V1(enc_text_coerce);
+PG_FUNCTION_INFO_V1(enc_text_from_text);
 TYPES_FUNCTIONS(enc_text, ENVELOPE_TYPE_TEXT);
+PG_FUNCTION_INFO_V1(enc_date_in);
+PG_FUNCTION_INFO_V1(enc_date_recv);
+PG_FUNCTION_INFO_V1(enc_date_coerce);
+PG_FUNCTION_INFO_V1(enc_date_from_text);
 TYPES_FUNCTIONS(enc_date, ENVELOPE_TYPE_DATE);
+
+/* The cast from a plain type that is not text. */
+#define TYPES_FROM_PLAIN(name, code)                                                               \
+	Datum name##_from_plain(PG_FUNCTION_ARGS)                                                      \
+	{                                                                                              \
+		const PlainType *plain = plain_type(code);                                                 \
+		size_t n;                                                                                  \
+		const uint8 *bytes = plain->from_datum(PG_GETARG_DATUM(0), &n);                            \
+		PG_RETURN_POINTER(types_from_plain(plain, bytes, n, PG_GETARG_INT32(1)));                  \
+	}                                                                                              \
+	extern int no_such_symbol
+
+PG_FUNCTION_INFO_V1(enc_date_from_plain);
+TYPES_FROM_PLAIN(enc_date, ENVELOPE_TYPE_DATE);
 
 PG_FUNCTION_INFO_V1(enc_to_text);
 /* enc → text: as output gives it. */
@@ -259,7 +268,7 @@ static const CatalogType *
 types_of(Oid typid, int32 *typmod, bool *is_array)
 {
 	const CatalogType *type;
-	Oid			element;
+	Oid element;
 
 	*is_array = false;
 	if (!catalog_present())
@@ -281,8 +290,8 @@ types_of(Oid typid, int32 *typmod, bool *is_array)
 bool
 types_is_sealed(Oid typid)
 {
-	int32		typmod = -1;
-	bool		is_array;
+	int32 typmod = -1;
+	bool is_array;
 
 	return types_of(typid, &typmod, &is_array) != NULL;
 }
@@ -291,26 +300,25 @@ types_is_sealed(Oid typid)
 static void
 types_check_one(const CatalogType *type, Datum value, int32 typmod, const pg_uuid_t *org)
 {
-	uint8		prefix[VALUE_PREFIX_BYTES];
-	Envelope	env;
+	uint8 prefix[VALUE_PREFIX_BYTES];
+	Envelope env;
 
 	if (!value_read_prefix(value, prefix, &env) || env.algorithm != ENVELOPE_SEALED ||
 		env.type != type->plain->code || (typmod >= 0 && !seal_fits(type->plain, &env, typmod)) ||
 		!value_belongs(&env, org))
-		ereport(ERROR,
-				(errcode(ERRCODE_IMMIIQ_BINDING),
-				 errmsg("value is not sealed for the organisation and column of its row")));
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_BINDING),
+						errmsg("value is not sealed for the organisation and column of its row")));
 }
 
 void
 types_check_stored(Datum value, Oid typid, int32 typmod, const pg_uuid_t *org)
 {
-	bool		is_array;
+	bool is_array;
 	const CatalogType *type = types_of(typid, &typmod, &is_array);
-	ArrayType  *array;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
+	ArrayType *array;
+	Datum *values;
+	bool *nulls;
+	int n;
 
 	if (type == NULL)
 		return;
@@ -332,11 +340,11 @@ types_check_stored(Datum value, Oid typid, int32 typmod, const pg_uuid_t *org)
 static char *
 types_open_one(Datum value, const pg_uuid_t *org)
 {
-	Envelope	env;
-	size_t		len;
+	Envelope env;
+	size_t len;
 	const uint8 *buf = value_read(value, &len, &env);
-	uint8	   *bytes = env.algorithm == ENVELOPE_SEALED ? value_open(buf, &env, org, &len) : NULL;
-	char	   *text;
+	uint8 *bytes = env.algorithm == ENVELOPE_SEALED ? value_open(buf, &env, org, &len) : NULL;
+	char *text;
 
 	if (bytes == NULL)
 	{
@@ -352,15 +360,15 @@ types_open_one(Datum value, const pg_uuid_t *org)
 char *
 types_open(Datum value, Oid typid, const pg_uuid_t *org)
 {
-	int32		typmod = -1;
-	bool		is_array;
+	int32 typmod = -1;
+	bool is_array;
 	const CatalogType *type = types_of(typid, &typmod, &is_array);
-	ArrayType  *array;
-	ArrayType  *texts;
-	Datum	   *values;
-	bool	   *nulls;
-	int			n;
-	FmgrInfo	output;
+	ArrayType *array;
+	ArrayType *texts;
+	Datum *values;
+	bool *nulls;
+	int n;
+	FmgrInfo output;
 
 	if (type == NULL)
 		elog(ERROR, "type %u is not sealed", typid);

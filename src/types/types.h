@@ -33,4 +33,4 @@ extern void types_object_changed(Oid class_id, Oid object_id, int sub_id);
 struct Node;
 extern void types_utility_after(struct Node *statement);
 
-#endif							/* IMMIIQ_TYPES_H */
+#endif /* IMMIIQ_TYPES_H */

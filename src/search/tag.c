@@ -13,12 +13,12 @@ void
 search_make_tag(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint8_t flags,
 				const uint8_t *plain, size_t len, uint8_t tag[ENVELOPE_TAG_BYTES])
 {
-	bool		fold = (flags & ENVELOPE_FOLD) != 0;
-	uint8	   *folded = NULL;
-	size_t		folded_len = 0;
-	uint8		hash[CRYPTO_HASH_BYTES];
+	bool fold = (flags & ENVELOPE_FOLD) != 0;
+	uint8 *folded = NULL;
+	size_t folded_len = 0;
+	uint8 hash[CRYPTO_HASH_BYTES];
 	const CryptoHmac *key;
-	bool		ok;
+	bool ok;
 
 	if (fold)
 	{
