@@ -97,15 +97,16 @@ CREATE POLICY immiiq_update ON immiiq.org FOR UPDATE
     USING (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL))
     WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL));
 
+-- With scope team one writes one's own teams only.
 CREATE POLICY immiiq_select ON immiiq.team FOR SELECT
     USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
 CREATE POLICY immiiq_insert ON immiiq.team FOR INSERT
-    WITH CHECK (immiiq.visible('team_management', 'insert', org_id, NULL, NULL, NULL, NULL));
+    WITH CHECK (immiiq.visible('team_management', 'insert', org_id, NULL, team_id, NULL, NULL));
 CREATE POLICY immiiq_update ON immiiq.team FOR UPDATE
-    USING (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL))
-    WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL));
+    USING (immiiq.visible('team_management', 'update', org_id, NULL, team_id, NULL, NULL))
+    WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, team_id, NULL, NULL));
 CREATE POLICY immiiq_delete ON immiiq.team FOR DELETE
-    USING (immiiq.visible('team_management', 'delete', org_id, NULL, NULL, NULL, NULL));
+    USING (immiiq.visible('team_management', 'delete', org_id, NULL, team_id, NULL, NULL));
 
 CREATE POLICY immiiq_select ON immiiq.member FOR SELECT
     USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
@@ -232,9 +233,7 @@ CREATE FUNCTION immiiq.create_org(name text, org_id uuid DEFAULT pg_catalog.gen_
 AS $$
 BEGIN
     -- Keys first: the row's own audit entry is sealed under them.
-    IF to_regprocedure('immiiq.create_org_keys(uuid)') IS NOT NULL THEN -- until the keyring is there
-        PERFORM immiiq.create_org_keys(create_org.org_id);
-    END IF;
+    PERFORM immiiq.create_org_keys(create_org.org_id);
     INSERT INTO immiiq.org (org_id, name) VALUES (create_org.org_id, create_org.name);
     RETURN create_org.org_id;
 END
