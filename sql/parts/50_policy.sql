@@ -168,9 +168,7 @@ BEGIN
         IF NOT (SELECT relforcerowsecurity FROM pg_class WHERE oid = part) THEN
             EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', part);
         END IF;
-        IF to_regprocedure('immiiq.refuse_truncate()') IS NOT NULL
-            AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = part AND tgname = 'immiiq_truncate')
-        THEN
+        IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = part AND tgname = 'immiiq_truncate') THEN
             EXECUTE format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', part);
             EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_truncate', part);
         END IF;
@@ -425,12 +423,10 @@ BEGIN
     END LOOP;
 
     -- The audit, and the guard that keeps TRUNCATE from going past it.
-    IF to_regprocedure('immiiq.capture()') IS NOT NULL THEN -- until the audit is there
     EXECUTE format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', target);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_capture', target);
     EXECUTE format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', target);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_truncate', target);
-    END IF;
 
     PERFORM immiiq.create_policies(target, module, org, client, team, assignee);
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);

@@ -201,7 +201,6 @@ BEGIN
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ALTER COLUMN org_id SET DEFAULT %s', name,
             CASE WHEN name OPERATOR(pg_catalog.=) 'org' THEN 'pg_catalog.gen_random_uuid()' ELSE 'immiiq.current_org()' END);
-        CONTINUE WHEN pg_catalog.to_regprocedure('immiiq.capture()') IS NULL; -- until the audit is there
         EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
             FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
@@ -221,6 +220,8 @@ INSERT INTO immiiq.privilege VALUES
     ('owner', 'REFERENCES', 'TABLE immiiq.org'),
     ('owner', 'REFERENCES', 'TABLE immiiq.team'),
     ('owner', 'REFERENCES', 'TABLE immiiq.member'),
+    ('owner', 'EXECUTE', 'FUNCTION immiiq.capture()'),
+    ('owner', 'EXECUTE', 'FUNCTION immiiq.refuse_truncate()'),
     ('application', 'SELECT', 'TABLE immiiq.protected_table'),
     ('operator', 'SELECT', 'TABLE immiiq.protected_table'),
     ('auditor', 'SELECT', 'TABLE immiiq.protected_table');

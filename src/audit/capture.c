@@ -153,17 +153,7 @@ capture_find_org(Relation rel, const PolicyTable *policy, const Trigger *trigger
 	AttrNumber attnum = InvalidAttrNumber;
 
 	if (policy != NULL && policy->org != InvalidAttrNumber)
-	{
-		if (policy->relid == RelationGetRelid(rel))
-			attnum = policy->org;
-		else
-		{
-			char *name = get_attname(policy->relid, policy->org, true);
-
-			if (name != NULL)
-				attnum = get_attnum(RelationGetRelid(rel), name);
-		}
-	}
+		attnum = policy->org;
 	else
 		attnum =
 			get_attnum(RelationGetRelid(rel), trigger->tgnargs > 0 ? trigger->tgargs[0] : "org_id");

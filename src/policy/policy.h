@@ -8,8 +8,9 @@
 #include "utils/uuid.h"
 
 /*
- * What a table's own policies say of it (immiiq.protected_table shows the same);
- * attribute numbers are 0 where absent. Valid until the next invalidation.
+ * What a table's own policies say of it (immiiq.protected_table shows the same).
+ * For a partition relid is its protected root, while attribute numbers are the
+ * partition's own; 0 where absent. Valid until the next invalidation.
  */
 typedef struct PolicyTable
 {
