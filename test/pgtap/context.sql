@@ -1,7 +1,7 @@
 -- Who is asking: one token, one transaction, one identity. Each sentence of docs/context.md is tested here,
 -- in context_parallel.sql, in test/isolation/specs/context_*.spec or in test/t/*_context.pl.
 \i test/pgtap/setup.psql
-SELECT plan(133);
+SELECT plan(134);
 
 -- Everything that an error says, or 'no error'.
 CREATE FUNCTION said(query text) RETURNS text LANGUAGE plpgsql AS $$
@@ -314,6 +314,19 @@ SELECT throws_ok($$ALTER ROLE regress_immiiq_app SET work_mem = '1MB'$$, '42501'
     'an application role stores no setting for itself');
 SELECT throws_ok($$ALTER ROLE regress_immiiq_app SET search_path = public$$, '42501', NULL, 'search_path neither');
 SELECT throws_ok($$ALTER ROLE regress_immiiq_app RESET ALL$$, '42501', NULL, 'nor takes one away');
+
+RESET SESSION AUTHORIZATION;
+-- What somebody else may run as us (REINDEX, REFRESH, ANALYZE) does not choose who we are.
+CREATE FUNCTION enters_quietly(token text) RETURNS text LANGUAGE plpgsql VOLATILE
+    AS $$ BEGIN RETURN set_config('immiiq.token', token, true); END $$;
+CREATE TABLE trap (token text);
+INSERT INTO trap VALUES (:'alpha_owner_token');
+CREATE MATERIALIZED VIEW trapped AS SELECT enters_quietly(token) FROM trap WITH NO DATA;
+ALTER TABLE trap OWNER TO regress_immiiq_app;
+ALTER MATERIALIZED VIEW trapped OWNER TO regress_immiiq_app;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT throws_ok($$REFRESH MATERIALIZED VIEW trapped$$, '42501', 'this setting cannot be set within a security-restricted operation',
+    'a token is not taken inside a security-restricted operation');
 
 ---------------------------------------------------------------- other sessions are not for application roles
 SELECT throws_ok($$SELECT * FROM pg_stat_activity$$, '42501', NULL, 'pg_stat_activity');
