@@ -72,7 +72,7 @@ headers() {
 
 # Every function that the library exports to SQL is in an install part, and no part names one that is not there.
 entry_points() {
-	diff <(grep -ohE '^PG_FUNCTION_INFO_V1\([a-z0-9_]+\)' -r src | sed -E 's/.*\((.*)\)/\1/' | sort -u) \
+	diff <(nm -D --defined-only immiiq.so | sed -n 's/.* pg_finfo_//p' | sort -u) \
 		<(grep -ohE "'MODULE_PATHNAME' *, *'[a-z0-9_]+'" sql/parts/*.sql | sed -E "s/.*'([a-z0-9_]+)'$/\1/" | sort -u)
 }
 
