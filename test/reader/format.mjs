@@ -1,0 +1,143 @@
+// docs/format.md in another language, with Node's own crypto: what opens here was written as documented.
+// Throws for whatever the format refuses.
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
+
+const TYPES = { 1: 'text', 2: 'bytea', 3: 'int8', 4: 'numeric', 5: 'date', 6: 'timestamptz', 7: 'jsonb' };
+const WIDTHS = { 3: 8, 5: 4, 6: 8 };
+const TAG = 1, FOLD = 2;
+
+export function derive(key, label, parameters = Buffer.alloc(0), length = 32) {
+    const padded = Buffer.alloc(16);
+    if (padded.write(label, 'ascii') !== label.length) throw new Error('label too long');
+    const info = Buffer.concat([Buffer.from('immiiq/v1/'), padded, parameters]);
+    return Buffer.from(hkdfSync('sha256', key, Buffer.alloc(0), info, length));
+}
+
+// The AES-256-GCM key and nonce that XAES-256-GCM (C2SP) uses for one message.
+function xaes(key, nonce) {
+    const ecb = createCipheriv('aes-256-ecb', key, null).setAutoPadding(false);
+    const l = ecb.update(Buffer.alloc(16));
+    const k1 = Buffer.alloc(16);
+    for (let i = 0; i < 16; i++) k1[i] = (l[i] << 1) & 0xff | (i < 15 ? l[i + 1] >> 7 : 0);
+    if (l[0] & 0x80) k1[15] ^= 0x87;
+    const block = counter => {
+        const m = Buffer.concat([Buffer.from([0, counter, 0x58, 0]), nonce.subarray(0, 12)]);
+        for (let i = 0; i < 16; i++) m[i] ^= k1[i];
+        return ecb.update(m);
+    };
+    return [Buffer.concat([block(1), block(2)]), nonce.subarray(12)];
+}
+
+export function seal(key, nonce, aad, plain) {
+    const gcm = createCipheriv('aes-256-gcm', ...xaes(key, nonce));
+    gcm.setAAD(aad);
+    return Buffer.concat([gcm.update(plain), gcm.final(), gcm.getAuthTag()]);
+}
+
+export function open(key, nonce, aad, sealed) {
+    if (sealed.length < 16) throw new Error('too short');
+    const gcm = createDecipheriv('aes-256-gcm', ...xaes(key, nonce));
+    gcm.setAAD(aad);
+    gcm.setAuthTag(sealed.subarray(sealed.length - 16));
+    return Buffer.concat([gcm.update(sealed.subarray(0, sealed.length - 16)), gcm.final()]);
+}
+
+function uint32(n) {
+    const b = Buffer.alloc(4);
+    b.writeUInt32BE(n);
+    return b;
+}
+
+function wrapAad(row) {
+    const purpose = Buffer.alloc(16);
+    purpose.write(row.purpose, 'ascii');
+    const org = Buffer.from((row.org ?? '').replaceAll('-', '').padStart(32, '0'), 'hex');
+    const rootId = Buffer.from(row.rootId, 'ascii');
+    return Buffer.concat([Buffer.from('immiiq.wrap.v1'), purpose, org, uint32(row.version), uint32(row.keyId),
+        Buffer.from([rootId.length]), rootId]);
+}
+
+export function wrap(root, row, key, nonce) {
+    return Buffer.concat([nonce, seal(derive(root, 'wrap'), nonce, wrapAad(row), key),
+        derive(key, 'check', undefined, 16)]);
+}
+
+export function unwrap(root, row) {
+    const wrapped = row.wrapped;
+    if (wrapped.length !== 88) throw new Error('a wrapped key has 88 bytes');
+    const key = open(derive(root, 'wrap'), wrapped.subarray(0, 24), wrapAad(row), wrapped.subarray(24, 72));
+    if (!timingSafeEqual(derive(key, 'check', undefined, 16), wrapped.subarray(72)))
+        throw new Error('the check value is wrong');
+    return key;
+}
+
+export function parse(bytes) {
+    if (bytes.length < 8 || bytes[0] !== 0x11) throw new Error('not a sealed value of version 1');
+    const value = { type: bytes[1] >> 4, flags: bytes[1] & 15, domain: bytes.readUInt16BE(2), keyId: bytes.readUInt32BE(4) };
+    if (!(value.type in TYPES) || value.flags > 3 || value.flags === FOLD || value.keyId === 0) throw new Error('not canonical');
+    if (value.flags & FOLD && value.type !== 1) throw new Error('only text is folded');
+    const prefix = value.flags & TAG ? 24 : 8;
+    const plain = bytes.length - prefix - 40;
+    if (plain < 0 || (value.type in WIDTHS && plain !== WIDTHS[value.type])) throw new Error('wrong length');
+    value.prefix = bytes.subarray(0, prefix);
+    value.tag = value.flags & TAG ? bytes.subarray(8, 24) : null;
+    value.nonce = bytes.subarray(prefix, prefix + 24);
+    value.sealed = bytes.subarray(prefix + 24);
+    return value;
+}
+
+function field(value) {
+    return Buffer.from([value.type, value.domain >> 8, value.domain & 255]);
+}
+
+export function openEnvelope(dataKey, value) {
+    const aad = Buffer.concat([Buffer.from('immiiq.envelope.v1'), value.prefix]);
+    return open(derive(dataKey, 'field', field(value)), value.nonce, aad, value.sealed);
+}
+
+// The 16-byte tag of canonical bytes: kind 1 for equality, 2 for the folded value.
+export function equalityTag(indexSecret, type, domain, kind, canonical) {
+    const key = derive(indexSecret, 'tag', Buffer.from([type, domain >> 8, domain & 255, kind]));
+    return createHmac('sha256', key).update(canonical).digest().subarray(0, 16);
+}
+
+export function dearmour(text) {
+    if (!/^iq1:[A-Za-z0-9_-]*$/.test(text)) throw new Error('not armour');
+    const bytes = Buffer.from(text.slice(4), 'base64url');
+    if (bytes.toString('base64url') !== text.slice(4)) throw new Error('armour is not canonical');
+    return parse(bytes);
+}
+
+export function typeName(type) {
+    return TYPES[type];
+}
+
+// Plaintext bytes as the text PostgreSQL prints (ISO dates).
+export function print(type, plain) {
+    if (TYPES[type] === 'text') return new TextDecoder('utf-8', { fatal: true }).decode(plain);
+    if (TYPES[type] !== 'date') throw new Error(`${TYPES[type]} is not documented yet`);
+    const days = plain.readInt32BE(0);
+    if (days === 2147483647) return 'infinity';
+    if (days === -2147483648) return '-infinity';
+    return new Date(Date.UTC(2000, 0, 1) + days * 86400000).toISOString().slice(0, 10);
+}
+
+// Root keys by id from the text of a root key file.
+export function parseRoots(text) {
+    const roots = new Map();
+    for (const line of text.split('\n')) {
+        const m = /^[ \t]*([A-Za-z0-9._-]{1,32})[ \t]+([0-9a-fA-F]{64})[ \t\r]*$/.exec(line);
+        if (m) roots.set(m[1], Buffer.from(m[2], 'hex'));
+        else if (!/^[ \t\r]*(#.*)?$/.test(line)) throw new Error('malformed root key file');
+    }
+    return roots;
+}
+
+// Rows of immiiq.wrapped_key as COPY writes them in text format.
+export function parseWrappedKeys(text) {
+    return text.split('\n').filter(line => line !== '').map(line => {
+        const [keyId, org, purpose, version, rootId, wrapped] = line.split('\t');
+        return { keyId: Number(keyId), org: org === '\\N' ? null : org, purpose, version: Number(version), rootId,
+            wrapped: Buffer.from(wrapped.replace(/^\\\\x/, ''), 'hex') };
+    });
+}
