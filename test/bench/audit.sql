@@ -1,6 +1,6 @@
 -- What the audit adds to a bulk INSERT, beside the PL/pgSQL trigger that people write by hand.
 \set rows 'greatest(1000, 20000 * ':scale')::int'
-CREATE TABLE bare (org_id uuid, id int, name text, note text, at timestamptz DEFAULT now());
+CREATE TABLE bare (org_id uuid, id int GENERATED ALWAYS AS IDENTITY, name text, note text, at timestamptz DEFAULT now(), PRIMARY KEY (org_id, id));
 CREATE TABLE byhand (LIKE bare INCLUDING ALL);
 CREATE TABLE captured (LIKE bare INCLUDING ALL);
 CREATE TABLE byhand_log (id bigserial PRIMARY KEY, tab text, actor text, at timestamptz DEFAULT clock_timestamp(), old jsonb, new jsonb);
@@ -16,7 +16,7 @@ GRANT ALL ON bare, byhand, captured TO bench_app;
 SET SESSION AUTHORIZATION bench_app;
 BEGIN;
 SELECT set_config('immiiq.token', :'token', true) \gset ignored_
-SELECT format($$INSERT INTO %%s (org_id, id, name, note) SELECT %L, i, 'name ' || i, repeat('note ', 10) FROM generate_series(1, %s) AS i$$,
+SELECT format($$INSERT INTO %%s (org_id, name, note) SELECT %L, 'name ' || i, repeat('note ', 10) FROM generate_series(1, %s) AS i$$,
               :'org', :rows) AS insert \gset
 -- Interleaved: bare and by hand, bare and captured.
 SELECT * FROM bench_pair(format(:'insert', 'byhand'), format(:'insert', 'bare'), 5) \gset byhand_
