@@ -19,16 +19,16 @@
 
 #include "base/base.h"
 
-bool		base_preloaded = false;
+bool base_preloaded = false;
 
 typedef struct BaseRelation
 {
-	NameData	name;			/* key */
-	Oid			relid;
+	NameData name; /* key */
+	Oid relid;
 } BaseRelation;
 
 static HTAB *base_relations = NULL;
-static Oid	base_schema_oid = InvalidOid;
+static Oid base_schema_oid = InvalidOid;
 
 /* Forgets every cached OID: names are looked up again at the next use. */
 static void
@@ -79,7 +79,8 @@ base_require_preload(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_NOT_PRELOADED),
 				 errmsg("immiiq must be loaded when the server starts"),
-				 errhint("Add shared_preload_libraries = 'immiiq' to postgresql.conf and restart the server.")));
+				 errhint(
+					 "Add shared_preload_libraries = 'immiiq' to postgresql.conf and restart the server.")));
 }
 
 Oid
@@ -93,10 +94,10 @@ base_schema(void)
 Oid
 base_relation_or_invalid(const char *relname)
 {
-	NameData	key;
+	NameData key;
 	BaseRelation *entry;
-	Oid			schema;
-	Oid			relid;
+	Oid schema;
+	Oid relid;
 
 	memset(&key, 0, sizeof(key));
 	namestrcpy(&key, relname);
@@ -114,14 +115,14 @@ base_relation_or_invalid(const char *relname)
 		return InvalidOid;
 	if (base_relations == NULL)
 	{
-		HASHCTL		ctl;
+		HASHCTL ctl;
 
 		memset(&ctl, 0, sizeof(ctl));
 		ctl.keysize = sizeof(NameData);
 		ctl.entrysize = sizeof(BaseRelation);
 		ctl.hcxt = CacheMemoryContext ? CacheMemoryContext : TopMemoryContext;
-		base_relations = hash_create("immiiq relation OIDs", 32, &ctl,
-									 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+		base_relations =
+			hash_create("immiiq relation OIDs", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
 	entry = hash_search(base_relations, &key, HASH_ENTER, NULL);
 	entry->relid = relid;
@@ -131,21 +132,19 @@ base_relation_or_invalid(const char *relname)
 Oid
 base_relation(const char *relname)
 {
-	Oid			relid = base_relation_or_invalid(relname);
+	Oid relid = base_relation_or_invalid(relname);
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("immiiq is not installed in this database"),
-				 errhint("Run CREATE EXTENSION immiiq as a superuser.")));
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+						errmsg("immiiq is not installed in this database"),
+						errhint("Run CREATE EXTENSION immiiq as a superuser.")));
 	return relid;
 }
 
 Oid
 base_type(const char *typname)
 {
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid,
-						   CStringGetDatum(typname),
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(typname),
 						   ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
 }
 

@@ -61,8 +61,7 @@ hooks_shmem_startup(void)
 }
 
 static PlannedStmt *
-hooks_plan(Query *parse, const char *query_string, int cursorOptions,
-		   ParamListInfo boundParams)
+hooks_plan(Query *parse, const char *query_string, int cursorOptions, ParamListInfo boundParams)
 {
 	PlannedStmt *plan;
 
@@ -118,8 +117,7 @@ hooks_executor_start(QueryDesc *query_desc, int eflags)
 }
 
 static void
-hooks_executor_run(QueryDesc *query_desc, ScanDirection direction, uint64 count,
-				   bool execute_once)
+hooks_executor_run(QueryDesc *query_desc, ScanDirection direction, uint64 count, bool execute_once)
 {
 	JournalFrame frame;
 
@@ -146,8 +144,8 @@ hooks_executor_finish(QueryDesc *query_desc)
 
 static void
 hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
-			  ProcessUtilityContext stage, ParamListInfo params,
-			  QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+			  ProcessUtilityContext stage, ParamListInfo params, QueryEnvironment *environment,
+			  DestReceiver *dest, QueryCompletion *completion)
 {
 	JournalFrame frame;
 
@@ -155,11 +153,11 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 	query_string = context_utility_before(pstmt, query_string, stage);
 	worker_utility_before(pstmt->utilityStmt);
 	if (previous_utility)
-		previous_utility(pstmt, query_string, read_only_tree, stage, params,
-						 environment, dest, completion);
+		previous_utility(pstmt, query_string, read_only_tree, stage, params, environment, dest,
+						 completion);
 	else
-		standard_ProcessUtility(pstmt, query_string, read_only_tree, stage, params,
-								environment, dest, completion);
+		standard_ProcessUtility(pstmt, query_string, read_only_tree, stage, params, environment,
+								dest, completion);
 	types_utility_after(pstmt->utilityStmt);
 	journal_pop_frame(&frame);
 }
@@ -174,7 +172,7 @@ hooks_utility_outermost(void)
 	static bool done = false;
 
 	if (done)
-		return;					/* shared memory is made again after a crash */
+		return; /* shared memory is made again after a crash */
 	done = true;
 	previous_utility = ProcessUtility_hook;
 	ProcessUtility_hook = hooks_utility;

@@ -6,4 +6,4 @@
 
 extern void hooks_init(void);
 
-#endif							/* IMMIIQ_HOOKS_H */
+#endif /* IMMIIQ_HOOKS_H */
