@@ -214,7 +214,8 @@ immiiq_act_as_assistant(PG_FUNCTION_ARGS)
 /*
  * immiiq.issue_session(member uuid) → text
  * A token of a new session of the member, flagged as impersonation; lasts
- * immiiq.session_ttl.  Runs as the extension's owner.  Errors: 22023, IQ001.
+ * immiiq.session_ttl.  After operate, only a member of that organisation.
+ * Runs as the extension's owner.  Errors: 22023, IQ001.
  */
 Datum
 immiiq_issue_session(PG_FUNCTION_ARGS)
@@ -222,17 +223,20 @@ immiiq_issue_session(PG_FUNCTION_ARGS)
 	static const char *const find =
 		"SELECT m.org_id FROM immiiq.member m JOIN immiiq.org o "
 		"ON o.org_id OPERATOR(pg_catalog.=) m.org_id "
-		"WHERE m.member_id OPERATOR(pg_catalog.=) $1 AND m.active AND o.active";
+		"WHERE m.member_id OPERATOR(pg_catalog.=) $1 AND m.active AND o.active "
+		"AND ($2 IS NULL OR m.org_id OPERATOR(pg_catalog.=) $2)";
 	static const char *const insert =
 		"INSERT INTO immiiq.session (org_id, member_id, token_hash, impersonated, issued_at, expires_at) "
 		"VALUES ($1, $2, $3, true, $4, $5)";
-	Oid find_types[1] = {UUIDOID};
+	Oid find_types[2] = {UUIDOID, UUIDOID};
 	Oid insert_types[5] = {UUIDOID, UUIDOID, BYTEAOID, TIMESTAMPTZOID, TIMESTAMPTZOID};
 	Datum args[5];
 	pg_uuid_t org;
 	char token[TOKEN_LEN + 1];
 	bytea *hash = palloc(VARHDRSZ + CRYPTO_HASH_BYTES);
 	TimestampTz now = GetCurrentTimestamp();
+	const ContextIdentity *who = context_current();
+	bool operating = who != NULL && who->actor == CONTEXT_OPERATOR;
 	char *uuid_text = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
 	bool isnull;
 	text *result;
@@ -241,7 +245,10 @@ immiiq_issue_session(PG_FUNCTION_ARGS)
 	SET_VARSIZE(hash, VARHDRSZ + CRYPTO_HASH_BYTES);
 	SPI_connect();
 	args[0] = PG_GETARG_DATUM(0);
-	if (SPI_execute_with_args(find, 1, find_types, args, NULL, true, 2) != SPI_OK_SELECT)
+	if (operating)
+		args[1] = UUIDPGetDatum(&who->org);
+	if (SPI_execute_with_args(find, 2, find_types, args, operating ? NULL : " n", true, 2) !=
+		SPI_OK_SELECT)
 		elog(ERROR, "could not read immiiq.member");
 	if (SPI_processed != 1)
 		ereport(ERROR,

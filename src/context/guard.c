@@ -131,6 +131,16 @@ context_session_is_application(void)
 
 /* ---- functions that show other sessions ---- */
 
+/* What was found out about functions of extensions, by OID modulo the size; emptied whenever pg_proc changes. */
+#define GUARD_FUNCTIONS 256
+typedef struct GuardFunction
+{
+	Oid funcid;
+	bool shows;
+} GuardFunction;
+
+static GuardFunction guard_functions[GUARD_FUNCTIONS];
+
 /* Core's functions that show other sessions' statements, addresses, transactions and locks. */
 static bool
 guard_shows_sessions(Oid funcid)
@@ -162,19 +172,32 @@ guard_shows_sessions(Oid funcid)
 	}
 }
 
-/* The same for other extensions' functions, by name. */
+/*
+ * The same for other extensions' functions, by name.  The answer is kept by
+ * OID: this is asked whenever a function is made ready to be called.
+ */
 static bool
 guard_shows_statements(Oid funcid)
 {
-	char *name = get_func_name(funcid);
-	bool shows;
+	GuardFunction *known = &guard_functions[funcid % GUARD_FUNCTIONS];
+	char *name;
 
+	if (known->funcid == funcid)
+		return known->shows;
+	name = get_func_name(funcid);
 	if (name == NULL)
 		return false;
-	shows =
+	known->shows =
 		strncmp(name, "pg_stat_statements", 18) == 0 || strncmp(name, "pg_stat_monitor", 15) == 0;
+	known->funcid = funcid;
 	pfree(name);
-	return shows;
+	return known->shows;
+}
+
+static void
+guard_forget_functions(Datum arg, int cacheid, uint32 hashvalue)
+{
+	memset(guard_functions, 0, sizeof(guard_functions));
 }
 
 bool
@@ -316,13 +339,14 @@ context_log_is_secret(const char *statement)
 		return true;
 	return statement != NULL &&
 		   (token_find(statement, &len) != NULL || strcasestr(statement, "immiiq.token") != NULL ||
-			strcasestr(statement, "authenticate") != NULL);
+			strcasestr(statement, "authenticate(") != NULL);
 }
 
 void
 guard_init(void)
 {
 	CacheRegisterRelcacheCallback(guard_forget_relation, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, guard_forget_functions, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, guard_forget, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, guard_forget, (Datum) 0);
 }

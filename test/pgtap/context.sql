@@ -1,7 +1,7 @@
 -- Who is asking: one token, one transaction, one identity. Each sentence of docs/context.md is tested here,
 -- in context_parallel.sql, in test/isolation/specs/context_*.spec or in test/t/*_context.pl.
 \i test/pgtap/setup.psql
-SELECT plan(134);
+SELECT plan(154);
 
 -- Everything that an error says, or 'no error'.
 CREATE FUNCTION said(query text) RETURNS text LANGUAGE plpgsql AS $$
@@ -329,10 +329,13 @@ SELECT throws_ok($$REFRESH MATERIALIZED VIEW trapped$$, '42501', 'this setting c
     'a token is not taken inside a security-restricted operation');
 
 ---------------------------------------------------------------- other sessions are not for application roles
-SELECT throws_ok($$SELECT * FROM pg_stat_activity$$, '42501', NULL, 'pg_stat_activity');
-SELECT throws_ok($$SELECT pg_stat_get_backend_activity(1)$$, '42501', NULL, 'pg_stat_get_backend_activity');
-SELECT throws_ok($$SELECT * FROM pg_locks$$, '42501', NULL, 'pg_locks');
-SELECT throws_ok($$SELECT * FROM pg_stat_progress_vacuum$$, '42501', NULL, 'pg_stat_progress_vacuum');
+SELECT throws_ok('SELECT * FROM ' || v, '42501', NULL, v)
+    FROM unnest(ARRAY['pg_stat_activity', 'pg_stat_replication', 'pg_stat_wal_receiver', 'pg_stat_subscription', 'pg_stat_ssl', 'pg_stat_gssapi',
+        'pg_stat_progress_vacuum', 'pg_stat_progress_copy', 'pg_locks', 'pg_prepared_xacts', 'pg_stat_get_backend_idset()',
+        'pg_stat_get_backend_activity(1)', 'pg_stat_get_backend_activity_start(1)', 'pg_stat_get_backend_xact_start(1)', 'pg_stat_get_backend_start(1)',
+        'pg_stat_get_backend_client_addr(1)', 'pg_stat_get_backend_client_port(1)', 'pg_stat_get_backend_wait_event(1)',
+        'pg_stat_get_backend_wait_event_type(1)', 'pg_stat_get_backend_pid(1)', 'pg_stat_get_backend_dbid(1)', 'pg_stat_get_backend_userid(1)']) AS v;
+SELECT lives_ok('SELECT pg_backend_pid(), pg_stat_get_live_tuples(1)', 'what tells of the session itself stays');
 RESET SESSION AUTHORIZATION;
 CREATE ROLE regress_context_pooled IN ROLE regress_immiiq_app;
 SET SESSION AUTHORIZATION regress_context_pooled;
@@ -410,6 +413,10 @@ ROLLBACK;
 ---------------------------------------------------------------- issue_session is impersonation
 SET SESSION AUTHORIZATION regress_immiiq_operator;
 SELECT throws_ok($$SELECT immiiq.issue_session('00000000-0000-0000-0000-000000000000')$$, '22023', NULL, 'there is no session for nobody');
+BEGIN;
+SELECT immiiq.operate(:'alpha', 'test') AS ignored \gset
+SELECT throws_ok(format('SELECT immiiq.issue_session(%L)', :'beta_owner'), '22023', NULL, 'after operate only for a member of that organisation');
+COMMIT;
 RESET SESSION AUTHORIZATION;
 SELECT results_eq(
     format($$SELECT impersonated, issued_by::text COLLATE "default", member_id::text FROM immiiq.session WHERE token_hash = sha256(%L)$$, :'alpha_lead_token'),

@@ -149,6 +149,23 @@ unlike($dump, qr/\Q$token\E/, 'and no token');
 unlike(slurp_file($node->logfile), qr/\Q$token\E/, 'the server log never held the token');
 $node->stop;
 
+#### Without a worker nobody operates
+
+my $alone = new_cluster('no_worker', databases => 'elsewhere', extension => 1);
+my $shore = $alone->safe_psql('postgres', "SELECT immiiq.create_org('Shore')");
+($status, $out, $err) = $alone->psql('postgres', qq{
+	\\set VERBOSITY verbose
+	BEGIN;
+	SAVEPOINT a;
+	SELECT immiiq.operate('$shore', 'test');
+	ROLLBACK TO a;
+	SELECT immiiq.current_actor() IS NULL;
+	COMMIT;
+}, on_error_stop => 0);
+like($err, qr/IQ041: the journal did not acknowledge in time/, 'operate is refused when it cannot be written down');
+is($out, 't', 'and nobody is active');
+$alone->stop;
+
 #### Not preloaded: no identity, and a placeholder is thrown away
 
 my $plain = new_cluster('plain_context', preload => 0);
