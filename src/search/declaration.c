@@ -80,6 +80,29 @@ declaration_of(Node *expr)
 	return declaration_of_type(exprType(expr), typmod >= 0 ? typmod : exprTypmod(expr));
 }
 
+/* Of the elements of a list: what all of them are declared as, unknown when they differ. */
+static Declaration
+declaration_of_list(List *elements)
+{
+	Declaration result = {DECLARATION_NONE, NULL, -1};
+	ListCell *lc;
+
+	foreach (lc, elements)
+	{
+		Declaration element = declaration_of(lfirst(lc));
+
+		if (lc == list_head(elements))
+			result = element;
+		else if (element.kind != result.kind || element.typmod != result.typmod)
+		{
+			result.kind = result.type != NULL ? DECLARATION_UNKNOWN : DECLARATION_NONE;
+			result.typmod = -1;
+			break;
+		}
+	}
+	return result;
+}
+
 Declaration
 declaration_of_array(Node *expr)
 {
@@ -88,6 +111,8 @@ declaration_of_array(Node *expr)
 	Oid element;
 
 	expr = declaration_strip(expr);
+	if (IsA(expr, ArrayExpr) && !((ArrayExpr *) expr)->multidims)
+		return declaration_of_list(((ArrayExpr *) expr)->elements);
 	typmod = declaration_of_probe(expr);
 	element = get_base_element_type(exprType(expr));
 	if (!OidIsValid(element))
@@ -146,15 +171,82 @@ declaration_refuse(const char *operation, Node *expr, List *rtable, DeclarationK
 
 /* probe(expr, typmod) for one side of a comparison. */
 static Node *
-declaration_probe(const CatalogType *type, CatalogSide side, bool is_array, Node *expr, int32 typmod)
+declaration_probe(const CatalogType *type, CatalogSide side, Node *expr, int32 typmod)
 {
 	Const *modifier =
 		makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(typmod), false, true);
 
-	return (Node *) makeFuncExpr(is_array ? type->probe_array[side] : type->probe[side],
-								 is_array ? type->base_array : type->base,
+	return (Node *) makeFuncExpr(type->probe[side], type->base, list_make2(expr, modifier),
+								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+}
+
+/* The type that the probe functions take on one side. */
+static Oid
+declaration_side_type(const CatalogType *type, CatalogSide side)
+{
+	return side == CATALOG_BASE	  ? type->base
+		   : side == CATALOG_TEXT ? TEXTOID
+								  : type->plain->plain_type;
+}
+
+/*
+ * An array of probes.  A list is bound element by element, so that each is
+ * estimated and leak-checked as a comparison with = would be; any other array
+ * goes through the function on arrays.  Casts of arrays that only rename the
+ * element type become plain relabelling: the planner takes the others for leaky.
+ */
+static Node *
+declaration_probe_array(const CatalogType *type, CatalogSide side, Node *expr, int32 typmod)
+{
+	Oid side_type = declaration_side_type(type, side);
+	Oid side_array = side == CATALOG_BASE ? type->base_array : get_array_type(side_type);
+	bool renamed = false;
+	Const *modifier;
+
+	while (IsA(expr, ArrayCoerceExpr) && IsA(((ArrayCoerceExpr *) expr)->elemexpr, RelabelType) &&
+		   IsA(((RelabelType *) ((ArrayCoerceExpr *) expr)->elemexpr)->arg, CaseTestExpr))
+	{
+		expr = (Node *) ((ArrayCoerceExpr *) expr)->arg;
+		renamed = true;
+	}
+	if (IsA(expr, ArrayExpr) && !((ArrayExpr *) expr)->multidims)
+	{
+		ArrayExpr *list = makeNode(ArrayExpr);
+		ListCell *lc;
+
+		*list = *(ArrayExpr *) expr;
+		list->array_typeid = type->base_array;
+		list->array_collid = InvalidOid;
+		list->element_typeid = type->base;
+		list->elements = NIL;
+		foreach (lc, ((ArrayExpr *) expr)->elements)
+		{
+			Node *element = lfirst(lc);
+
+			if (exprType(element) != side_type)
+				element =
+					(Node *) makeRelabelType((Expr *) element, side_type, -1,
+											 get_typcollation(side_type), COERCE_IMPLICIT_CAST);
+			list->elements = lappend(list->elements, declaration_probe(type, side, element, typmod));
+		}
+		return (Node *) list;
+	}
+	if (renamed)
+		expr = (Node *) makeRelabelType((Expr *) expr, side_array, -1, get_typcollation(side_array),
+										COERCE_IMPLICIT_CAST);
+	modifier = makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(typmod), false, true);
+	return (Node *) makeFuncExpr(type->probe_array[side], type->base_array,
 								 list_make2(expr, modifier), InvalidOid, InvalidOid,
 								 COERCE_EXPLICIT_CALL);
+}
+
+/* Either of the two. */
+static Node *
+declaration_probe_side(const CatalogType *type, CatalogSide side, bool is_array, Node *expr,
+					   int32 typmod)
+{
+	return is_array ? declaration_probe_array(type, side, expr, typmod)
+					: declaration_probe(type, side, expr, typmod);
 }
 
 bool
@@ -189,11 +281,10 @@ declaration_bind(const CatalogOperator *oper, Node **left, Node **right, bool sc
 		if (declaration.kind != DECLARATION_EQUALITY || (keep_left && !sealed_left))
 			return false; /* the operator's own function works it out for each value */
 		if (sealed_left)
-			*right = declaration_probe(declaration.type, oper->right, scalar_array, *right,
-									   declaration.typmod);
+			*right = declaration_probe_side(declaration.type, oper->right, scalar_array, *right,
+											declaration.typmod);
 		else
-			*left =
-				declaration_probe(declaration.type, oper->left, false, *left, declaration.typmod);
+			*left = declaration_probe(declaration.type, oper->left, *left, declaration.typmod);
 		return true;
 	}
 
@@ -218,18 +309,18 @@ declaration_bind(const CatalogOperator *oper, Node **left, Node **right, bool sc
 	}
 	if (l.kind == DECLARATION_EQUALITY)
 	{
-		*right = declaration_probe(l.type, CATALOG_BASE, scalar_array, *right, l.typmod);
+		*right = declaration_probe_side(l.type, CATALOG_BASE, scalar_array, *right, l.typmod);
 		return true;
 	}
 	if (keep_left)
 		return false;
 	if (r.kind != DECLARATION_EQUALITY)
 	{
-		*right =
-			declaration_probe(oper->type, CATALOG_BASE, scalar_array, *right, DECLARATION_NEUTRAL);
+		*right = declaration_probe_side(oper->type, CATALOG_BASE, scalar_array, *right,
+										DECLARATION_NEUTRAL);
 		changed = true;
 	}
-	*left = declaration_probe(oper->type, CATALOG_BASE, false, *left,
+	*left = declaration_probe(oper->type, CATALOG_BASE, *left,
 							  changed ? DECLARATION_NEUTRAL : r.typmod);
 	return true;
 }
