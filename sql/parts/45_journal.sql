@@ -42,14 +42,12 @@ ALTER TABLE immiiq.journal ENABLE ALWAYS TRIGGER journal_append_only;
 
 -- True when a role has been granted something of immiiq's: refusals of other roles are not recorded.
 CREATE FUNCTION immiiq.journal_role_is_granted(role oid) RETURNS boolean
-    LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS $$
-    BEGIN
-        RETURN EXISTS (
+        SELECT EXISTS (
             SELECT FROM immiiq.role_grant AS g
             WHERE pg_catalog.pg_has_role(journal_role_is_granted.role, g.role::pg_catalog.oid, 'MEMBER')
-        );
-    END
+        )
     $$;
 COMMENT ON FUNCTION immiiq.journal_role_is_granted(oid) IS 'true for roles given by immiiq.grant_application and its sisters, and their members';
 REVOKE ALL ON FUNCTION immiiq.journal_role_is_granted(oid) FROM PUBLIC;

@@ -28,6 +28,7 @@
 
 #define JOURNAL_BUFFERED	32
 #define JOURNAL_DEADLINE_MS	200
+#define JOURNAL_START_MS	2000	/* for operators' events, while the worker is still to start */
 
 static RingEvent journal_buffer[JOURNAL_BUFFERED];
 static int	journal_buffered = 0;
@@ -200,6 +201,7 @@ journal_flush(bool wait)
 	bool		complete = true;
 	bool		slept = false;
 	bool		reachable;
+	bool		patient = false;
 	TimestampTz deadline;
 
 	if (journal_buffered == 0 && journal_overflowed == 0 &&
@@ -216,6 +218,7 @@ journal_flush(bool wait)
 		RingResult	result = RING_NO_WORKER;
 
 		event->waiter = MyProc ? MyProc->pgprocno : -1;
+		patient = patient || event->kind != JOURNAL_DENIAL;
 		while (reachable)
 		{
 			result = ring_put(MyDatabaseId, event, &journal_ticket);
@@ -258,6 +261,8 @@ journal_flush(bool wait)
 	{
 		bool		settled;
 
+		if (patient && !ring_has_worker(MyDatabaseId))
+			deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), JOURNAL_START_MS);
 		while (!(settled = ring_is_settled(MyDatabaseId, journal_ticket)))
 		{
 			long		left = journal_time_left(deadline);

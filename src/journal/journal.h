@@ -39,8 +39,9 @@ extern void journal_record(JournalKind kind, const char *action, const char *obj
 
 /*
  * Moves the buffer to the ring; with wait, until the worker has committed it.
- * False after 200 ms, on a standby, or where no worker serves the database:
- * what cannot be handed over then stands in the server log.
+ * False after 200 ms (2 s for other events than denials while the worker is
+ * still to start), on a standby, or where no worker serves the database: what
+ * cannot be handed over then stands in the server log.
  */
 extern bool journal_flush(bool wait);
 

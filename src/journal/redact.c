@@ -78,7 +78,7 @@ redact_message_of(const ErrorData *edata)
 
 	/* RAISE writes what it likes under any code. */
 	if (strcmp(format, "%s") == 0)
-		return psprintf("message of a function, %s", REDACT_HIDDEN);
+		return psprintf("message with SQLSTATE %s %s", unpack_sql_state(edata->sqlerrcode), REDACT_HIDDEN);
 	if (edata->elevel >= WARNING && redact_keeps_message(edata->sqlerrcode))
 		return NULL;
 	if (strstr(format, "%s") == NULL || strncmp(format, "process %d ", 11) == 0 ||
@@ -152,6 +152,6 @@ journal_redact_log(ErrorData *edata)
 	{
 		if (edata->detail_log)
 			pfree(edata->detail_log);
-		edata->detail_log = pstrdup("The detail is not written to the log: the transaction has an identity of immiiq.");
+		edata->detail_log = pstrdup("Not written to the log: the transaction has an identity of immiiq.");
 	}
 }
