@@ -2,6 +2,7 @@
 \i test/pgtap/setup.psql
 SELECT plan(48);
 
+SELECT current_user AS me \gset
 CREATE TABLE public.secret_plan (a int);
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, note text);
 SELECT immiiq.protect('public.client', 'clients') AS ignored \gset
@@ -136,7 +137,7 @@ RESET application_name;
 SELECT results_eq(
     $$SELECT host(client_ip) || '/' || user_agent || '/' || application_name || '/' || login_name || '/' || role_name || '/' || user_name
       FROM immiiq.journal ORDER BY journal_id DESC LIMIT 1$$,
-    ARRAY[format('203.0.113.9/Firefox/case desk/%s/regress_immiiq_app/regress_immiiq_app', current_user)],
+    ARRAY['203.0.113.9/Firefox/case desk/' || :'me' || '/regress_immiiq_app/regress_immiiq_app'],
     'address, agent, application and all three roles are in the entry');
 SELECT isnt((SELECT session_id FROM immiiq.journal ORDER BY journal_id DESC LIMIT 1), NULL, 'the session too');
 SELECT is((SELECT count(*)::int FROM pg_temp.denials()), 1, 'one entry');
