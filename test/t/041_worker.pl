@@ -83,8 +83,7 @@ $node->safe_psql('postgres', q(DO $$ BEGIN FOR i IN 1..1100 LOOP
 is($node->safe_psql('postgres', 'SELECT depth FROM immiiq.journal_status()'), '896', 'denials fill the ring but for the part that is kept');
 cmp_ok($node->safe_psql('postgres', 'SELECT lost FROM immiiq.journal_status()'), '>', 0, 'the rest is counted');
 $holder->query_safe('ROLLBACK');
-ok( $node->poll_query_until('postgres', q(SELECT depth = 0 FROM immiiq.journal_status())
-	  . q( AND EXISTS (SELECT FROM immiiq.journal WHERE action = 'lost'))), 'the worker catches up');
+ok( $node->poll_query_until('postgres', q(SELECT depth = 0 AND EXISTS (SELECT FROM immiiq.journal WHERE action = 'lost') FROM immiiq.journal_status())), 'the worker catches up');
 is( $node->safe_psql('postgres', q(
 	SELECT (SELECT count(*) FROM immiiq.journal WHERE action = 'do')
 		+ (SELECT sum(substring(reason FROM '^[0-9]+')::int) FROM immiiq.journal WHERE action = 'lost'))),
