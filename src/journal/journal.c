@@ -27,18 +27,19 @@
 #include "journal/ring.h"
 
 #define JOURNAL_BUFFERED	32
-#define JOURNAL_DEADLINE_MS	200
-#define JOURNAL_START_MS	2000	/* for operators' events, while the worker is still to start */
+#define JOURNAL_DEADLINE_MS 200
+#define JOURNAL_START_MS	2000 /* for operators' events, while the worker is still to start */
 
 static RingEvent journal_buffer[JOURNAL_BUFFERED];
-static int	journal_buffered = 0;
-static uint64 journal_overflowed = 0;	/* events that found the buffer full */
-static uint64 journal_ticket = 0;	/* last event handed over and not yet known to be written */
-static bool journal_must_not_wait = false;	/* the error was raised where a lightweight lock may be held */
+static int journal_buffered = 0;
+static uint64 journal_overflowed = 0; /* events that found the buffer full */
+static uint64 journal_ticket = 0;	  /* last event handed over and not yet known to be written */
+static bool journal_must_not_wait =
+	false; /* the error was raised where a lightweight lock may be held */
 
-static int	journal_expected = 0;	/* SQLSTATE of an error that journal_record announced */
-static int	journal_seen = 0;		/* SQLSTATE of the error that a frame has just recorded */
-static Oid	journal_login = InvalidOid; /* session user before any SET SESSION AUTHORIZATION */
+static int journal_expected = 0;	   /* SQLSTATE of an error that journal_record announced */
+static int journal_seen = 0;		   /* SQLSTATE of the error that a frame has just recorded */
+static Oid journal_login = InvalidOid; /* session user before any SET SESSION AUTHORIZATION */
 static MemoryContext journal_error_context = NULL;
 
 void
@@ -46,11 +47,9 @@ journal_init(void)
 {
 	if (!base_preloaded)
 		return;
-	journal_error_context = AllocSetContextCreate(TopMemoryContext,
-												  "immiiq journal error",
-												  ALLOCSET_DEFAULT_MINSIZE,
-												  ALLOCSET_DEFAULT_INITSIZE,
-												  ALLOCSET_DEFAULT_MAXSIZE);
+	journal_error_context =
+		AllocSetContextCreate(TopMemoryContext, "immiiq journal error", ALLOCSET_DEFAULT_MINSIZE,
+							  ALLOCSET_DEFAULT_INITSIZE, ALLOCSET_DEFAULT_MAXSIZE);
 }
 
 void
@@ -69,7 +68,7 @@ journal_shmem_startup(void)
 static void
 journal_copy_text(char *field, size_t size, const char *text)
 {
-	size_t		len = text ? strlen(text) : 0;
+	size_t len = text ? strlen(text) : 0;
 
 	if (len > size - 1)
 		len = pg_encoding_mbcliplen(PG_UTF8, text, len, size - 1);
@@ -100,9 +99,9 @@ static RingEvent *
 journal_next_event(const pg_uuid_t *org)
 {
 	const ContextIdentity *identity = context_current();
-	RingEvent  *event;
-	Oid			user;
-	int			sec_context;
+	RingEvent *event;
+	Oid user;
+	int sec_context;
 
 	if (journal_buffered >= JOURNAL_BUFFERED)
 	{
@@ -133,8 +132,7 @@ journal_next_event(const pg_uuid_t *org)
 		event->member = identity->member;
 		event->has_session = !base_uuid_is_nil(&identity->session);
 		event->session = identity->session;
-		journal_copy_text(event->actor, sizeof(event->actor),
-						  context_actor_name(identity->actor));
+		journal_copy_text(event->actor, sizeof(event->actor), context_actor_name(identity->actor));
 	}
 	if (org != NULL)
 	{
@@ -145,10 +143,10 @@ journal_next_event(const pg_uuid_t *org)
 }
 
 void
-journal_record(JournalKind kind, const char *action, const char *object,
-			   const char *reason, int sqlstate, const pg_uuid_t *org)
+journal_record(JournalKind kind, const char *action, const char *object, const char *reason,
+			   int sqlstate, const pg_uuid_t *org)
 {
-	RingEvent  *event = journal_next_event(org);
+	RingEvent *event = journal_next_event(org);
 
 	journal_expected = sqlstate;
 	if (event == NULL)
@@ -168,10 +166,8 @@ journal_log_event(const RingEvent *event)
 		return;
 	ereport(LOG_SERVER_ONLY,
 			(errmsg("immiiq %s: action %s, object %s, reason %s, sqlstate %s",
-					journal_kind_label(event->kind),
-					event->action,
-					event->object[0] ? event->object : "-",
-					event->reason[0] ? event->reason : "-",
+					journal_kind_label(event->kind), event->action,
+					event->object[0] ? event->object : "-", event->reason[0] ? event->reason : "-",
 					event->sqlstate ? unpack_sql_state(event->sqlstate) : "-"),
 			 errhidestmt(true), errhidecontext(true)));
 }
@@ -187,10 +183,10 @@ journal_time_left(TimestampTz deadline)
 static bool
 journal_sleep(long ms)
 {
-	int			events;
+	int events;
 
-	events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_POSTMASTER_DEATH,
-					   ms, PG_WAIT_EXTENSION);
+	events =
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_POSTMASTER_DEATH, ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	return (events & WL_POSTMASTER_DEATH) == 0;
 }
@@ -198,24 +194,22 @@ journal_sleep(long ms)
 bool
 journal_flush(bool wait)
 {
-	bool		complete = true;
-	bool		slept = false;
-	bool		reachable;
-	bool		patient = false;
+	bool complete = true;
+	bool slept = false;
+	bool reachable;
+	bool patient = false;
 	TimestampTz deadline;
 
-	if (journal_buffered == 0 && journal_overflowed == 0 &&
-		(!wait || journal_ticket == 0))
+	if (journal_buffered == 0 && journal_overflowed == 0 && (!wait || journal_ticket == 0))
 		return true;
 
-	reachable = ring != NULL && MyProc != NULL && OidIsValid(MyDatabaseId) &&
-		!RecoveryInProgress();
+	reachable = ring != NULL && MyProc != NULL && OidIsValid(MyDatabaseId) && !RecoveryInProgress();
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), JOURNAL_DEADLINE_MS);
 
 	for (int i = 0; i < journal_buffered; i++)
 	{
-		RingEvent  *event = &journal_buffer[i];
-		RingResult	result = RING_NO_WORKER;
+		RingEvent *event = &journal_buffer[i];
+		RingResult result = RING_NO_WORKER;
 
 		event->waiter = MyProc ? MyProc->pgprocno : -1;
 		patient = patient || event->kind != JOURNAL_DENIAL;
@@ -259,13 +253,13 @@ journal_flush(bool wait)
 
 	if (wait && journal_ticket != 0 && reachable)
 	{
-		bool		settled;
+		bool settled;
 
 		if (patient && !ring_has_worker(MyDatabaseId))
 			deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), JOURNAL_START_MS);
 		while (!(settled = ring_is_settled(MyDatabaseId, journal_ticket)))
 		{
-			long		left = journal_time_left(deadline);
+			long left = journal_time_left(deadline);
 
 			if (left == 0)
 				break;
@@ -286,12 +280,9 @@ journal_flush(bool wait)
 static bool
 journal_is_denial(int sqlstate)
 {
-	return sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE ||
-		sqlstate == ERRCODE_IMMIIQ_TOKEN ||
-		sqlstate == ERRCODE_IMMIIQ_SECOND_IDENTITY ||
-		sqlstate == ERRCODE_IMMIIQ_ROLE ||
-		sqlstate == ERRCODE_IMMIIQ_BINDING ||
-		sqlstate == ERRCODE_IMMIIQ_APPEND_ONLY;
+	return sqlstate == ERRCODE_INSUFFICIENT_PRIVILEGE || sqlstate == ERRCODE_IMMIIQ_TOKEN ||
+		   sqlstate == ERRCODE_IMMIIQ_SECOND_IDENTITY || sqlstate == ERRCODE_IMMIIQ_ROLE ||
+		   sqlstate == ERRCODE_IMMIIQ_BINDING || sqlstate == ERRCODE_IMMIIQ_APPEND_ONLY;
 }
 
 /*
@@ -305,12 +296,12 @@ journal_object_of_message(const ErrorData *edata, char *object, size_t size)
 	const char *format = edata->message_id;
 	const char *message = edata->message;
 	const char *last = NULL;
-	const char *literal;		/* text in front of the last conversion */
+	const char *literal; /* text in front of the last conversion */
 	const char *tail;
 	const char *found = NULL;
-	size_t		literal_len;
-	size_t		tail_len;
-	size_t		message_len;
+	size_t literal_len;
+	size_t tail_len;
+	size_t message_len;
 
 	object[0] = '\0';
 	if (format == NULL || message == NULL)
@@ -348,7 +339,7 @@ journal_object_of_message(const ErrorData *edata, char *object, size_t size)
 	}
 	if (found != NULL)
 	{
-		size_t		len = Min(message + message_len - tail_len - found, (ptrdiff_t) size - 1);
+		size_t len = Min(message + message_len - tail_len - found, (ptrdiff_t) size - 1);
 
 		if (found[len] != '\0' && len == size - 1)
 			len = pg_encoding_mbcliplen(PG_UTF8, found, len, len);
@@ -388,18 +379,17 @@ journal_reason_of_error(const ErrorData *edata)
 static void
 journal_capture(const ErrorData *edata, const JournalFrame *frame)
 {
-	RingEvent  *event = journal_next_event(NULL);
+	RingEvent *event = journal_next_event(NULL);
 
 	if (event == NULL)
 		return;
 	event->kind = JOURNAL_DENIAL;
 	event->sqlstate = edata->sqlerrcode;
-	event->only_granted = !event->has_org &&
-		edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE;
+	event->only_granted = !event->has_org && edata->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE;
 	if (frame != NULL && frame->utility != NULL)
 	{
 		const char *name = GetCommandTagName(CreateCommandTag(frame->utility));
-		int			i;
+		int i;
 
 		for (i = 0; name[i] && i < JOURNAL_ACTION_MAX - 1; i++)
 			event->action[i] = pg_ascii_tolower((unsigned char) name[i]);
@@ -418,8 +408,8 @@ journal_error_callback(void *arg)
 {
 	ErrorContextCallback *innermost = error_context_stack;
 	MemoryContext before;
-	ErrorData  *edata;
-	int			sqlstate = geterrcode();
+	ErrorData *edata;
+	int sqlstate = geterrcode();
 
 	if (!journal_is_denial(sqlstate))
 		return;

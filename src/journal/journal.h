@@ -12,15 +12,15 @@
 
 typedef enum JournalKind
 {
-	JOURNAL_DENIAL = 1,			/* something was refused */
-	JOURNAL_OPERATE,			/* an operator's way in, with its reason */
-	JOURNAL_IMPERSONATE,		/* issue_session */
-	JOURNAL_ASSISTANT			/* act_as_assistant */
+	JOURNAL_DENIAL = 1,	 /* something was refused */
+	JOURNAL_OPERATE,	 /* an operator's way in, with its reason */
+	JOURNAL_IMPERSONATE, /* issue_session */
+	JOURNAL_ASSISTANT	 /* act_as_assistant */
 } JournalKind;
 
-#define JOURNAL_ACTION_MAX	64
-#define JOURNAL_OBJECT_MAX	128
-#define JOURNAL_REASON_MAX	512
+#define JOURNAL_ACTION_MAX 64
+#define JOURNAL_OBJECT_MAX 128
+#define JOURNAL_REASON_MAX 512
 
 extern void journal_init(void);
 extern void journal_shmem_request(void);
@@ -49,9 +49,9 @@ extern bool journal_flush(bool wait);
 typedef struct JournalFrame
 {
 	ErrorContextCallback callback;
-	const char *action;			/* executor: static text */
-	Node	   *utility;		/* or the utility statement */
-	bool		outermost;
+	const char *action; /* executor: static text */
+	Node *utility;		/* or the utility statement */
+	bool outermost;
 } JournalFrame;
 
 /* Called by hooks/: between them, every refusal below is recorded, swallowed ones too. */
@@ -67,6 +67,6 @@ extern void journal_after_abort(void);
 extern void journal_after_commit(void);
 
 /* Called by the worker outside a transaction: writes what is in the ring for this database and commits; number written. */
-extern int	journal_drain(void);
+extern int journal_drain(void);
 
-#endif							/* IMMIIQ_JOURNAL_H */
+#endif /* IMMIIQ_JOURNAL_H */

@@ -18,9 +18,10 @@
 
 #define REDACT_HIDDEN "not written to the log: the transaction has an identity of immiiq"
 
-static bool redact_transaction = false;	/* somebody is or was active in this transaction */
-static bool redact_aborted = false; /* the same of the aborted block that is still open */
-static TimestampTz redact_message = 0;	/* start of the client's message in which somebody was active */
+static bool redact_transaction = false; /* somebody is or was active in this transaction */
+static bool redact_aborted = false;		/* the same of the aborted block that is still open */
+static TimestampTz redact_message =
+	0; /* start of the client's message in which somebody was active */
 
 void
 journal_note_secret(void)
@@ -48,8 +49,8 @@ redact_is_secret(const ErrorData *edata)
 		(redact_message != 0 && redact_message == GetCurrentStatementStartTimestamp()))
 		return true;
 	return (debug_query_string != NULL && context_log_is_secret(debug_query_string)) ||
-		(edata->message != NULL && context_log_is_secret(edata->message)) ||
-		(edata->detail != NULL && context_log_is_secret(edata->detail));
+		   (edata->message != NULL && context_log_is_secret(edata->message)) ||
+		   (edata->detail != NULL && context_log_is_secret(edata->detail));
 }
 
 /* True for errors whose message names objects of the schema, never values. */
@@ -58,12 +59,12 @@ redact_keeps_message(int sqlstate)
 {
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-		case MAKE_SQLSTATE('2', '3', '0', '0', '0'):	/* constraint */
-		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* transaction state */
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* serialisation, deadlock */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* resources */
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* operator intervention */
-		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* system */
+		case MAKE_SQLSTATE('2', '3', '0', '0', '0'): /* constraint */
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'): /* transaction state */
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'): /* serialisation, deadlock */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'): /* resources */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'): /* operator intervention */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'): /* system */
 		case MAKE_SQLSTATE('I', 'Q', '0', '0', '0'):
 			return true;
 	}
@@ -78,7 +79,8 @@ redact_message_of(const ErrorData *edata)
 
 	/* RAISE writes what it likes under any code. */
 	if (strcmp(format, "%s") == 0)
-		return psprintf("message with SQLSTATE %s %s", unpack_sql_state(edata->sqlerrcode), REDACT_HIDDEN);
+		return psprintf("message with SQLSTATE %s %s", unpack_sql_state(edata->sqlerrcode),
+						REDACT_HIDDEN);
 	if (edata->elevel >= WARNING && redact_keeps_message(edata->sqlerrcode))
 		return NULL;
 	if (strstr(format, "%s") == NULL || strncmp(format, "process %d ", 11) == 0 ||
@@ -89,8 +91,8 @@ redact_message_of(const ErrorData *edata)
 		const char *unit = strstr(edata->message, " ms");
 
 		if (unit != NULL)
-			return psprintf("%.*s ms  statement %s",
-							(int) (unit - edata->message), edata->message, REDACT_HIDDEN);
+			return psprintf("%.*s ms  statement %s", (int) (unit - edata->message), edata->message,
+							REDACT_HIDDEN);
 	}
 	if (edata->elevel < WARNING)
 		return psprintf("statement %s", REDACT_HIDDEN);
@@ -100,7 +102,7 @@ redact_message_of(const ErrorData *edata)
 void
 journal_redact_log(ErrorData *edata)
 {
-	char	   *message;
+	char *message;
 
 	/* The server adds other sessions' statements to these two. */
 	if (edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED && edata->detail_log != NULL)
@@ -152,6 +154,7 @@ journal_redact_log(ErrorData *edata)
 	{
 		if (edata->detail_log)
 			pfree(edata->detail_log);
-		edata->detail_log = pstrdup("Not written to the log: the transaction has an identity of immiiq.");
+		edata->detail_log =
+			pstrdup("Not written to the log: the transaction has an identity of immiiq.");
 	}
 }

@@ -9,4 +9,4 @@ extern void journal_note_secret(void);
 /* At the end of a transaction. */
 extern void journal_forget_secret(bool aborted);
 
-#endif							/* IMMIIQ_REDACT_H */
+#endif /* IMMIIQ_REDACT_H */

@@ -14,8 +14,8 @@
 
 #define RING_TRANCHE "immiiq_journal"
 
-Ring	   *ring = NULL;
-LWLock	   *ring_lock = NULL;
+Ring *ring = NULL;
+LWLock *ring_lock = NULL;
 
 void
 ring_shmem_request(void)
@@ -27,7 +27,7 @@ ring_shmem_request(void)
 void
 ring_shmem_startup(void)
 {
-	bool		found;
+	bool found;
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	ring = ShmemInitStruct("immiiq journal", sizeof(Ring), &found);
@@ -46,7 +46,7 @@ ring_shmem_startup(void)
 int
 ring_find(Oid database)
 {
-	static int	last = 0;
+	static int last = 0;
 
 	if (ring->slots[last].database == database)
 		return last;
@@ -64,7 +64,7 @@ ring_find(Oid database)
 int
 ring_find_or_make(Oid database)
 {
-	int			slot = ring_find(database);
+	int slot = ring_find(database);
 
 	if (slot >= 0)
 		return slot;
@@ -82,7 +82,7 @@ ring_find_or_make(Oid database)
 void
 ring_wake_launcher(void)
 {
-	Latch	   *latch = ring->launcher;
+	Latch *latch = ring->launcher;
 
 	if (latch != NULL)
 		SetLatch(latch);
@@ -91,7 +91,7 @@ ring_wake_launcher(void)
 bool
 ring_database_installed(Oid database)
 {
-	int			slot;
+	int slot;
 
 	if (ring == NULL || !OidIsValid(database))
 		return false;
@@ -102,11 +102,11 @@ ring_database_installed(Oid database)
 RingResult
 ring_put(Oid database, const RingEvent *event, uint64 *ticket)
 {
-	RingResult	result;
-	Latch	   *latch = NULL;
-	bool		wake_launcher = false;
-	int			keep = event->kind == JOURNAL_DENIAL ? RING_RESERVED : 0;
-	int			slot;
+	RingResult result;
+	Latch *latch = NULL;
+	bool wake_launcher = false;
+	int keep = event->kind == JOURNAL_DENIAL ? RING_RESERVED : 0;
+	int slot;
 
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 	slot = ring_find_or_make(database);
@@ -114,13 +114,13 @@ ring_put(Oid database, const RingEvent *event, uint64 *ticket)
 		result = RING_NO_WORKER;
 	else
 	{
-		RingSlot   *s = &ring->slots[slot];
+		RingSlot *s = &ring->slots[slot];
 
 		if (ring->free_count <= keep)
 			result = RING_FULL;
 		else
 		{
-			int			i = ring->free_head;
+			int i = ring->free_head;
 
 			ring->free_head = ring->events[i].next;
 			ring->free_count--;
@@ -152,8 +152,8 @@ ring_put(Oid database, const RingEvent *event, uint64 *ticket)
 bool
 ring_is_settled(Oid database, uint64 ticket)
 {
-	bool		settled;
-	int			slot;
+	bool settled;
+	int slot;
 
 	LWLockAcquire(ring_lock, LW_SHARED);
 	slot = ring_find(database);
@@ -165,8 +165,8 @@ ring_is_settled(Oid database, uint64 ticket)
 bool
 ring_has_worker(Oid database)
 {
-	bool		has;
-	int			slot;
+	bool has;
+	int slot;
 
 	LWLockAcquire(ring_lock, LW_SHARED);
 	slot = ring_find(database);
@@ -178,8 +178,8 @@ ring_has_worker(Oid database)
 void
 ring_count_lost(Oid database, uint64 n)
 {
-	Latch	   *latch = NULL;
-	int			slot;
+	Latch *latch = NULL;
+	int slot;
 
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 	slot = ring_find(database);
@@ -197,7 +197,7 @@ ring_count_lost(Oid database, uint64 n)
 int
 ring_peek(int slot, RingEvent *out, int max)
 {
-	int			n = 0;
+	int n = 0;
 
 	LWLockAcquire(ring_lock, LW_SHARED);
 	for (int i = ring->slots[slot].head; i >= 0 && n < max; i = ring->events[i].next)
@@ -209,18 +209,18 @@ ring_peek(int slot, RingEvent *out, int max)
 void
 ring_settle(int slot, int n)
 {
-	int			waiters[64];
+	int waiters[64];
 
 	while (n > 0)
 	{
-		int			nwaiters = 0;
-		int			chunk = Min(n, lengthof(waiters));
+		int nwaiters = 0;
+		int chunk = Min(n, lengthof(waiters));
 
 		LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 		for (int k = 0; k < chunk && ring->slots[slot].head >= 0; k++)
 		{
-			RingSlot   *s = &ring->slots[slot];
-			int			i = s->head;
+			RingSlot *s = &ring->slots[slot];
+			int i = s->head;
 
 			if (ring->events[i].waiter >= 0)
 				waiters[nwaiters++] = ring->events[i].waiter;
@@ -243,11 +243,11 @@ ring_settle(int slot, int n)
 void
 ring_release_slot(int slot)
 {
-	RingSlot   *s = &ring->slots[slot];
+	RingSlot *s = &ring->slots[slot];
 
 	for (int i = s->head; i >= 0;)
 	{
-		int			next = ring->events[i].next;
+		int next = ring->events[i].next;
 
 		ring->events[i].next = ring->free_head;
 		ring->free_head = i;

@@ -29,9 +29,8 @@ Datum
 immiiq_refuse_change(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("can only be called as a trigger")));
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("can only be called as a trigger")));
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_APPEND_ONLY),
 			 errmsg("cannot change rows of append-only table \"%s\"",
@@ -87,12 +86,12 @@ status_state_name(RingState state)
 Datum
 immiiq_journal_status(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Datum		values[9];
-	bool		nulls[9] = {0};
-	RingSlot	slot;
-	int			launcher_pid;
-	int			i;
+	TupleDesc desc;
+	Datum values[9];
+	bool nulls[9] = {0};
+	RingSlot slot;
+	int launcher_pid;
+	int i;
 
 	base_require_preload();
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)

@@ -24,12 +24,12 @@
 #include "journal/writer.h"
 
 #define WRITER_BATCH	256
-#define WRITER_PATIENCE 3		/* failures of a batch before its events go one by one */
+#define WRITER_PATIENCE 3 /* failures of a batch before its events go one by one */
 
 static RingEvent writer_events[WRITER_BATCH];
 static SPIPlanPtr writer_plan = NULL;
-static int	writer_failures = 0;
-static int	writer_singly = 0;	/* events that still go one by one */
+static int writer_failures = 0;
+static int writer_singly = 0; /* events that still go one by one */
 
 static const char *const writer_insert =
 	"INSERT INTO immiiq.journal (at, kind, org_id, member_id, session_id, actor, login_name,"
@@ -62,9 +62,9 @@ writer_kind_name(int kind)
 static bool
 writer_is_address(const char *text)
 {
-	char		buf[RING_IP_MAX];
-	uint8		address[16];
-	char	   *slash;
+	char buf[RING_IP_MAX];
+	uint8 address[16];
+	char *slash;
 
 	strlcpy(buf, text, sizeof(buf));
 	slash = strchr(buf, '/');
@@ -92,8 +92,8 @@ writer_set_uuid(Datum *value, char *null, bool present, const pg_uuid_t *uuid)
 static void
 writer_insert_event(const RingEvent *event)
 {
-	Datum		values[WRITER_COLUMNS];
-	char		nulls[WRITER_COLUMNS + 1];
+	Datum values[WRITER_COLUMNS];
+	char nulls[WRITER_COLUMNS + 1];
 
 	memset(nulls, ' ', sizeof(nulls));
 	nulls[WRITER_COLUMNS] = '\0';
@@ -124,10 +124,9 @@ writer_insert_event(const RingEvent *event)
 static void
 writer_prepare(void)
 {
-	Oid			types[WRITER_COLUMNS] = {
-		TIMESTAMPTZOID, TEXTOID, UUIDOID, UUIDOID, UUIDOID, TEXTOID, OIDOID, OIDOID, OIDOID,
-		TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, BOOLOID
-	};
+	Oid types[WRITER_COLUMNS] = {TIMESTAMPTZOID, TEXTOID, UUIDOID, UUIDOID, UUIDOID, TEXTOID,
+								 OIDOID,		 OIDOID,  OIDOID,  TEXTOID, TEXTOID, TEXTOID,
+								 TEXTOID,		 TEXTOID, TEXTOID, TEXTOID, INT4OID, BOOLOID};
 
 	if (writer_plan != NULL)
 		return;
@@ -151,7 +150,7 @@ writer_write_batch(const RingEvent *events, int n, uint64 lost)
 	}
 	if (lost > 0)
 	{
-		RingEvent	event;
+		RingEvent event;
 
 		memset(&event, 0, sizeof(event));
 		event.at = GetCurrentTimestamp();
@@ -190,7 +189,7 @@ static void
 writer_write_single(const RingEvent *event)
 {
 	MemoryContext before = CurrentMemoryContext;
-	bool		data_fault = false;
+	bool data_fault = false;
 
 	PG_TRY();
 	{
@@ -216,13 +215,13 @@ writer_write_single(const RingEvent *event)
 int
 journal_drain(void)
 {
-	int			total = 0;
+	int total = 0;
 
 	for (;;)
 	{
-		uint64		lost;
-		int			slot;
-		int			n;
+		uint64 lost;
+		int slot;
+		int n;
 
 		LWLockAcquire(ring_lock, LW_SHARED);
 		slot = ring_find(MyDatabaseId);

@@ -7,4 +7,4 @@
 /* Drops the prepared insert, after an error or when the extension is gone. */
 extern void writer_forget(void);
 
-#endif							/* IMMIIQ_WRITER_H */
+#endif /* IMMIIQ_WRITER_H */

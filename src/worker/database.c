@@ -21,18 +21,18 @@
 #include "journal/ring.h"
 #include "worker/worker.h"
 
-#define DATABASE_LEAVE_MS 5000	/* how long a statement waits for the worker to leave */
+#define DATABASE_LEAVE_MS 5000 /* how long a statement waits for the worker to leave */
 
-static bool database_suspended = false; /* this transaction keeps a worker away */
+static bool database_suspended = false;			/* this transaction keeps a worker away */
 static bool database_created_extension = false; /* it ran CREATE EXTENSION immiiq */
-static bool database_list_changed = false;	/* it created, dropped or renamed a database */
+static bool database_list_changed = false;		/* it created, dropped or renamed a database */
 
 /* True when the current role may create databases. */
 static bool
 database_may_create(void)
 {
-	HeapTuple	tuple;
-	bool		may = superuser();
+	HeapTuple tuple;
+	bool may = superuser();
 
 	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
 	if (HeapTupleIsValid(tuple))
@@ -47,11 +47,11 @@ database_may_create(void)
 static const char *
 database_option(List *options, const char *name)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, options)
+	foreach (cell, options)
 	{
-		DefElem    *option = lfirst_node(DefElem, cell);
+		DefElem *option = lfirst_node(DefElem, cell);
 
 		if (strcmp(option->defname, name) == 0 && option->arg != NULL)
 			return defGetString(option);
@@ -67,9 +67,9 @@ database_suspend(Oid database)
 		return;
 	for (int waited = 0; waited < DATABASE_LEAVE_MS; waited += 10)
 	{
-		Latch	   *latch = NULL;
-		bool		busy = false;
-		int			slot;
+		Latch *latch = NULL;
+		bool busy = false;
+		int slot;
 
 		LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 		slot = ring_find(database);
@@ -96,7 +96,7 @@ database_suspend(Oid database)
 static void
 database_suspend_owned(const char *name)
 {
-	Oid			database = get_database_oid(name, true);
+	Oid database = get_database_oid(name, true);
 
 	if (OidIsValid(database) && pg_database_ownercheck(database, GetUserId()))
 		database_suspend(database);
@@ -114,14 +114,14 @@ worker_utility_before(Node *utility)
 				database_created_extension = true;
 			break;
 		case T_CreatedbStmt:
-			{
-				const char *template = database_option(((CreatedbStmt *) utility)->options, "template");
+		{
+			const char *template = database_option(((CreatedbStmt *) utility)->options, "template");
 
-				database_list_changed = true;
-				if (database_may_create())
-					database_suspend(get_database_oid(template ? template : "template1", true));
-				break;
-			}
+			database_list_changed = true;
+			if (database_may_create())
+				database_suspend(get_database_oid(template ? template : "template1", true));
+			break;
+		}
 		case T_DropdbStmt:
 			database_list_changed = true;
 			database_suspend_owned(((DropdbStmt *) utility)->dbname);
@@ -146,7 +146,7 @@ worker_utility_before(Node *utility)
 void
 worker_transaction_end(bool committed)
 {
-	bool		wake = false;
+	bool wake = false;
 
 	if (!database_suspended && !database_created_extension && !database_list_changed)
 		return;
@@ -160,7 +160,7 @@ worker_transaction_end(bool committed)
 	}
 	if (database_created_extension && committed)
 	{
-		int			slot = ring_find_or_make(MyDatabaseId);
+		int slot = ring_find_or_make(MyDatabaseId);
 
 		if (slot >= 0)
 			ring->slots[slot].recheck = true;

@@ -33,24 +33,25 @@
 #include "keyring/keyring.h"
 #include "worker/launcher.h"
 
-#define LAUNCHER_IDLE_MS	60000	/* between two looks at pg_database for nobody's sake */
-#define LAUNCHER_RETRY_MS	1000	/* between two attempts to start one worker */
-#define LAUNCHER_STARTING_MAX 2	/* workers that may be starting at one time */
-#define LAUNCHER_RECOVERY_MS 500	/* between two looks whether recovery has ended */
+#define LAUNCHER_IDLE_MS	  60000 /* between two looks at pg_database for nobody's sake */
+#define LAUNCHER_RETRY_MS	  1000	/* between two attempts to start one worker */
+#define LAUNCHER_STARTING_MAX 2		/* workers that may be starting at one time */
+#define LAUNCHER_RECOVERY_MS  500	/* between two looks whether recovery has ended */
 
-char	   *worker_databases = NULL;
+char *worker_databases = NULL;
 
 typedef struct LauncherDatabase
 {
-	Oid			oid;
-	bool		listed;
+	Oid oid;
+	bool listed;
 } LauncherDatabase;
 
 PGDLLEXPORT void immiiq_launcher_main(Datum arg);
 
 static MemoryContext launcher_context = NULL;
-static Oid *launcher_probed = NULL; /* databases that were asked once whether they have the extension */
-static int	launcher_nprobed = 0;
+static Oid *launcher_probed =
+	NULL; /* databases that were asked once whether they have the extension */
+static int launcher_nprobed = 0;
 
 /* Leaves the place in shared memory to the next launcher. */
 static void
@@ -69,9 +70,9 @@ launcher_exit(int code, Datum arg)
 static bool
 launcher_is_listed(const char *name, List *list)
 {
-	ListCell   *cell;
+	ListCell *cell;
 
-	foreach(cell, list)
+	foreach (cell, list)
 	{
 		const char *entry = (const char *) lfirst(cell);
 
@@ -85,13 +86,13 @@ launcher_is_listed(const char *name, List *list)
 static int
 launcher_read_databases(LauncherDatabase **databases)
 {
-	Relation	rel;
+	Relation rel;
 	TableScanDesc scan;
-	HeapTuple	tuple;
-	List	   *list = NIL;
-	char	   *names = pstrdup(worker_databases ? worker_databases : "");
-	int			n = 0;
-	int			size = 16;
+	HeapTuple tuple;
+	List *list = NIL;
+	char *names = pstrdup(worker_databases ? worker_databases : "");
+	int n = 0;
+	int size = 16;
 	LauncherDatabase *out;
 
 	if (!SplitGUCList(names, ',', &list))
@@ -157,9 +158,9 @@ static void
 launcher_match_databases(void)
 {
 	LauncherDatabase *databases;
-	int			n;
-	Oid		   *probed;
-	int			nprobed = 0;
+	int n;
+	Oid *probed;
+	int nprobed = 0;
 
 	n = launcher_read_databases(&databases);
 	probed = MemoryContextAlloc(launcher_context, (n + 1) * sizeof(Oid));
@@ -168,9 +169,9 @@ launcher_match_databases(void)
 	ring->rescan = false;
 	for (int i = 0; i < RING_DATABASES; i++)
 	{
-		RingSlot   *slot = &ring->slots[i];
-		bool		found = false;
-		bool		listed = false;
+		RingSlot *slot = &ring->slots[i];
+		bool found = false;
+		bool listed = false;
 
 		if (!OidIsValid(slot->database))
 			continue;
@@ -203,7 +204,7 @@ launcher_match_databases(void)
 			continue;
 		if (!launcher_was_probed(databases[k].oid))
 		{
-			int			slot = ring_find_or_make(databases[k].oid);
+			int slot = ring_find_or_make(databases[k].oid);
 
 			/* No slot is left: asked again when one is. */
 			if (slot < 0)
@@ -226,13 +227,13 @@ launcher_start_wanted(void)
 {
 	static TimestampTz warned_at = 0;
 	TimestampTz now = GetCurrentTimestamp();
-	long		sleep = LAUNCHER_IDLE_MS;
-	int			starting = 0;
+	long sleep = LAUNCHER_IDLE_MS;
+	int starting = 0;
 
 	for (int i = 0; i < RING_DATABASES; i++)
 	{
-		RingSlot   *slot = &ring->slots[i];
-		Oid			database = InvalidOid;
+		RingSlot *slot = &ring->slots[i];
+		Oid database = InvalidOid;
 
 		LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 		if (OidIsValid(slot->database) && slot->pid == 0)
@@ -255,7 +256,7 @@ launcher_start_wanted(void)
 				if (starting >= LAUNCHER_STARTING_MAX)
 					sleep = Min(sleep, LAUNCHER_RETRY_MS);
 				else if (slot->started_at == 0 || slot->recheck ||
-					TimestampDifferenceExceeds(slot->started_at, now, LAUNCHER_RETRY_MS))
+						 TimestampDifferenceExceeds(slot->started_at, now, LAUNCHER_RETRY_MS))
 				{
 					slot->state = RING_STARTING;
 					slot->recheck = false;
@@ -291,7 +292,7 @@ launcher_start_wanted(void)
 static bool
 launcher_must_look(void)
 {
-	bool		look;
+	bool look;
 
 	LWLockAcquire(ring_lock, LW_SHARED);
 	look = ring->rescan;
@@ -304,14 +305,14 @@ launcher_must_look(void)
 void
 immiiq_launcher_main(Datum arg)
 {
-	bool		look = true;
+	bool look = true;
 
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 
-	launcher_context = AllocSetContextCreate(TopMemoryContext, "immiiq launcher",
-											 ALLOCSET_DEFAULT_SIZES);
+	launcher_context =
+		AllocSetContextCreate(TopMemoryContext, "immiiq launcher", ALLOCSET_DEFAULT_SIZES);
 	before_shmem_exit(launcher_exit, (Datum) 0);
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 	ring->launcher = MyLatch;
@@ -324,8 +325,8 @@ immiiq_launcher_main(Datum arg)
 
 	for (;;)
 	{
-		long		sleep = LAUNCHER_RECOVERY_MS;
-		int			events;
+		long sleep = LAUNCHER_RECOVERY_MS;
+		int events;
 
 		ResetLatch(MyLatch);
 		/* Exit code 1: with 0 the postmaster would never start a launcher again. */
@@ -347,8 +348,8 @@ immiiq_launcher_main(Datum arg)
 			sleep = launcher_start_wanted();
 		}
 		pgstat_report_activity(STATE_IDLE, NULL);
-		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						   sleep, PG_WAIT_EXTENSION);
+		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, sleep,
+						   PG_WAIT_EXTENSION);
 		if ((events & WL_TIMEOUT) != 0 && sleep == LAUNCHER_IDLE_MS)
 			look = true;
 	}

@@ -4,7 +4,7 @@
 #ifndef IMMIIQ_LAUNCHER_H
 #define IMMIIQ_LAUNCHER_H
 
-extern char *worker_databases;	/* immiiq.databases */
+extern char *worker_databases; /* immiiq.databases */
 extern void launcher_register(void);
 
-#endif							/* IMMIIQ_LAUNCHER_H */
+#endif /* IMMIIQ_LAUNCHER_H */

@@ -35,23 +35,23 @@
 #include "worker/launcher.h"
 #include "worker/worker.h"
 
-#define WORKER_BACKOFF_MIN_MS	100
-#define WORKER_BACKOFF_MAX_MS	10000
-#define WORKER_LEAVE_MS			5000	/* how long a statement waits for the worker to leave */
+#define WORKER_BACKOFF_MIN_MS 100
+#define WORKER_BACKOFF_MAX_MS 10000
+#define WORKER_LEAVE_MS		  5000 /* how long a statement waits for the worker to leave */
 
-static int	worker_seal_interval = 250;
-static bool worker_installed = false;	/* the extension was there at the last look */
-static bool worker_look = true; /* the catalog changed since */
-static bool worker_absent = false;	/* leaves because the extension is not there */
+static int worker_seal_interval = 250;
+static bool worker_installed = false; /* the extension was there at the last look */
+static bool worker_look = true;		  /* the catalog changed since */
+static bool worker_absent = false;	  /* leaves because the extension is not there */
 
 PGDLLEXPORT void immiiq_worker_main(Datum arg);
 
 typedef struct WorkerTask
 {
 	const char *name;
-	void		(*run) (void);
-	bool		(*due) (void);	/* NULL: always; must be cheap */
-	int			backoff_ms;		/* 0 after success */
+	void (*run)(void);
+	bool (*due)(void); /* NULL: always; must be cheap */
+	int backoff_ms;	   /* 0 after success */
 	TimestampTz not_before;
 } WorkerTask;
 
@@ -70,7 +70,7 @@ worker_run_seal(void)
 
 static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
-	{"seal", worker_run_seal, NULL, 0, 0},
+	{"seal", worker_run_seal, audit_seal_wanted, 0, 0},
 };
 
 void
@@ -78,10 +78,9 @@ worker_init(void)
 {
 	DefineCustomStringVariable("immiiq.databases",
 							   "Databases in which immiiq's worker runs; * stands for every database that has the extension.",
-							   NULL, &worker_databases, "*", PGC_SIGHUP, GUC_LIST_INPUT,
-							   NULL, NULL, NULL);
-	DefineCustomIntVariable("immiiq.seal_interval",
-							"Time between two rounds of sealing the audit.",
+							   NULL, &worker_databases, "*", PGC_SIGHUP, GUC_LIST_INPUT, NULL, NULL,
+							   NULL);
+	DefineCustomIntVariable("immiiq.seal_interval", "Time between two rounds of sealing the audit.",
 							NULL, &worker_seal_interval, 250, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	if (base_preloaded)
@@ -92,14 +91,14 @@ worker_init(void)
 static void
 worker_exit(int code, Datum arg)
 {
-	int			discarded = 0;
-	int			slot;
+	int discarded = 0;
+	int slot;
 
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 	slot = ring_find(DatumGetObjectId(arg));
 	if (slot >= 0 && ring->slots[slot].pid == MyProcPid)
 	{
-		RingSlot   *s = &ring->slots[slot];
+		RingSlot *s = &ring->slots[slot];
 
 		s->pid = 0;
 		s->latch = NULL;
@@ -122,8 +121,8 @@ worker_exit(int code, Datum arg)
 static bool
 worker_enter(Oid database)
 {
-	bool		entered = false;
-	int			slot;
+	bool entered = false;
+	int slot;
 
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 	slot = ring_find(database);
@@ -145,13 +144,13 @@ worker_enter(Oid database)
 static bool
 worker_should_leave(void)
 {
-	bool		leave;
-	int			slot;
+	bool leave;
+	int slot;
 
 	LWLockAcquire(ring_lock, LW_SHARED);
 	slot = ring_find(MyDatabaseId);
-	leave = slot < 0 || ring->slots[slot].suspended_by != 0 ||
-		ring->slots[slot].state != RING_RUNNING;
+	leave =
+		slot < 0 || ring->slots[slot].suspended_by != 0 || ring->slots[slot].state != RING_RUNNING;
 	LWLockRelease(ring_lock);
 	return leave;
 }
@@ -160,13 +159,13 @@ worker_should_leave(void)
 static bool
 worker_check_installed(void)
 {
-	bool		here;
-	int			slot;
+	bool here;
+	int slot;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	here = OidIsValid(get_extension_oid("immiiq", true)) &&
-		OidIsValid(base_relation_or_invalid("journal"));
+		   OidIsValid(base_relation_or_invalid("journal"));
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
@@ -211,8 +210,8 @@ worker_run_task(WorkerTask *task)
 		writer_forget();
 		MemoryContextSwitchTo(before);
 		RESUME_INTERRUPTS();
-		task->backoff_ms = task->backoff_ms == 0 ? WORKER_BACKOFF_MIN_MS :
-			Min(task->backoff_ms * 2, WORKER_BACKOFF_MAX_MS);
+		task->backoff_ms = task->backoff_ms == 0 ? WORKER_BACKOFF_MIN_MS
+												 : Min(task->backoff_ms * 2, WORKER_BACKOFF_MAX_MS);
 		task->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), task->backoff_ms);
 	}
 	PG_END_TRY();
@@ -221,7 +220,7 @@ worker_run_task(WorkerTask *task)
 void
 immiiq_worker_main(Datum arg)
 {
-	Oid			database = DatumGetObjectId(arg);
+	Oid database = DatumGetObjectId(arg);
 	MemoryContext context;
 
 	pqsignal(SIGTERM, die);

@@ -13,4 +13,4 @@ extern void worker_utility_before(Node *utility);
 /* Called by hooks/ at the end of a transaction: lets it come back, and tells the launcher what changed. */
 extern void worker_transaction_end(bool committed);
 
-#endif							/* IMMIIQ_WORKER_H */
+#endif /* IMMIIQ_WORKER_H */
