@@ -76,6 +76,34 @@ entry_points() {
 		<(grep -ohE "'MODULE_PATHNAME' *, *'[a-z0-9_]+'" sql/parts/*.sql | sed -E "s/.*'([a-z0-9_]+)'$/\1/" | sort -u)
 }
 
+# docs/errors.md lists the SQLSTATEs of base.h, all of them and no other.
+sqlstates() {
+	diff <(sed -n "s/.*MAKE_SQLSTATE(\(.*\))/\1/p" src/base/base.h | tr -d "', " | sort) \
+		<(grep -oE '\bIQ[0-9A-Z]{3}\b' docs/errors.md | sort -u)
+}
+
+# A capability has one name in four places.
+rooms() {
+	local part name
+	for part in sql/parts/*.sql; do
+		name=$(basename "$part" .sql)
+		name=${name#*_}
+		[ -d "src/$name" ] || grep -q '^-- No C' "$part" || echo "$part: no src/$name, and the part does not say so"
+		[ "$name" = base ] || [ -e "test/pgtap/$name.sql" ] || echo "$part: no test/pgtap/$name.sql"
+		[ "$name" = base ] || [ -e "docs/$name.md" ] || echo "$part: no docs/$name.md"
+	done
+}
+
+# Links between the documents lead somewhere.
+links() {
+	local file target
+	for file in README.md docs/*.md; do
+		grep -oE '\]\([^)#]+' "$file" | cut -c 3- | grep -vE '^https?:' | while read -r target; do
+			[ -e "$(dirname "$file")/$target" ] || echo "$file: no $target"
+		done
+	done
+}
+
 format() {
 	local file
 	for file in $(test/formatted.sh); do
@@ -92,6 +120,9 @@ silent "basenames of C files are unique" basenames
 silent "crypto and envelope include no server header" server_free
 silent "postgres.h is first, and never in a header" headers
 silent "the library's SQL functions and the install parts agree" entry_points
+silent "docs/errors.md and base.h list the same SQLSTATEs" sqlstates
+silent "a capability has one name in four places" rooms
+silent "links between documents lead somewhere" links
 silent "C files keep to .clang-format" format
 silent "shell scripts parse" bash -n test/*.sh demo/*.sh
 echo "1..$count"

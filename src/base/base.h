@@ -9,34 +9,32 @@
 #include "utils/uuid.h"
 
 /* SQLSTATEs of our own; docs/errors.md lists them.  Everything else uses core's. */
-#define ERRCODE_IMMIIQ_NOT_PRELOADED                                                               \
-	MAKE_SQLSTATE('I', 'Q', '0', '0', '1') /* library not in shared_preload_libraries */
-#define ERRCODE_IMMIIQ_ROOT_KEY                                                                    \
-	MAKE_SQLSTATE('I', 'Q', '0', '0', '2') /* root key absent, malformed or wrong */
-#define ERRCODE_IMMIIQ_KEY                                                                         \
-	MAKE_SQLSTATE('I', 'Q', '0', '0', '3') /* organisation key absent or does not open */
-#define ERRCODE_IMMIIQ_TOKEN                                                                       \
-	MAKE_SQLSTATE('I', 'Q', '0', '1', '0') /* token refused, whatever the reason */
-#define ERRCODE_IMMIIQ_NO_IDENTITY                                                                 \
-	MAKE_SQLSTATE('I', 'Q', '0', '1', '1') /* nobody is active in this transaction */
-#define ERRCODE_IMMIIQ_SECOND_IDENTITY                                                             \
-	MAKE_SQLSTATE('I', 'Q', '0', '1', '2') /* another identity was first in this transaction */
-#define ERRCODE_IMMIIQ_ROLE                                                                        \
-	MAKE_SQLSTATE('I', 'Q', '0', '1', '3') /* role for which row security would not hold */
-#define ERRCODE_IMMIIQ_STALE_PLAN                                                                  \
-	MAKE_SQLSTATE('I', 'Q', '0', '2', '0') /* plan made for another scope */
-#define ERRCODE_IMMIIQ_SEALED                                                                      \
-	MAKE_SQLSTATE('I', 'Q', '0', '3',                                                              \
-				  '0') /* operation that sealed values of this declaration cannot do */
-#define ERRCODE_IMMIIQ_ENVELOPE                                                                    \
-	MAKE_SQLSTATE('I', 'Q', '0', '3', '1') /* malformed envelope or armour */
-#define ERRCODE_IMMIIQ_BINDING                                                                     \
-	MAKE_SQLSTATE('I', 'Q', '0', '3',                                                              \
-				  '2') /* value sealed for another organisation, type or domain */
-#define ERRCODE_IMMIIQ_APPEND_ONLY                                                                 \
-	MAKE_SQLSTATE('I', 'Q', '0', '4', '0') /* audit and journal rows are never changed */
-#define ERRCODE_IMMIIQ_JOURNAL                                                                     \
-	MAKE_SQLSTATE('I', 'Q', '0', '4', '1') /* the journal did not acknowledge in time */
+/* library not in shared_preload_libraries */
+#define ERRCODE_IMMIIQ_NOT_PRELOADED MAKE_SQLSTATE('I', 'Q', '0', '0', '1')
+/* root key absent, malformed or wrong */
+#define ERRCODE_IMMIIQ_ROOT_KEY MAKE_SQLSTATE('I', 'Q', '0', '0', '2')
+/* organisation key absent or does not open */
+#define ERRCODE_IMMIIQ_KEY MAKE_SQLSTATE('I', 'Q', '0', '0', '3')
+/* token refused, whatever the reason */
+#define ERRCODE_IMMIIQ_TOKEN MAKE_SQLSTATE('I', 'Q', '0', '1', '0')
+/* nobody is active in this transaction */
+#define ERRCODE_IMMIIQ_NO_IDENTITY MAKE_SQLSTATE('I', 'Q', '0', '1', '1')
+/* another identity was first in this transaction */
+#define ERRCODE_IMMIIQ_SECOND_IDENTITY MAKE_SQLSTATE('I', 'Q', '0', '1', '2')
+/* role for which row security would not hold */
+#define ERRCODE_IMMIIQ_ROLE MAKE_SQLSTATE('I', 'Q', '0', '1', '3')
+/* plan made for another scope */
+#define ERRCODE_IMMIIQ_STALE_PLAN MAKE_SQLSTATE('I', 'Q', '0', '2', '0')
+/* operation that sealed values of this declaration cannot do */
+#define ERRCODE_IMMIIQ_SEALED MAKE_SQLSTATE('I', 'Q', '0', '3', '0')
+/* malformed envelope or armour */
+#define ERRCODE_IMMIIQ_ENVELOPE MAKE_SQLSTATE('I', 'Q', '0', '3', '1')
+/* value sealed for another organisation, type or domain */
+#define ERRCODE_IMMIIQ_BINDING MAKE_SQLSTATE('I', 'Q', '0', '3', '2')
+/* audit and journal rows are never changed */
+#define ERRCODE_IMMIIQ_APPEND_ONLY MAKE_SQLSTATE('I', 'Q', '0', '4', '0')
+/* the journal did not acknowledge in time */
+#define ERRCODE_IMMIIQ_JOURNAL MAKE_SQLSTATE('I', 'Q', '0', '4', '1')
 
 /* Starts base: defines what every capability needs before its own init. */
 extern void base_init(void);
