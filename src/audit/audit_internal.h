@@ -12,6 +12,7 @@
 #include "utils/uuid.h"
 
 #include "audit/canonical.h"
+#include "crypto/crypto.h"
 
 /* Columns of the log's tables, in order (60_audit.sql): append, never reorder. */
 enum
@@ -127,6 +128,14 @@ extern void audit_batch_leaf(HeapTuple tuple, TupleDesc desc, uint8 *leaf);
 extern char *audit_checkpoint_body(const char *origin, uint64 size, const uint8 *root);
 /* Names a public key of a log (C2SP signed-note). */
 extern uint32 audit_key_hash(const char *origin, const uint8 *public_key);
+
+/*
+ * Opens what is sealed in a body (the image, the origin), palloc'd; NULL when it
+ * does not authenticate.  purpose is its label.
+ */
+extern uint8 *audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, const char *purpose,
+								const uint8 *sealed, uint32 sealed_len, CryptoXaes *key,
+								size_t *len);
 
 extern void capture_init(void);
 

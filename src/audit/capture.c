@@ -177,7 +177,6 @@ capture_kind(Oid typid)
 			return CANONICAL_KIND_NUMBER;
 		case BOOLOID:
 			return CANONICAL_KIND_BOOLEAN;
-		case JSONOID:
 		case JSONBOID:
 			return CANONICAL_KIND_JSON;
 		default:

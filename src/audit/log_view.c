@@ -1,0 +1,380 @@
+/*
+ * What the views of the log show: the fields of an entry's body, and its image
+ * for whom the context allows.  Trusts nothing in a body: what does not parse
+ * or does not open is shown as NULL, never as an error.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "common/jsonapi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#include "audit/audit_internal.h"
+#include "audit/canonical.h"
+#include "base/base.h"
+#include "context/context.h"
+#include "crypto/crypto.h"
+#include "keyring/keyring.h"
+
+/* Columns of immiiq.entry_fields, in order. */
+enum
+{
+	FIELD_ACTOR,
+	FIELD_MEMBER,
+	FIELD_SESSION,
+	FIELD_ROLE,
+	FIELD_TOOL,
+	FIELD_IMPERSONATED,
+	FIELD_ADDRESS,
+	FIELD_AGENT,
+	FIELD_APPLICATION,
+	FIELD_SCHEMA,
+	FIELD_TABLE,
+	FIELD_OPERATION,
+	FIELD_KEY,
+	FIELD_OLD,
+	FIELD_NEW,
+	FIELD_COUNT
+};
+
+/* True when whoever is active may read the whole log of their organisation. */
+static bool
+view_identity_reads(const ContextIdentity *identity)
+{
+	switch (identity->actor)
+	{
+		case CONTEXT_OPERATOR:
+			return true;
+		case CONTEXT_MEMBER:
+		case CONTEXT_ASSISTANT:
+			return identity->scope == CONTEXT_SCOPE_ALL &&
+				   (identity->modules & CONTEXT_MODULE_REPORTS) != 0;
+		default:
+			return false;
+	}
+}
+
+static const char *
+view_actor_name(uint8 actor)
+{
+	switch (actor)
+	{
+		case AUDIT_ACTOR_DATABASE:
+			return "database";
+		case AUDIT_ACTOR_REPLICATION:
+			return "replication";
+		case AUDIT_ACTOR_RESTORE:
+			return "restore";
+		case CONTEXT_MEMBER:
+		case CONTEXT_ASSISTANT:
+		case CONTEXT_PORTAL:
+		case CONTEXT_OPERATOR:
+			return context_actor_name((ContextActor) actor);
+		default:
+			return NULL;
+	}
+}
+
+uint8 *
+audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, const char *purpose,
+				  const uint8 *sealed, uint32 sealed_len, CryptoXaes *key, size_t *len)
+{
+	uint8 *aad = palloc0(CANONICAL_LABEL_BYTES + entry->clear_len);
+	uint8 *plain = palloc(sealed_len);
+	bool ok;
+
+	memcpy(aad, purpose, strlen(purpose));
+	memcpy(aad + CANONICAL_LABEL_BYTES, body, entry->clear_len);
+	ok = crypto_xaes_open(key, sealed, aad, CANONICAL_LABEL_BYTES + entry->clear_len,
+						  sealed + CRYPTO_NONCE_BYTES, sealed_len - CRYPTO_NONCE_BYTES, plain);
+	pfree(aad);
+	if (!ok)
+	{
+		pfree(plain);
+		return NULL;
+	}
+	*len = sealed_len - CANONICAL_SEAL_BYTES;
+	return plain;
+}
+
+/* ---- columns as jsonb ---- */
+
+/* Which columns of an image are wanted. */
+typedef enum ViewPart
+{
+	VIEW_NEW,
+	VIEW_OLD,
+	VIEW_KEY /* key columns of the new image, or of the old one where there is no new one */
+} ViewPart;
+
+static void
+view_put_column(StringInfo json, const CanonicalColumn *column)
+{
+	char *text;
+	int kind = (column->flags >> CANONICAL_C_KIND_SHIFT) & 3;
+
+	text = pnstrdup(column->name, column->name_len);
+	if (json->len > 1)
+		appendStringInfoChar(json, ',');
+	escape_json(json, text);
+	appendStringInfoChar(json, ':');
+	pfree(text);
+	if (column->value == NULL)
+	{
+		appendStringInfoString(json, "null");
+		return;
+	}
+	if (kind == CANONICAL_KIND_JSON ||
+		(kind == CANONICAL_KIND_NUMBER && IsValidJsonNumber(column->value, column->value_len)))
+	{
+		appendBinaryStringInfo(json, column->value, column->value_len);
+		return;
+	}
+	if (kind == CANONICAL_KIND_BOOLEAN && column->value_len == 1)
+	{
+		appendStringInfoString(json, column->value[0] == 't' ? "true" : "false");
+		return;
+	}
+	text = pnstrdup(column->value, column->value_len);
+	escape_json(json, text);
+	crypto_wipe(text, column->value_len);
+	pfree(text);
+}
+
+/* One part of a whole image as jsonb; false when it has no column. */
+static bool
+view_image_part(const uint8 *image, size_t len, ViewPart part, Datum *out)
+{
+	StringInfoData json;
+	size_t pos = 0;
+	ViewPart key_part = VIEW_NEW;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	for (int which = VIEW_NEW; which <= VIEW_OLD; which++)
+	{
+		uint32 count;
+
+		if (!canonical_get_length(image, len, &pos, &count))
+			return false;
+		if (which == VIEW_NEW && count == 0)
+			key_part = VIEW_OLD;
+		while (count-- > 0)
+		{
+			CanonicalColumn column;
+
+			if (!canonical_get_column(image, len, &pos, &column))
+				return false;
+			if (part == VIEW_KEY ? which == (int) key_part && (column.flags & CANONICAL_C_KEY) != 0
+								 : which == (int) part)
+				view_put_column(&json, &column);
+		}
+	}
+	appendStringInfoChar(&json, '}');
+	if (json.len > 2)
+		*out = DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data));
+	crypto_wipe(json.data, json.len);
+	return json.len > 2;
+}
+
+/* ---- SQL ---- */
+
+static void
+view_set_text(Datum *values, bool *nulls, int field, const char *text, uint32 len)
+{
+	if (text == NULL)
+		return;
+	values[field] = PointerGetDatum(cstring_to_text_with_len(text, len));
+	nulls[field] = false;
+}
+
+static void
+view_set_uuid(Datum *values, bool *nulls, int field, const uint8 *bytes)
+{
+	pg_uuid_t *uuid;
+
+	if (bytes == NULL)
+		return;
+	uuid = palloc(sizeof(pg_uuid_t));
+	memcpy(uuid->data, bytes, UUID_LEN);
+	values[field] = UUIDPGetDatum(uuid);
+	nulls[field] = false;
+}
+
+/* Fields of who wrote; context is the body of the entry that says so. */
+static void
+view_set_who(Datum *values, bool *nulls, const uint8 *body, const CanonicalEntry *entry, bool opens)
+{
+	CanonicalWho who;
+	const char *actor;
+
+	if (entry->who == NULL || !canonical_parse_who(entry->who, entry->who_len, &who))
+		return;
+	actor = view_actor_name(who.actor);
+	if (actor != NULL)
+		view_set_text(values, nulls, FIELD_ACTOR, actor, strlen(actor));
+	view_set_uuid(values, nulls, FIELD_MEMBER, who.member);
+	view_set_uuid(values, nulls, FIELD_SESSION, who.session);
+	view_set_text(values, nulls, FIELD_ROLE, who.role, who.role_len);
+	view_set_text(values, nulls, FIELD_TOOL, who.tool, who.tool_len);
+	values[FIELD_IMPERSONATED] = BoolGetDatum(who.impersonated);
+	nulls[FIELD_IMPERSONATED] = false;
+	if (opens)
+	{
+		pg_uuid_t org;
+		uint32 key_id = entry->key_id;
+		CanonicalOrigin origin;
+		uint8 *plain;
+		size_t len;
+
+		memcpy(org.data, entry->org, UUID_LEN);
+		plain = audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin,
+								  entry->origin_len, keyring_audit_key(&org, &key_id), &len);
+		if (plain != NULL && canonical_parse_origin(plain, len, &origin))
+		{
+			view_set_text(values, nulls, FIELD_ADDRESS, origin.address, origin.address_len);
+			view_set_text(values, nulls, FIELD_AGENT, origin.agent, origin.agent_len);
+			view_set_text(values, nulls, FIELD_APPLICATION, origin.application,
+						  origin.application_len);
+		}
+	}
+}
+
+static void
+view_set_image(Datum *values, bool *nulls, const uint8 *body, const CanonicalEntry *entry)
+{
+	pg_uuid_t org;
+	uint32 key_id = entry->key_id;
+	uint8 *plain;
+	size_t len;
+
+	memcpy(org.data, entry->org, UUID_LEN);
+	plain = audit_open_sealed(body, entry, CANONICAL_LABEL_IMAGE, entry->image, entry->image_len,
+							  keyring_audit_key(&org, &key_id), &len);
+	if (plain == NULL || !canonical_check_image(plain, len))
+		return;
+	nulls[FIELD_KEY] = !view_image_part(plain, len, VIEW_KEY, &values[FIELD_KEY]);
+	nulls[FIELD_OLD] = !view_image_part(plain, len, VIEW_OLD, &values[FIELD_OLD]);
+	nulls[FIELD_NEW] = !view_image_part(plain, len, VIEW_NEW, &values[FIELD_NEW]);
+	crypto_wipe(plain, len);
+	pfree(plain);
+}
+
+PG_FUNCTION_INFO_V1(immiiq_entry_fields);
+
+/*
+ * immiiq.entry_fields(body bytea, context bytea): what a body says, and who its
+ * context entry says it was (the same body where it says so itself).  Key and
+ * images, address, agent and application are NULL unless the active identity
+ * may read the log of the organisation that the body names.  Everything is NULL
+ * for bytes that are not an entry.  Errors: IQ002 and IQ003 when the audit key
+ * cannot be had.
+ */
+Datum
+immiiq_entry_fields(PG_FUNCTION_ARGS)
+{
+	static const char *const operations[] = {"insert", "update", "delete"};
+	Datum values[FIELD_COUNT] = {0};
+	bool nulls[FIELD_COUNT];
+	TupleDesc desc;
+	const ContextIdentity *identity;
+	CanonicalEntry entry;
+	CanonicalEntry context;
+	bytea *body;
+	bool opens = false;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	memset(nulls, true, sizeof(nulls));
+	if (PG_ARGISNULL(0))
+		goto done;
+	body = PG_GETARG_BYTEA_PP(0);
+	if (!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &entry))
+		goto done;
+	identity = context_current();
+	opens = identity != NULL && view_identity_reads(identity) &&
+			memcmp(identity->org.data, entry.org, UUID_LEN) == 0;
+	view_set_text(values, nulls, FIELD_SCHEMA, entry.schema, entry.schema_len);
+	view_set_text(values, nulls, FIELD_TABLE, entry.table, entry.table_len);
+	view_set_text(values, nulls, FIELD_OPERATION, operations[entry.operation - 1],
+				  strlen(operations[entry.operation - 1]));
+	if (opens)
+		view_set_image(values, nulls, (uint8 *) VARDATA_ANY(body), &entry);
+	if (!PG_ARGISNULL(1))
+	{
+		bytea *other = PG_GETARG_BYTEA_PP(1);
+
+		if (canonical_parse_entry((uint8 *) VARDATA_ANY(other), VARSIZE_ANY_EXHDR(other), &context) &&
+			memcmp(context.org, entry.org, UUID_LEN) == 0)
+			view_set_who(values, nulls, (uint8 *) VARDATA_ANY(other), &context, opens);
+	}
+done:
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(immiiq_audit_org);
+
+/* immiiq.audit_org(): the organisation whose log the active identity may read, or NULL. */
+Datum
+immiiq_audit_org(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *identity = context_current();
+	pg_uuid_t *org;
+
+	if (identity == NULL || !view_identity_reads(identity))
+		PG_RETURN_NULL();
+	org = palloc(sizeof(pg_uuid_t));
+	*org = identity->org;
+	PG_RETURN_UUID_P(org);
+}
+
+/* OID of immiiq.verify_audit(uuid). */
+static Oid
+view_verify_function(void)
+{
+	Oid argtypes[1] = {UUIDOID};
+
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("verify_audit"),
+						   PointerGetDatum(buildoidvector(argtypes, 1)),
+						   ObjectIdGetDatum(base_schema()));
+}
+
+PG_FUNCTION_INFO_V1(immiiq_audit_all);
+
+/*
+ * immiiq.audit_all(): true when nobody is active and the current role may
+ * verify the log: an auditor or a superuser, who sees every organisation's
+ * entries without their images.
+ */
+Datum
+immiiq_audit_all(PG_FUNCTION_ARGS)
+{
+	Oid verify;
+
+	if (context_current() != NULL)
+		PG_RETURN_BOOL(false);
+	verify = view_verify_function();
+	PG_RETURN_BOOL(OidIsValid(verify) &&
+				   pg_proc_aclcheck(verify, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK);
+}
+
+PG_FUNCTION_INFO_V1(immiiq_audit_incarnation);
+
+/* immiiq.audit_incarnation(): the number that entries captured here carry. */
+Datum
+immiiq_audit_incarnation(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32((int32) audit_incarnation());
+}
