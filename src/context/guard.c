@@ -129,7 +129,7 @@ context_session_is_application(void)
 	return guard_application && guard_session_user == GetSessionUserId();
 }
 
-/* ---- functions that show other sessions ---- */
+/* ---- functions that show other sessions, or end them ---- */
 
 /* What was found out about functions of extensions, by OID modulo the size; emptied whenever pg_proc changes. */
 #define GUARD_FUNCTIONS 256
@@ -141,9 +141,9 @@ typedef struct GuardFunction
 
 static GuardFunction guard_functions[GUARD_FUNCTIONS];
 
-/* Core's functions that show other sessions' statements, addresses, transactions and locks. */
+/* Core's functions that show other sessions' statements, addresses, transactions and locks, or end them. */
 static bool
-guard_shows_sessions(Oid funcid)
+guard_touches_sessions(Oid funcid)
 {
 	switch (funcid)
 	{
@@ -166,6 +166,10 @@ guard_shows_sessions(Oid funcid)
 		case F_PG_STAT_GET_SUBSCRIPTION:
 		case F_PG_LOCK_STATUS:
 		case F_PG_PREPARED_XACT:
+		case F_PG_BLOCKING_PIDS:
+		case F_PG_SAFE_SNAPSHOT_BLOCKING_PIDS:
+		case F_PG_CANCEL_BACKEND:
+		case F_PG_TERMINATE_BACKEND:
 			return true;
 		default:
 			return false;
@@ -205,7 +209,7 @@ context_function_is_denied(Oid funcid)
 {
 	if (funcid < FirstGenbkiObjectId)
 	{
-		if (!guard_shows_sessions(funcid))
+		if (!guard_touches_sessions(funcid))
 			return false;
 		guard_learn();
 		return context_session_is_application();

@@ -1,7 +1,7 @@
 -- Who is asking: one token, one transaction, one identity. Each sentence of docs/context.md is tested here,
 -- in context_parallel.sql, in test/isolation/specs/context_*.spec or in test/t/*_context.pl.
 \i test/pgtap/setup.psql
-SELECT plan(154);
+SELECT plan(159);
 
 -- Everything that an error says, or 'no error'.
 CREATE FUNCTION said(query text) RETURNS text LANGUAGE plpgsql AS $$
@@ -308,6 +308,8 @@ SELECT throws_ok($$CREATE FUNCTION f() RETURNS int LANGUAGE sql SET immiiq.token
 SELECT throws_ok($$ALTER FUNCTION enters(text) SET immiiq.token = 'x'$$, '55P02', NULL, 'not from ALTER FUNCTION');
 SELECT throws_ok($$ALTER ROLE regress_immiiq_app SET immiiq.client_ip = '192.0.2.1'$$, '55P02', NULL, 'nor does the address');
 SELECT throws_ok($$SET immiiq.session_ttl = 86400$$, '55P02', NULL, 'how long sessions last is not for users to set');
+SELECT set_eq($$SELECT name FROM pg_settings WHERE name LIKE 'immiiq.%' AND context = 'user' AND name <> 'immiiq.output'$$,
+    ARRAY['immiiq.client_ip', 'immiiq.user_agent'], 'apart from the token users set nothing but address and agent');
 SELECT throws_ok($$SET immiiq.anything = 'x'$$, '42602', NULL, 'no other setting can be made up');
 SET SESSION AUTHORIZATION regress_immiiq_app;
 SELECT throws_ok($$ALTER ROLE regress_immiiq_app SET work_mem = '1MB'$$, '42501', 'application roles cannot store settings',
@@ -334,7 +336,8 @@ SELECT throws_ok('SELECT * FROM ' || v, '42501', NULL, v)
         'pg_stat_progress_vacuum', 'pg_stat_progress_copy', 'pg_locks', 'pg_prepared_xacts', 'pg_stat_get_backend_idset()',
         'pg_stat_get_backend_activity(1)', 'pg_stat_get_backend_activity_start(1)', 'pg_stat_get_backend_xact_start(1)', 'pg_stat_get_backend_start(1)',
         'pg_stat_get_backend_client_addr(1)', 'pg_stat_get_backend_client_port(1)', 'pg_stat_get_backend_wait_event(1)',
-        'pg_stat_get_backend_wait_event_type(1)', 'pg_stat_get_backend_pid(1)', 'pg_stat_get_backend_dbid(1)', 'pg_stat_get_backend_userid(1)']) AS v;
+        'pg_stat_get_backend_wait_event_type(1)', 'pg_stat_get_backend_pid(1)', 'pg_stat_get_backend_dbid(1)', 'pg_stat_get_backend_userid(1)',
+        'pg_blocking_pids(1)', 'pg_safe_snapshot_blocking_pids(1)', 'pg_cancel_backend(0)', 'pg_terminate_backend(0)']) AS v;
 SELECT lives_ok('SELECT pg_backend_pid(), pg_stat_get_live_tuples(1)', 'what tells of the session itself stays');
 RESET SESSION AUTHORIZATION;
 CREATE ROLE regress_context_pooled IN ROLE regress_immiiq_app;

@@ -1,7 +1,7 @@
 -- Parallel workers see who is active in their leader, and nobody otherwise. Every query here runs in workers
 -- alone: the leader takes no part, and the plans are read.
 \i test/pgtap/setup.psql
-SELECT plan(17);
+SELECT plan(20);
 
 CREATE TABLE big (n int);
 INSERT INTO big SELECT generate_series(1, 20000);
@@ -76,6 +76,20 @@ SET LOCAL ROLE regress_immiiq_auditor;
 SELECT is((SELECT count(*)::int FROM generate_series(1, 3) WHERE immiiq.current_actor() IS NULL), 3, 'another role is nobody');
 COMMIT;
 RESET ROLE;
+
+-- Every plan that may run in a worker does.
+SET force_parallel_mode = on;
+SET ROLE regress_immiiq_app;
+BEGIN;
+SELECT immiiq.authenticate(:'alpha_owner_token') AS ignored \gset
+SELECT matches(plan_of('SELECT immiiq.current_member()'), 'Workers Launched: 1.*Single Copy: true.*Output:.*current_member', 'a forced parallel plan calls it in its worker');
+SELECT immiiq.current_member() AS forced, immiiq.current_org() AS forced_org \gset
+SELECT is(:'forced' || ' ' || :'forced_org', :'alpha_owner' || ' ' || :'alpha', 'which sees who is active');
+COMMIT;
+SELECT immiiq.current_member() IS NULL AS forced \gset
+SELECT ok(:'forced', 'and nobody afterwards');
+RESET ROLE;
+RESET force_parallel_mode;
 
 -- The identity of a SECURITY DEFINER function's caller.
 ALTER FUNCTION seen_by_workers() SECURITY DEFINER;

@@ -127,6 +127,14 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_statements WHERE s
 
 is((app("BEGIN; SET LOCAL immiiq.token = '$token'; SELECT immiiq.current_member(); COMMIT"))[1], $member, 'sessions outlive a restart');
 
+#### Another database of the same server
+
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+$node->safe_psql('other', "CREATE EXTENSION immiiq; SELECT immiiq.grant_application('regress_immiiq_app')");
+(undef, undef, $err) = $node->psql('other', "\\set VERBOSITY verbose\nSELECT FROM immiiq.authenticate('$token')",
+	extra_params => [ '-U', 'regress_immiiq_app' ]);
+like($err, qr/IQ010: token refused/, "another database's token is refused");
+
 #### A crash
 
 my ($in, $seen) = ('', '');
