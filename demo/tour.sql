@@ -189,10 +189,10 @@ BEGIN;
 SELECT immiiq.authenticate(:'ifeoma') \g /dev/null
 \echo 'Amina wrote; the owner reads:'
 \set ECHO queries
-SELECT a.position, m.name AS who, a.table_name, a.operation, a.old ->> 'phone' AS before, a.new ->> 'phone' AS after, a.state
+SELECT a.position, m.name AS who, a.table_name, a.operation, a.old_row ->> 'phone' AS before, a.new_row ->> 'phone' AS after, a.state
 FROM immiiq.audit_log a LEFT JOIN immiiq.member m USING (member_id) ORDER BY a.position DESC LIMIT 1;
 \set ECHO none
-SELECT a.position AS changed, m.name AS changed_by, a.new ->> 'phone' AS changed_to
+SELECT a.position AS changed, m.name AS changed_by, a.new_row ->> 'phone' AS changed_to
 FROM immiiq.audit_log a LEFT JOIN immiiq.member m USING (member_id) ORDER BY a.position DESC LIMIT 1 \gset
 COMMIT;
 \connect - postgres
@@ -202,7 +202,7 @@ COMMIT;
 \echo '-------------------------------'
 SELECT to_char(count(*), 'FM999,999') AS entries_text FROM immiiq.entry \gset
 \echo :entries_text 'entries. He switches the guard off and edits the one above; an auditor verifies.'
-SELECT e.incarnation, e.txid, e.seq, encode(e.body, 'hex') AS saved FROM immiiq.entry e JOIN immiiq.leaf l USING (org_id, incarnation, txid, seq)
+SELECT e.incarnation, e.txid, e.seq, encode(e.body, 'hex') AS saved, encode(l.hash, 'hex') AS saved_hash FROM immiiq.entry e JOIN immiiq.leaf l USING (org_id, incarnation, txid, seq)
 WHERE l.org_id = :'aldgate' AND l.position = :changed \gset
 \set ECHO queries
 ALTER TABLE immiiq.entry DISABLE TRIGGER ALL;
@@ -214,11 +214,23 @@ UPDATE immiiq.entry SET body = set_byte(body, 100, get_byte(body, 100) # 1) WHER
 SELECT * FROM immiiq.verify_audit();
 \set ECHO none
 \timing off
-SELECT count(*) AS found, count(*) FILTER (WHERE org = :'aldgate' AND position = :changed) AS found_there FROM immiiq.verify_audit(:'aldgate') \gset
+SELECT count(*) AS found, count(*) FILTER (WHERE org_id = :'aldgate' AND position = :changed) AS found_there FROM immiiq.verify_audit(:'aldgate') \gset
+\connect - postgres
+\echo 'He corrects the hash, too:'
+ALTER TABLE immiiq.leaf DISABLE TRIGGER ALL;
+\set ECHO queries
+UPDATE immiiq.leaf l SET hash = sha256('\x00' || e.body) FROM immiiq.entry e WHERE (e.incarnation, e.txid, e.seq) = (l.incarnation, l.txid, l.seq) AND l.org_id = :'aldgate' AND l.position = :changed;
+\set ECHO none
+\connect - practice_auditor
+\set ECHO queries
+SELECT * FROM immiiq.verify_audit(:'aldgate');
+\set ECHO none
+SELECT count(*) AS found_again FROM immiiq.verify_audit(:'aldgate') \gset
 \connect - postgres
 UPDATE immiiq.entry SET body = decode(:'saved', 'hex') WHERE incarnation = :incarnation AND txid = :txid AND seq = :seq;
-ALTER TABLE immiiq.entry ENABLE TRIGGER ALL;
+UPDATE immiiq.leaf SET hash = decode(:'saved_hash', 'hex') WHERE org_id = :'aldgate' AND position = :changed;
 ALTER TABLE immiiq.entry ENABLE ALWAYS TRIGGER guard_log;
+ALTER TABLE immiiq.leaf ENABLE ALWAYS TRIGGER guard_log;
 \connect - practice_auditor
 \echo 'Put back as it was:'
 \set ECHO queries
@@ -227,6 +239,7 @@ SELECT count(*) AS problems FROM immiiq.verify_audit();
 SELECT count(*) AS left_over FROM immiiq.verify_audit(:'aldgate') \gset
 \connect - postgres
 :expect(:found > 0 AND :found_there > 0, 'verification finds the edited entry and says where') \g /dev/null
+:expect(:found_again > 0, 'verification finds that the tree is another') \g /dev/null
 :expect(:left_over = 0, 'the log put back is whole') \g /dev/null
 
 SELECT to_char(extract(epoch FROM clock_timestamp() - :'tour_start'::timestamptz), 'FM990.0') AS tour_s \gset
