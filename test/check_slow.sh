@@ -2,6 +2,7 @@
 # check_slow.sh: what takes longer than make check should: fuzzers of every parser that needs no server, for
 # FUZZ_SECONDS each, and the unit tests under valgrind. Runs inside a scratch area.
 set -u
+. test/server.sh
 seconds=${FUZZ_SECONDS:-30}
 build=$SCRATCH/fuzz
 mkdir "$build"
@@ -36,5 +37,18 @@ for test in test/unit/*_test.c; do
 	must "$name builds" gcc -std=gnu11 -g -O1 -Isrc -Itest/unit "$test" $sources -lsodium -lcrypto -o "$build/$name"
 	must "$name under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite "$build/$name"
 done
+# The pgTAP files on a server under valgrind. Timeouts are the tests' own, so only what valgrind says counts.
+VALGRIND=${VALGRIND:-context types search policy audit keyring}
+if start_server_under_valgrind && test/roles.sh; then
+	for name in $VALGRIND; do
+		[ -e "test/pgtap/$name.sql" ] || continue
+		echo "# $name under valgrind: $(test/pgtap.sh "test/pgtap/$name.sql" 2>&1 | grep -c '^not ok') tests failed of $(grep -c '^' "test/pgtap/$name.sql") lines"
+	done
+	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
+	cat "$SCRATCH"/valgrind.* > "$build/valgrind" 2>/dev/null
+	must "valgrind finds nothing in the server" eval "cat '$build/valgrind'; ! grep -q '==.*==' '$build/valgrind'"
+else
+	must "a server starts under valgrind" false
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -20,8 +20,8 @@ build_and_install() {
 	quietly make -j2 COPT=-Werror install
 }
 
-# Starts a server with immiiq preloaded and a root key made for this run.
-start_server() {
+# Makes a cluster in $DATA with immiiq preloaded and a root key made for this run.
+make_cluster() {
 	initdb -A trust -N -E UTF8 --locale=C.UTF-8 -U postgres -D "$DATA" > /dev/null
 	mkdir -m 700 "$SCRATCH/sock" "$SCRATCH/keys"
 	(umask 077; echo "scratch-1 $(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" > "$SCRATCH/keys/root")
@@ -36,5 +36,23 @@ start_server() {
 		immiiq.root_key_file = '$SCRATCH/keys/root'
 		immiiq.databases = '*'
 	CONF
+}
+
+# Starts a server on a new cluster.
+start_server() {
+	make_cluster
 	pg_ctl -D "$DATA" -l "$SERVER_LOG" -w start > /dev/null || { cat "$SERVER_LOG" >&2; return 1; }
+}
+
+# The same under valgrind: many times slower; what it finds is in $SCRATCH/valgrind.PID.
+start_server_under_valgrind() {
+	make_cluster
+	valgrind --quiet --trace-children=yes --leak-check=no --suppressions=test/valgrind.supp --gen-suppressions=all \
+		--log-file="$SCRATCH/valgrind.%p" postgres -D "$DATA" > "$SERVER_LOG" 2>&1 &
+	for ((tries = 0; tries < 600; tries++)); do
+		! pg_isready -q || return 0
+		sleep 0.2
+	done
+	cat "$SERVER_LOG" >&2
+	return 1
 }
