@@ -74,6 +74,16 @@ ddl_declaration(Oid type, int32 typmod)
 	return OidIsValid(element) ? declaration_of_type(element, typmod) : declaration;
 }
 
+/* The expression in one column of a catalog row, NULL when there is none. */
+static Node *
+ddl_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
+{
+	bool isnull;
+	Datum value = heap_getattr(tuple, attribute, desc, &isnull);
+
+	return isnull ? NULL : stringToNode(TextDatumGetCString(value));
+}
+
 /* ---- columns and indexes ---- */
 
 static void
@@ -91,27 +101,57 @@ ddl_column(Form_pg_attribute att)
 					 declaration.type->plain->type_name, declaration.type->plain->type_name)));
 }
 
+/* ERROR unless every key of an index can be compared; looks at the table, since an index may store something else. */
 static void
-ddl_index_column(Form_pg_attribute att)
+ddl_index(Oid oid)
 {
-	Declaration declaration = declaration_of_type(att->atttypid, att->atttypmod);
+	TupleDesc desc;
+	HeapTuple tuple =
+		ddl_fetch(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, oid, 0, 0, &desc);
+	Form_pg_index index;
+	List *expressions;
+	bool isnull;
+	int2vector *keys;
+	int next = 0;
 
-	if (declaration.kind != DECLARATION_SEALED && declaration.kind != DECLARATION_UNKNOWN)
+	if (!HeapTupleIsValid(tuple))
 		return;
-	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SEALED),
-					errmsg("column \"%s\" of type %s cannot be indexed", NameStr(att->attname),
-						   format_type_with_typemod(declaration.type->type, declaration.typmod)),
-					errhint("Declare the column with the word equality.")));
+	index = (Form_pg_index) GETSTRUCT(tuple);
+	keys = (int2vector *) DatumGetPointer(heap_getattr(tuple, Anum_pg_index_indkey, desc, &isnull));
+	expressions = (List *) ddl_expression(tuple, desc, Anum_pg_index_indexprs);
+	for (int i = 0; i < index->indnkeyatts; i++)
+	{
+		Declaration declaration;
+
+		if (keys->values[i] == 0)
+			declaration = declaration_of(list_nth(expressions, next++));
+		else
+		{
+			Oid type;
+			int32 typmod;
+			Oid collation;
+
+			if (keys->values[i] < 0)
+				continue;
+			get_atttypetypmodcoll(index->indrelid, keys->values[i], &type, &typmod, &collation);
+			declaration = declaration_of_type(type, typmod);
+		}
+		if (declaration.kind != DECLARATION_SEALED && declaration.kind != DECLARATION_UNKNOWN)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("a column or expression of type %s cannot be indexed",
+						format_type_with_typemod(declaration.type->type, declaration.typmod)),
+				 errhint("Declare the column with the word equality, and index the column itself.")));
+	}
 }
 
 static void
 ddl_relation(Oid relid, int only)
 {
-	TupleDesc desc;
 	HeapTuple tuple =
-		ddl_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid, 0, 0, &desc);
+		ddl_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, relid, 0, 0, NULL);
 	char relkind;
-	int last = 0;
 	Relation rel;
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -130,13 +170,8 @@ ddl_relation(Oid relid, int only)
 			break;
 		case RELKIND_INDEX:
 		case RELKIND_PARTITIONED_INDEX:
-			tuple = ddl_fetch(IndexRelationId, IndexRelidIndexId, Anum_pg_index_indexrelid, relid,
-							  0, 0, &desc);
-			if (!HeapTupleIsValid(tuple))
-				return;
-			last = ((Form_pg_index) GETSTRUCT(tuple))->indnkeyatts;
-			heap_freetuple(tuple);
-			break;
+			ddl_index(relid);
+			return;
 		default:
 			return;
 	}
@@ -151,10 +186,7 @@ ddl_relation(Oid relid, int only)
 
 		if (att->attnum <= 0 || att->attisdropped || (only != 0 && att->attnum != only))
 			continue;
-		if (last == 0)
-			ddl_column(att);
-		else if (att->attnum <= last)
-			ddl_index_column(att);
+		ddl_column(att);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
@@ -234,16 +266,6 @@ ddl_use_walker(Node *node, void *context)
 	return expression_tree_walker(node, ddl_use_walker, context);
 }
 
-/* The expression in one column of a catalog row, NULL when there is none. */
-static Node *
-ddl_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
-{
-	bool isnull;
-	Datum value = heap_getattr(tuple, attribute, desc, &isnull);
-
-	return isnull ? NULL : stringToNode(TextDatumGetCString(value));
-}
-
 static void
 ddl_bound(Node *expr, const char *where)
 {
@@ -253,6 +275,44 @@ ddl_bound(Node *expr, const char *where)
 				 errmsg("%s cannot hold a sealed value, which is of one organisation only", where),
 				 errhint(
 					 "Write the plain literal, which is sealed for the organisation that uses it.")));
+}
+
+/* True for whatever makes a sealed value, or does more with one than copy it. */
+static bool
+ddl_generated_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if ((IsA(node, FuncExpr) || IsA(node, CoerceViaIO)) && ddl_is_sealed_expression(node))
+		return true;
+	return expression_tree_walker(node, ddl_generated_walker, context);
+}
+
+/* A default may not hold a sealed value; a generated column, which a restore computes again, may only copy. */
+static void
+ddl_default(Oid relid, int attnum)
+{
+	TupleDesc desc;
+	HeapTuple tuple = ddl_fetch(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid,
+								relid, Anum_pg_attrdef_adnum, attnum, &desc);
+	HeapTuple column;
+	Node *expr;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	expr = ddl_expression(tuple, desc, Anum_pg_attrdef_adbin);
+	ddl_bound(expr, "a default");
+	column = ddl_fetch(AttributeRelationId, AttributeRelidNumIndexId, Anum_pg_attribute_attrelid,
+					   relid, Anum_pg_attribute_attnum, attnum, NULL);
+	if (HeapTupleIsValid(column) && ((Form_pg_attribute) GETSTRUCT(column))->attgenerated != '\0' &&
+		(ddl_use_walker(expr, NULL) || ddl_generated_walker(expr, NULL)))
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("generated column \"%s\" does more with a sealed value than copy it",
+						NameStr(((Form_pg_attribute) GETSTRUCT(column))->attname)),
+				 errdetail("A dump could not be restored without the keys."),
+				 errhint(
+					 "Set the column in a BEFORE trigger, or give it the declaration of the column that it copies.")));
 }
 
 static void
@@ -371,10 +431,7 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 			ddl_domain(object_id);
 			break;
 		case AttrDefaultRelationId:
-			tuple = ddl_fetch(AttrDefaultRelationId, AttrDefaultIndexId, Anum_pg_attrdef_adrelid,
-							  object_id, Anum_pg_attrdef_adnum, sub_id, &desc);
-			if (HeapTupleIsValid(tuple))
-				ddl_bound(ddl_expression(tuple, desc, Anum_pg_attrdef_adbin), "a default");
+			ddl_default(object_id, sub_id);
 			break;
 		case ConstraintRelationId:
 			ddl_constraint(object_id);
