@@ -25,9 +25,9 @@ PG_FUNCTION_INFO_V1(immiiq_open_org_keys);
 Datum
 immiiq_library_status(PG_FUNCTION_ARGS)
 {
-	TupleDesc	desc;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	TupleDesc desc;
+	Datum values[2];
+	bool nulls[2] = {false, false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -40,8 +40,8 @@ immiiq_library_status(PG_FUNCTION_ARGS)
 Datum
 immiiq_open_org_keys(PG_FUNCTION_ARGS)
 {
-	pg_uuid_t  *org = PG_GETARG_UUID_P(0);
-	uint32		key_id = 0;
+	pg_uuid_t *org = PG_GETARG_UUID_P(0);
+	uint32 key_id = 0;
 
 	(void) keyring_seal_key(org, ENVELOPE_TYPE_TEXT, 0, &key_id);
 	(void) keyring_tag_key(org, ENVELOPE_TYPE_TEXT, 0, KEYRING_TOKEN_EQUALITY);
