@@ -1,6 +1,6 @@
 -- Equality on sealed columns: every form of argument and its plan under row security, keys and joins, what is refused, what leaks.
 \i test/pgtap/setup.psql
-SELECT plan(107);
+SELECT plan(146);
 
 CREATE TABLE client (
     id int,
@@ -205,5 +205,143 @@ SELECT lives_ok($$SELECT passport FROM client UNION ALL SELECT code FROM client$
 SELECT lives_ok($$SELECT passport::text FROM client ORDER BY passport::text$$, 'ORDER BY of the cast');
 COMMIT;
 RESET SESSION AUTHORIZATION;
+
+-- ---- keys ----
+CREATE TABLE person (org_id uuid NOT NULL DEFAULT immiiq.current_org(), passport enc_text(7,equality,fold), born enc_date(8,equality), n int DEFAULT 1,
+    PRIMARY KEY (org_id, passport), UNIQUE (org_id, born));
+CREATE TABLE trip (id int, org_id uuid NOT NULL DEFAULT immiiq.current_org(), passport enc_text(7,equality,fold),
+    FOREIGN KEY (org_id, passport) REFERENCES person ON UPDATE CASCADE ON DELETE SET NULL (passport));
+GRANT ALL ON person, trip TO regress_immiiq_app, regress_immiiq_operator;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset
+INSERT INTO person (passport) VALUES ('P1');
+COMMIT;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+INSERT INTO person (passport, born) VALUES ('P1', '2000-01-01'), ('P2', '2000-01-02');
+SELECT pass('the same key in two organisations is two keys');
+SELECT throws_ok($$INSERT INTO person (passport) VALUES ('p-1')$$, '23505', NULL, 'PRIMARY KEY, folded');
+SELECT throws_ok($$INSERT INTO person (passport, born) VALUES ('P3', '2000-01-01')$$, '23505', NULL, 'UNIQUE');
+INSERT INTO person (passport, n) VALUES ('p 1', 5) ON CONFLICT (org_id, passport) DO UPDATE SET n = person.n + excluded.n;
+INSERT INTO person (passport, n) VALUES ('p 2', 5) ON CONFLICT DO NOTHING;
+SELECT results_eq($$SELECT passport::text, n FROM person WHERE org_id = immiiq.current_org() ORDER BY 1$$, $$VALUES ('P1', 6), ('P2', 1)$$, 'ON CONFLICT');
+MERGE INTO person USING (VALUES ('P.2', 7), ('P4', 8)) v (x, n) ON person.passport = v.x AND org_id = immiiq.current_org()
+    WHEN MATCHED THEN UPDATE SET n = v.n WHEN NOT MATCHED THEN INSERT (passport, n) VALUES (v.x, v.n);
+SELECT results_eq($$SELECT passport::text, n FROM person WHERE org_id = immiiq.current_org() ORDER BY 1$$, $$VALUES ('P1', 6), ('P2', 7), ('P4', 8)$$, 'MERGE');
+INSERT INTO trip (id, passport) VALUES (1, 'p1'), (2, 'P2');
+SELECT throws_ok($$INSERT INTO trip (id, passport) VALUES (3, 'P3')$$, '23503', NULL, 'a foreign key refuses what is not there');
+UPDATE person SET passport = 'P9' WHERE passport = 'P1' AND org_id = immiiq.current_org();
+SELECT is((SELECT passport::text FROM trip WHERE id = 1), 'P9', 'ON UPDATE CASCADE');
+DELETE FROM person WHERE passport = 'P2' AND org_id = immiiq.current_org();
+SELECT is((SELECT passport IS NULL FROM trip WHERE id = 2), true, 'ON DELETE SET NULL');
+SELECT throws_ok($$UPDATE person SET passport = 'x' || repeat('1', 3000) WHERE passport = 'P9'$$, '54000', NULL, 'an index row has its limit');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+-- Nobody active: keys are checked by tags alone.
+SELECT passport::text AS armour FROM trip WHERE id = 1 \gset
+SELECT lives_ok(format('INSERT INTO trip VALUES (4, %L, %L)', :'alpha', :'armour'), 'a foreign key is checked while nobody is active');
+SELECT throws_ok(format('INSERT INTO trip VALUES (5, %L, %L)', :'beta', :'armour'), '23503', NULL, 'and refuses');
+SELECT lives_ok($$ALTER TABLE trip DROP CONSTRAINT trip_org_id_passport_fkey, ADD FOREIGN KEY (org_id, passport) REFERENCES person$$, 'and checked anew as a whole');
+SELECT throws_ok($$DELETE FROM person WHERE org_id = 'a1fa0000-0000-4000-8000-000000000000'$$, '23503', NULL, 'and holds');
+SELECT lives_ok($$UPDATE trip SET id = id$$, 'rows can be updated while nobody is active');
+SELECT lives_ok($$REINDEX TABLE person; CLUSTER person USING person_pkey$$, 'and tables rewritten');
+
+-- ---- triggers that compare ----
+CREATE FUNCTION count_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.passport IS DISTINCT FROM OLD.passport OR NEW.born <> OLD.born THEN NEW.n := OLD.n + 1; END IF;
+    IF NEW.passport = 'stop' THEN RETURN NULL; END IF;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER t BEFORE UPDATE ON person FOR EACH ROW EXECUTE FUNCTION count_changes();
+CREATE TRIGGER w AFTER UPDATE ON person FOR EACH ROW WHEN (NEW.passport IS DISTINCT FROM OLD.passport) EXECUTE FUNCTION count_changes();
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+UPDATE trip SET passport = NULL;
+UPDATE person SET n = 0 WHERE passport = 'P4';
+UPDATE person SET passport = 'p-4' WHERE passport = 'P4';
+SELECT is((SELECT n FROM person WHERE passport = 'P4'), 0, 'a value that folds the same has not changed');
+UPDATE person SET passport = 'P5' WHERE passport = 'P4';
+UPDATE person SET passport = 'stop' WHERE passport = 'P9' AND n > 100;
+SELECT is((SELECT n FROM person WHERE passport = 'P5'), 1, 'another has');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+DROP TRIGGER t ON person;
+DROP TRIGGER w ON person;
+
+-- ---- long values, domains, parallel workers ----
+CREATE DOMAIN permit_no AS enc_text(21,equality);
+CREATE TABLE long (id int, body enc_text(20,equality), no permit_no, tags enc_text(22,equality)[]);
+GRANT ALL ON long TO regress_immiiq_app;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+INSERT INTO long SELECT i, repeat('long ' || i || ' ', 5000), 'N' || i, ARRAY['t' || i, 'all'] FROM generate_series(1, 20) i;
+SELECT is((SELECT array_agg(id) FROM long WHERE body = repeat('long 7 ', 5000)), ARRAY[7], 'a toasted value is found');
+SELECT is((SELECT count(*) FROM long a JOIN long b ON a.body = b.body), 20::bigint, 'and joined');
+SELECT is((SELECT count(*) FROM (SELECT body FROM long GROUP BY body) g), 20::bigint, 'and grouped');
+SELECT is((SELECT length(body::text) FROM long WHERE id = 1), 35000, 'and opened');
+SELECT is((SELECT array_agg(id) FROM long WHERE no = 'N3'), ARRAY[3], 'a column of a domain is searched');
+SELECT is((SELECT array_agg(id) FROM long WHERE no IN ('N3', 'N4')), ARRAY[3, 4], 'by a list too');
+SELECT is((SELECT array_agg(id) FROM long WHERE 't3' = ANY(tags)), ARRAY[3], 'an array column is searched');
+SELECT is((SELECT count(*) FROM long WHERE 'all' = ANY(tags)), 20::bigint, 'in every row');
+SELECT is((SELECT count(*) FROM long a JOIN long b ON a.no = b.no), 20::bigint, 'domains are joined');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+ANALYZE long;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+SET LOCAL parallel_setup_cost = 0;
+SET LOCAL parallel_tuple_cost = 0;
+SET LOCAL min_parallel_table_scan_size = 0;
+SET LOCAL force_parallel_mode = on;
+SET LOCAL enable_indexscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT ok(plan_of($$SELECT id FROM client WHERE passport = 'P100' AND passport::text = 'P100'$$) ~ 'Gather', 'a parallel plan');
+SELECT is((SELECT array_agg(id) FROM client WHERE passport = 'P100' AND passport::text = 'P100'), ARRAY[100], 'a parallel worker searches and opens');
+SELECT is((SELECT count(*) FROM client WHERE passport IN ('P100', 'P7') AND note::text LIKE 'n%'), 2::bigint, 'with a list as well');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+
+-- ---- attacks ----
+-- A function that tells what it sees, cheap enough to run first, must not see rows of others in front of a leakproof operator.
+CREATE TABLE seen (t text);
+GRANT ALL ON seen TO regress_immiiq_app;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+CREATE FUNCTION pg_temp.tell(v enc_text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$
+BEGIN INSERT INTO seen VALUES (v::text); RETURN true; END $$;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+SELECT count(*) AS ignored FROM client WHERE pg_temp.tell(passport) AND passport = 'P100' \gset
+SELECT is((SELECT count(*) FROM seen WHERE t LIKE 'iq1:%'), 0::bigint, 'a leaky function sees no row of another organisation');
+-- Stored values never make the leakproof operators raise: each kind of value against each.
+SELECT lives_ok($$SELECT count(*) FROM client a, client b WHERE a.id < 50 AND b.id < 50 AND a.passport = b.passport$$, 'the operators do not raise on stored data');
+COMMIT;
+-- A probe of another's tag cannot be made, and one's own says nothing.
+SELECT throws_ok($$SELECT enc_text_probe('P100'::text, 7 + (1 << 17) + (1 << 18))$$, 'IQ011', NULL, 'no probe for nobody');
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+SELECT is(enc_text_probe('P100'::text, 7 + (1 << 17) + (1 << 18))::text, '(probe)', 'a probe is not printed');
+SELECT throws_ok($$SELECT enc_text_probe('P100'::text, 7)$$, 'IQ030', NULL, 'a probe is only for what is declared');
+SELECT throws_ok($$CREATE TEMP TABLE stolen AS SELECT enc_text_probe('P100'::text, 7 + (1 << 17))$$, 'IQ030', NULL, 'and is not stored');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*) FROM client a JOIN client b ON a.passport = b.passport WHERE a.id = 1), 2::bigint, 'columns are compared by tags while nobody is active, and organisations never meet');
+SELECT is((SELECT count(DISTINCT v) FROM (SELECT passport AS v FROM client WHERE id = 1) s), 2::bigint, 'the same text in two organisations has two tags');
+
+-- ---- estimates ----
+CREATE FUNCTION rows_of(query text) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE plan json; BEGIN EXECUTE 'EXPLAIN (FORMAT json) ' || query INTO plan; RETURN plan->0->'Plan'->>'Plan Rows'; END $$;
+GRANT ALL ON client TO regress_immiiq_operator;
+BEGIN;
+SET LOCAL SESSION AUTHORIZATION regress_immiiq_operator;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+SELECT cmp_ok(rows_of($$SELECT 1 FROM client WHERE passport = 'P100'$$), '<=', 2, 'an equality is estimated by distinct values');
+SELECT cmp_ok(rows_of($$SELECT 1 FROM client WHERE passport IN ('P1', 'P2', 'P3', 'P4')$$), '<=', 8, 'a list by its length');
+COMMIT;
 
 SELECT * FROM finish();
