@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "replication/logicalworker.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/datum.h"
@@ -877,6 +878,19 @@ capture_write_when_full(void)
 	capture_write(first);
 }
 
+/*
+ * True for rows of the directory that a superuser's COPY restores: the dump has
+ * their entries, too, and restoring needs no root key.  What tells a restore is
+ * that the organisation has no keys yet: they come last.
+ */
+static bool
+capture_restores_directory(Relation relation, const pg_uuid_t *org)
+{
+	return RelationGetNamespace(relation) == base_schema() && superuser() &&
+		   context_current() == NULL && ActivePortal != NULL &&
+		   ActivePortal->commandTag == CMDTAG_COPY && !keyring_org_has_keys(org);
+}
+
 /* The organisation of a row; ERROR when it names none. */
 static void
 capture_row_org(const CaptureRelation *rel, TupleTableSlot *slot, Relation relation, pg_uuid_t *org)
@@ -954,9 +968,12 @@ immiiq_capture(PG_FUNCTION_ARGS)
 							errmsg("the organisation of a row cannot be changed")));
 	}
 
-	capture_put_image_pinned(rel, new, old, &org);
-	capture_add(rel, operation, &org);
-	crypto_wipe(capture.image.data, capture.image.len);
+	if (operation != CANONICAL_INSERT || !capture_restores_directory(relation, &org))
+	{
+		capture_put_image_pinned(rel, new, old, &org);
+		capture_add(rel, operation, &org);
+		crypto_wipe(capture.image.data, capture.image.len);
+	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(capture.row);
 	capture_write_when_full();

@@ -517,6 +517,14 @@ scan_keys(uint32 key_id, const pg_uuid_t *org, KeyringPurpose purpose, KeyRow *r
 	return found;
 }
 
+bool
+keyring_org_has_keys(const pg_uuid_t *org)
+{
+	KeyRow row;
+
+	return !base_uuid_is_nil(org) && scan_keys(0, org, 0, &row);
+}
+
 static void
 bind_row(const KeyRow *row, KeyringBinding *binding)
 {

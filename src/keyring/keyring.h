@@ -42,5 +42,7 @@ extern CryptoXaes *keyring_audit_key(const pg_uuid_t *org, uint32_t *key_id);
 extern void keyring_installation_secret(const char *label, bool may_create, uint8_t out[32]);
 /* Makes and wraps the keys of a new organisation. */
 extern void keyring_create_org(const pg_uuid_t *org);
+/* True when the organisation has any key, whether it can be opened or not. */
+extern bool keyring_org_has_keys(const pg_uuid_t *org);
 
 #endif /* IMMIIQ_KEYRING_H */

@@ -119,10 +119,7 @@ export function print(type, plain) {
     const days = plain.readInt32BE(0);
     if (days === 2147483647) return 'infinity';
     if (days === -2147483648) return '-infinity';
-    const date = new Date(Date.UTC(2000, 0, 1) + days * 86400000);
-    const year = date.getUTCFullYear();
-    const pad = (n, width) => String(n).padStart(width, '0');
-    return `${pad(year > 0 ? year : 1 - year, 4)}-${pad(date.getUTCMonth() + 1, 2)}-${pad(date.getUTCDate(), 2)}${year > 0 ? '' : ' BC'}`;
+    return new Date(Date.UTC(2000, 0, 1) + days * 86400000).toISOString().slice(0, 10);
 }
 
 // Root keys by id from the text of a root key file.
