@@ -1,0 +1,287 @@
+/*
+ * The log's bytes: what is written is read back, and whatever could be written in a second way is refused.
+ */
+#include "audit/canonical.h"
+#include "tap.h"
+
+static const uint8_t org[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+static const uint8_t member[16] = {0xaa, 0xbb};
+static uint8_t sealed[CANONICAL_SEAL_BYTES + 5];
+
+/* Parses a copy that ends where the bytes do, so that a sanitizer sees a byte too many. */
+static bool
+parses(const uint8_t *p, size_t len)
+{
+	uint8_t *copy = malloc(len > 0 ? len : 1);
+	CanonicalEntry entry;
+	bool good;
+
+	memcpy(copy, p, len);
+	good = canonical_parse_entry(copy, len, &entry);
+	free(copy);
+	return good;
+}
+
+/* An entry as capture writes it; says who when context is its own number. */
+static CanonicalBuffer
+entry_bytes(uint32_t seq, uint32_t context)
+{
+	CanonicalBuffer b = {.grow = realloc};
+	CanonicalBuffer who_bytes = {.grow = realloc};
+	CanonicalWho who = {.actor = 1, .member = member, .role = "app", .role_len = 3};
+	CanonicalEntry entry = {.operation = CANONICAL_UPDATE,
+							.org = org,
+							.at = -5,
+							.incarnation = 0x01020304,
+							.txid = UINT64_C(0x100000007),
+							.seq = seq,
+							.schema = "public",
+							.schema_len = 6,
+							.table = "client",
+							.table_len = 6,
+							.key_id = 9,
+							.context = context};
+
+	canonical_put_who(&who_bytes, &who);
+	if (seq == context)
+	{
+		entry.who = who_bytes.data;
+		entry.who_len = who_bytes.len;
+	}
+	canonical_put_entry(&b, &entry);
+	if (seq == context)
+		canonical_put_field(&b, CANONICAL_F_ORIGIN, sealed, CANONICAL_SEAL_BYTES);
+	canonical_put_field(&b, CANONICAL_F_IMAGE, sealed, sizeof(sealed));
+	free(who_bytes.data);
+	return b;
+}
+
+static void
+lengths(void)
+{
+	static const struct
+	{
+		uint32_t n;
+		const char *hex;
+	} cases[] = {{0, "00"},		{127, "7f"},	   {128, "8001"},
+				 {300, "ac02"}, {16384, "808001"}, {UINT32_MAX, "ffffffff0f"}};
+	static const char *const bad[] = {"", "80", "8000", "ffffffff1f", "ffffffffff00", "ff80"};
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		CanonicalBuffer b = {.grow = realloc};
+		size_t pos = 0;
+		uint32_t n;
+
+		canonical_put_length(&b, cases[i].n);
+		good &= is_hex(b.data, b.len, cases[i].hex);
+		good &= canonical_get_length(b.data, b.len, &pos, &n) && n == cases[i].n && pos == b.len;
+		free(b.data);
+	}
+	check(good, "lengths are written in the fewest bytes and read back");
+	good = true;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+	{
+		uint8_t bytes[8];
+		size_t len = unhex(bad[i], bytes, sizeof(bytes));
+		size_t pos = 0;
+		uint32_t n;
+
+		good &= !canonical_get_length(bytes, len, &pos, &n);
+	}
+	check(good, "a length that is cut off, too large or too long is refused");
+}
+
+static void
+entries(void)
+{
+	CanonicalBuffer b = entry_bytes(7, 7);
+	CanonicalBuffer later = entry_bytes(8, 7);
+	CanonicalEntry e;
+	CanonicalWho who;
+	bool good = true;
+
+	check(is_hex(b.data, b.len - (CANONICAL_SEAL_BYTES + 2) - (sizeof(sealed) + 2),
+				 "010101"
+				 "020102"
+				 "0310"
+				 "0102030405060708090a0b0c0d0e0f10"
+				 "0408fffffffffffffffb"
+				 "050401020304"
+				 "06080000000100000007"
+				 "070400000007"
+				 "08067075626c6963"
+				 "0906636c69656e74"
+				 "0a0400000009"
+				 "0b0400000007"
+				 "0c1a"
+				 "010101"
+				 "0210aabb0000000000000000000000000000"
+				 "0403617070"),
+		  "the clear part of an entry has the bytes of the format");
+	check(canonical_parse_entry(b.data, b.len, &e) && e.operation == CANONICAL_UPDATE &&
+			  memcmp(e.org, org, 16) == 0 && e.at == -5 && e.incarnation == 0x01020304 &&
+			  e.txid == UINT64_C(0x100000007) && e.seq == 7 && e.schema_len == 6 &&
+			  memcmp(e.schema, "public", 6) == 0 && e.table_len == 6 &&
+			  memcmp(e.table, "client", 6) == 0 && e.key_id == 9 && e.context == 7 &&
+			  e.origin_len == CANONICAL_SEAL_BYTES && e.image_len == sizeof(sealed) &&
+			  e.clear_len == b.len - (CANONICAL_SEAL_BYTES + 2) - (sizeof(sealed) + 2),
+		  "an entry that says who is read back");
+	check(canonical_parse_who(e.who, e.who_len, &who) && who.actor == 1 &&
+			  memcmp(who.member, member, 16) == 0 && who.session == NULL && who.role_len == 3 &&
+			  memcmp(who.role, "app", 3) == 0 && who.tool == NULL && !who.impersonated,
+		  "who is read back");
+	check(canonical_parse_entry(later.data, later.len, &e) && e.who == NULL && e.origin == NULL &&
+			  e.context == 7,
+		  "an entry that refers to another is read back");
+
+	for (size_t n = 0; n < b.len; n++)
+		good &= !parses(b.data, n);
+	check(good, "no beginning of an entry is an entry");
+	canonical_put_byte(&b, 0);
+	check(!parses(b.data, b.len), "bytes after an entry are refused");
+	b.len--;
+
+	/* every single bit: either refused or read as another value, never as the same entry */
+	good = true;
+	for (size_t bit = 0; bit < b.len * 8; bit++)
+	{
+		CanonicalEntry other;
+
+		b.data[bit / 8] ^= 1 << (bit % 8);
+		if (canonical_parse_entry(b.data, b.len, &other))
+		{
+			CanonicalBuffer again = {.grow = realloc};
+
+			canonical_put_entry(&again, &other);
+			good &= again.len == other.clear_len && memcmp(again.data, b.data, again.len) == 0;
+			free(again.data);
+		}
+		b.data[bit / 8] ^= 1 << (bit % 8);
+	}
+	check(good, "what parses writes itself again byte by byte");
+	free(b.data);
+	free(later.data);
+
+	b = entry_bytes(7, 8);
+	check(parses(b.data, b.len), "context may be any other number of the transaction");
+	b.data[b.len - sizeof(sealed) - 2 - 1] = 7;
+	check(!parses(b.data, b.len), "an entry that names itself as context must say who");
+	free(b.data);
+	b = entry_bytes(7, 7);
+	b.data[0] = 2;
+	check(!parses(b.data, b.len), "a tag twice is refused");
+	b.data[0] = 1;
+	b.data[2] = 2;
+	check(!parses(b.data, b.len), "another version is refused");
+	b.data[2] = 1;
+	b.data[5] = 4;
+	check(!parses(b.data, b.len), "an unknown operation is refused");
+	free(b.data);
+}
+
+static void
+origins(void)
+{
+	CanonicalBuffer b = {.grow = realloc};
+	CanonicalOrigin o = {.agent = "x", .agent_len = 1, .application = "", .application_len = 0};
+	CanonicalOrigin back;
+
+	canonical_put_origin(&b, &o);
+	check(canonical_parse_origin(b.data, b.len, &back) && back.address == NULL &&
+			  back.agent_len == 1 && back.application != NULL && back.application_len == 0,
+		  "an origin is read back, absent and empty apart");
+	b.data[0] = 9;
+	check(!canonical_parse_origin(b.data, b.len, &back),
+		  "an unknown field of the origin is refused");
+	check(canonical_parse_origin(NULL, 0, &back), "an origin may be empty");
+	free(b.data);
+}
+
+static void
+images(void)
+{
+	uint8_t bytes[64];
+	/* two new columns, the second NULL; one old column */
+	size_t len = unhex("02"
+					   "020269640131"
+					   "1101"
+					   "61"
+					   "01"
+					   "00"
+					   "0161"
+					   "0178",
+					   bytes, sizeof(bytes));
+	CanonicalColumn c;
+	size_t pos = 1;
+	bool good = true;
+
+	check(canonical_check_image(bytes, len), "an image is whole");
+	check(canonical_get_column(bytes, len, &pos, &c) && c.flags == CANONICAL_C_KEY &&
+			  c.name_len == 2 && memcmp(c.name, "id", 2) == 0 && c.value_len == 1 &&
+			  c.value[0] == '1',
+		  "a column is read");
+	check(canonical_get_column(bytes, len, &pos, &c) && c.value == NULL &&
+			  c.flags == (CANONICAL_C_NULL | CANONICAL_C_SEALED),
+		  "a NULL is read");
+	for (size_t n = 0; n < len; n++)
+	{
+		uint8_t *copy = malloc(n > 0 ? n : 1);
+
+		memcpy(copy, bytes, n);
+		good &= !canonical_check_image(copy, n);
+		free(copy);
+	}
+	check(good, "no beginning of an image is an image");
+	bytes[len] = 0;
+	check(!canonical_check_image(bytes, len + 1), "bytes after an image are refused");
+	bytes[1] = 0x20;
+	check(!canonical_check_image(bytes, len), "an unknown flag is refused");
+}
+
+static void
+batches(void)
+{
+	CanonicalBatch batch = {.batch_no = 3, .first = 2, .last = 2506, .at = 1};
+	uint8_t out[CANONICAL_BATCH_BYTES];
+
+	memcpy(batch.org, org, 16);
+	memset(batch.org_root, 0x11, 32);
+	memset(batch.previous, 0x22, 32);
+	canonical_write_batch(&batch, out);
+	check(is_hex(out, sizeof(out),
+				 "696d6d6969712f76312f626174636800"
+				 "01"
+				 "0000000000000003"
+				 "0102030405060708090a0b0c0d0e0f10"
+				 "0000000000000002"
+				 "00000000000009ca"
+				 "0000000000000001"
+				 "1111111111111111111111111111111111111111111111111111111111111111"
+				 "2222222222222222222222222222222222222222222222222222222222222222"),
+		  "a batch has the bytes of the format");
+}
+
+/* A grow that gives nothing. */
+static void *
+no_memory(void *old, size_t size)
+{
+	return NULL;
+}
+
+int
+main(void)
+{
+	CanonicalBuffer none = {.grow = no_memory};
+
+	memset(sealed, 0x5e, sizeof(sealed));
+	lengths();
+	entries();
+	origins();
+	images();
+	batches();
+	canonical_put_field64(&none, 1, 1);
+	check(none.failed && none.len == 0, "a buffer that cannot grow says so");
+	return done();
+}
