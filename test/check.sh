@@ -123,9 +123,9 @@ lane() {
 # Counts one suite; shows everything it said when it failed.
 report() {	# suite, exit status, seconds
 	local tap=$results/$1.tap passed failed skipped
-	skipped=$(grep -cE '^ok\b.*# *skip' -i "$tap")
-	passed=$(($(grep -cE '^ok\b' "$tap") - skipped))
-	failed=$(grep -E '^not ok\b' "$tap" | grep -cviE '# *todo')
+	skipped=$(grep -cE '^ok .*# *skip' -i "$tap")
+	passed=$(($(grep -cE '^ok (-|[0-9])' "$tap") - skipped))
+	failed=$(grep -E '^not ok' "$tap" | grep -cviE '# *todo')
 	[ "$2" = 0 ] || [ "$failed" -gt 0 ] || failed=1
 	[ "$passed" -gt 0 ] || [ "$failed" -gt 0 ] || [ -n "${TESTS:-}" ] || failed=1
 	echo "$passed $failed" > "$results/$1.count"

@@ -34,6 +34,7 @@ sub write_root_key
 #   preload    0 leaves immiiq out of shared_preload_libraries
 #   databases  immiiq.databases, '*' when not given
 #   streaming  1 allows replication, 'logical' logical replication too
+#   initdb     more options of initdb
 #   config     more lines for postgresql.conf
 #   start      0 leaves it stopped
 #   extension  1 creates the extension in database postgres
@@ -42,7 +43,7 @@ sub new_cluster
 	my ($name, %option) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 	$node->init(
-		extra => [ '--encoding=UTF8', '--locale=C.UTF-8' ],
+		extra => [ '--encoding=UTF8', '--locale=C.UTF-8', @{ $option{initdb} // [] } ],
 		allows_streaming => $option{streaming});
 
 	if ($option{preload} // 1)
