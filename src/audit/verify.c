@@ -44,6 +44,7 @@ typedef struct VerifyKey
 		uint32 key_id;
 	} id;
 	bool usable;
+	bool foreign; /* cannot be had although the organisation's current key can */
 } VerifyKey;
 
 typedef struct VerifyRun
@@ -174,14 +175,13 @@ verify_ask_signing_key(void *arg)
 	keyring_installation_secret("log-signing", false, arg);
 }
 
-/* The key that sealed an entry; NULL when it cannot be had, which is said once a key. */
-static CryptoXaes *
+/* What is known of the key that sealed an entry; that it cannot be had is said once a key. */
+static const VerifyKey *
 verify_audit_key(VerifyRun *run, const CanonicalEntry *entry)
 {
 	VerifyKey key;
 	VerifyKey *known;
 	bool found;
-	uint32 key_id = entry->key_id;
 
 	memset(&key, 0, sizeof(key));
 	memcpy(key.id.org.data, entry->org, UUID_LEN);
@@ -189,15 +189,20 @@ verify_audit_key(VerifyRun *run, const CanonicalEntry *entry)
 	known = hash_search(run->keys, &key.id, HASH_ENTER, &found);
 	if (!found)
 	{
-		known->usable = false;
-		/* key id 0 would mean the current key */
-		known->usable = key_id != 0 && verify_try_key(verify_ask_audit_key, &key);
+		known->usable = known->foreign = false;
+		/* key id 0 asks for the current key */
+		known->usable = entry->key_id != 0 && verify_try_key(verify_ask_audit_key, &key);
 		if (!known->usable)
+		{
+			key.id.key_id = 0;
+			known->foreign = verify_try_key(verify_ask_audit_key, &key);
+		}
+		if (!known->usable && !known->foreign)
 			verify_report(run, "warning", &key.id.org, 0,
 						  "audit key %u cannot be had: whether its entries open was not checked",
-						  key_id);
+						  entry->key_id);
 	}
-	return known->usable ? keyring_audit_key(&key.id.org, &key_id) : NULL;
+	return known;
 }
 
 /* ---- an entry ---- */
@@ -265,6 +270,8 @@ verify_entry(VerifyRun *run, HeapTuple tuple, const pg_uuid_t *org)
 	const uint8 *body;
 	CanonicalEntry entry;
 	pg_uuid_t row_org;
+	const VerifyKey *known;
+	uint32 key_id;
 	CryptoXaes *key;
 	uint8 *plain;
 	size_t len;
@@ -287,9 +294,13 @@ verify_entry(VerifyRun *run, HeapTuple tuple, const pg_uuid_t *org)
 		return "columns of the entry differ from its body";
 	if (!verify_context(run, &entry))
 		return "entry of the same transaction that says who is missing";
-	key = verify_audit_key(run, &entry);
-	if (key == NULL)
+	known = verify_audit_key(run, &entry);
+	if (known->foreign)
+		return "entry is sealed under a key that is not the organisation's";
+	if (!known->usable)
 		return NULL;
+	key_id = entry.key_id;
+	key = keyring_audit_key(org, &key_id);
 	plain = audit_open_sealed(body, &entry, CANONICAL_LABEL_IMAGE, entry.image, entry.image_len,
 							  key, &len);
 	if (plain == NULL)

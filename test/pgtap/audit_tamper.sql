@@ -1,0 +1,325 @@
+-- Whoever rewrites the log with every right there is, the root key apart, is found, and where.
+-- Each attack runs as a superuser with the guards switched off, in a transaction that is rolled back.
+\i test/pgtap/setup.psql
+SELECT plan(41);
+
+CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
+SELECT FROM immiiq.protect('note', 'cases') \gset
+\set gamma 'ca3a0000-0000-4000-8000-000000000000'
+SELECT immiiq.create_org('Gamma', :'gamma') AS ignored \gset
+CALL immiiq.seal();
+-- Four batches of Alpha from here on, of 3, 2, 1 and 1 entries; one of Beta between them.
+SELECT max(position) AS base FROM immiiq.leaf WHERE org_id = :'alpha' \gset
+INSERT INTO note VALUES (:'alpha', 1, 'one'), (:'alpha', 2, 'two'), (:'alpha', 3, 'three');
+CALL immiiq.seal();
+INSERT INTO note VALUES (:'alpha', 4, 'four'), (:'alpha', 5, 'five');
+CALL immiiq.seal();
+INSERT INTO note VALUES (:'beta', 6, 'six');
+CALL immiiq.seal();
+INSERT INTO note VALUES (:'alpha', 7, 'seven');
+CALL immiiq.seal();
+INSERT INTO note VALUES (:'alpha', 8, 'eight');
+CALL immiiq.seal();
+
+-- The entry at the n-th position of Alpha after the base.
+CREATE TEMPORARY TABLE place AS
+SELECT l.position - :base AS n, l.position, l.txid, l.incarnation, l.seq FROM immiiq.leaf l WHERE org_id = :'alpha' AND position > :base;
+SELECT is((SELECT count(*) FROM place), 7::bigint, 'seven entries are sealed');
+SELECT is((SELECT count(*) FROM immiiq.batch WHERE org_id = :'alpha' AND last > :base), 4::bigint, 'in four batches');
+SELECT batch_no AS batch2 FROM immiiq.batch WHERE org_id = :'alpha' AND first = :base + 4 \gset
+SELECT max(batch_no) AS batches FROM immiiq.batch \gset
+
+-- Every problem, positions counted from the base: 'error alpha 3: entry …'.
+CREATE FUNCTION problems(wanted uuid DEFAULT NULL) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    base int8 := current_setting('test.base');
+BEGIN
+    RETURN (SELECT string_agg(format('%s %s %s: %s', severity,
+                CASE org_id::text WHEN 'a1fa0000-0000-4000-8000-000000000000' THEN 'alpha'
+                    WHEN 'be7a0000-0000-4000-8000-000000000000' THEN 'beta'
+                    WHEN 'ca3a0000-0000-4000-8000-000000000000' THEN 'gamma' ELSE coalesce(org_id::text, '-') END,
+                coalesce(CASE org_id::text WHEN 'a1fa0000-0000-4000-8000-000000000000' THEN "position" - base ELSE "position" END::text, '-'),
+                problem), E'\n' ORDER BY ordinality)
+            FROM immiiq.verify_audit(wanted) WITH ORDINALITY);
+END
+$$;
+SELECT set_config('test.base', :base::text, false) \gset ignored_
+CREATE FUNCTION unguard() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'tree', 'seal_state'] LOOP
+        EXECUTE format('ALTER TABLE immiiq.%I DISABLE TRIGGER guard_log', name);
+    END LOOP;
+END
+$$;
+-- SHA-256(0x00 || body), as a superuser who recomputes hashes has it.
+CREATE FUNCTION leaf_hash(body bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT sha256('\x00'::bytea || body) $$;
+
+SELECT is(problems(), NULL, 'the log is whole before');
+
+---- One entry
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET body = set_byte(body, length(body) - 20, get_byte(body, length(body) - 20) # 1)
+FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 2;
+SELECT is(problems(), 'error alpha 2: entry is not the one that was sealed: its hash differs from the leaf', 'an edited body');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET body = set_byte(body, length(body) - 20, get_byte(body, length(body) - 20) # 1)
+FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 2;
+UPDATE immiiq.leaf l SET hash = leaf_hash(e.body) FROM immiiq.entry e, place p
+WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND l.org_id = e.org_id AND l.position = p.position AND n = 2;
+SELECT matches(problems(), '^error alpha 2: image of the entry does not open under the organisation''s audit key
+error alpha 1: leaves \d+ to \d+ do not give the root of batch \d+; later roots of this organisation were not checked$',
+    'an edited body and its leaf made to fit: the image does not open and the root does not fit');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET at = at - interval '1 day' FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 5;
+SELECT is(problems(), 'error alpha 5: columns of the entry differ from its body', 'another time beside the body');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET org_id = :'beta' FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 5;
+SELECT is(problems(), 'error alpha 5: body of the entry names another organisation', 'another organisation beside the body');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET context = 7 FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 5;
+SELECT is(problems(), 'error alpha 5: columns of the entry differ from its body', 'another context beside the body');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.entry e USING place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 5;
+SELECT matches(problems(), '^error alpha 5: entry of transaction \d+, number 2 is missing$', 'a deleted entry');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.entry e USING place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 4;
+SELECT matches(problems(), '^error alpha 4: entry of transaction \d+, number 1 is missing
+error alpha 5: entry of the same transaction that says who is missing$', 'a deleted entry that says who');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+WITH two AS (
+    SELECT e.*, p.n FROM immiiq.entry e JOIN place p ON (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) WHERE n IN (2, 5)
+)
+UPDATE immiiq.entry e SET body = (SELECT o.body FROM two o WHERE o.n <> t.n)
+FROM two t WHERE (e.incarnation, e.txid, e.seq) = (t.incarnation, t.txid, t.seq);
+SELECT is(problems(), 'error alpha 2: entry is not the one that was sealed: its hash differs from the leaf
+error alpha 5: entry is not the one that was sealed: its hash differs from the leaf', 'two bodies swapped');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET txid = e.txid + 1000000 FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT matches(problems(), '^error alpha 7: entry of transaction \d+, number 1 is missing
+error alpha -: entry of transaction \d+, number 1 that waits for its seal: body of the entry names another transaction or place in it$',
+    'an entry moved to another transaction');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf l SET txid = e.txid + 1000000 FROM immiiq.entry e, place p
+WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND l.org_id = e.org_id AND l.position = p.position AND n = 7;
+UPDATE immiiq.entry e SET txid = e.txid + 1000000 FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT is(problems(), 'error alpha 7: body of the entry names another transaction or place in it', 'an entry and its leaf moved to another transaction');
+ROLLBACK;
+
+---- An entry put in
+
+BEGIN;
+SELECT unguard() \gset ignored_
+INSERT INTO immiiq.entry SELECT e.txid, e.at, e.org_id, e.incarnation, 99, e.context, e.body
+FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 5;
+SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 99 was never sealed and never will be: it was put in, or its leaf taken out$',
+    'an entry put in among old ones');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, e.org_id, e.incarnation, e.seq, e.context, e.body
+FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 1 that waits for its seal: body of the entry names another transaction or place in it$',
+    'a copy put in ahead of the sealer');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+-- the transaction id in the body is made to fit too: 8 bytes after its tag and length, 06 08
+INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, e.org_id, e.incarnation, e.seq, e.context,
+    overlay(e.body PLACING int8send(e.txid + 1000000) FROM position(('\x0608'::bytea || int8send(e.txid)) IN e.body) + 2)
+FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 1 that waits for its seal: image of the entry does not open under the organisation''s audit key$',
+    'a copy put in ahead of the sealer, its body made to fit');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, :'beta', e.incarnation, e.seq, e.context,
+    overlay(overlay(e.body PLACING int8send(e.txid + 1000000) FROM position(('\x0608'::bytea || int8send(e.txid)) IN e.body) + 2)
+        PLACING uuid_send(:'beta') FROM position(('\x0310'::bytea || uuid_send(:'alpha')) IN e.body) + 2)
+FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT matches(problems(), '^error beta -: entry of transaction \d+, number 1 that waits for its seal: entry is sealed under a key that is not the organisation''s$',
+    'an entry of Alpha put into Beta''s log: its key is not Beta''s');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+INSERT INTO immiiq.entry VALUES (1::int8 << 40, now(), :'alpha', immiiq.audit_incarnation(), 1, 1, '\x01');
+SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 1 that waits for its seal: body of the entry is malformed$', 'nonsense put in');
+ROLLBACK;
+
+---- Leaves
+
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.leaf l USING place p WHERE l.org_id = :'alpha' AND l.position = p.position AND n = 5;
+SELECT matches(problems(), '^error alpha 5: leaves \d+ to \d+ are missing
+error alpha -: entry of transaction \d+, number 2 was never sealed and never will be: it was put in, or its leaf taken out$', 'a leaf taken out');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf SET position = -position WHERE org_id = :'alpha' AND position IN (:base + 4, :base + 5);
+UPDATE immiiq.leaf SET position = 2 * :base + 9 + position WHERE org_id = :'alpha' AND position < 0;
+SELECT matches(problems(), format('^error alpha 4: leaves \d+ to \d+ do not give the root of batch %s; later roots of this organisation were not checked$', :batch2),
+    'two leaves swapped');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf l SET (txid, seq, hash) = (SELECT txid, seq, hash FROM immiiq.leaf WHERE org_id = :'alpha' AND position = :base + 1)
+WHERE org_id = :'alpha' AND position = :base + 2;
+SELECT matches(problems(), 'error alpha 1: leaves \d+ to \d+ do not give the root of batch \d+', 'a leaf that stands for another entry: the root');
+SELECT matches(problems(), 'error alpha 2: leaf stands for the same entry as the one at position \d+', 'and that it stands for it twice');
+SELECT matches(problems(), 'error alpha -: entry of transaction \d+, number 2 was never sealed', 'and the entry that has lost its leaf');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf SET org_id = :'beta', position = (SELECT max(position) + 1 FROM immiiq.leaf WHERE org_id = :'beta')
+WHERE org_id = :'alpha' AND position = :base + 7;
+SELECT matches(problems(), '^error alpha 7: log was cut: batch \d+ ends at position \d+, the last leaf is \d+
+error beta \d+: body of the entry names another organisation
+error beta \d+: leaves \d+ to \d+ are in no batch$', 'a leaf moved to another organisation');
+ROLLBACK;
+
+---- The tail
+
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.leaf WHERE org_id = :'alpha' AND position = :base + 7;
+DELETE FROM immiiq.entry e USING place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT matches(problems(), '^error alpha 7: log was cut: batch \d+ ends at position \d+, the last leaf is \d+$', 'a tail cut off entries and leaves');
+DELETE FROM immiiq.batch WHERE org_id = :'alpha' AND last = :base + 7;
+SELECT is(problems(), format('error - -: log was cut: a signed head covers %s batches, the last one is %s', :batches, :batches - 1), 'a tail cut off batches too');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.batch WHERE batch_no = :batch2;
+SELECT matches(problems(), format('error alpha 4: batch %s begins at position \d+ instead of \d+', :batch2 + 2), 'a batch taken out: the organisation''s next one');
+SELECT matches(problems(), format('error - -: batches %s to %s are missing', :batch2, :batch2), 'and the gap');
+ROLLBACK;
+
+-- Gamma's log is one entry: its root is its leaf, so that a superuser can recompute it all
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry SET body = set_byte(body, length(body) - 1, get_byte(body, length(body) - 1) # 1) WHERE org_id = :'gamma';
+UPDATE immiiq.leaf l SET hash = leaf_hash(e.body) FROM immiiq.entry e WHERE e.org_id = :'gamma' AND l.org_id = :'gamma';
+UPDATE immiiq.batch b SET org_root = l.hash FROM immiiq.leaf l WHERE l.org_id = :'gamma' AND b.org_id = :'gamma';
+SELECT batch_no AS gamma_batch, batch_no + 1 AS next_batch FROM immiiq.batch WHERE org_id = :'gamma' \gset
+SELECT matches(problems(), format('^error gamma 1: image of the entry does not open under the organisation''s audit key
+error - -: batches \d+ to %s do not give the signed root of %s batches; later roots were not checked$', :gamma_batch, :gamma_batch),
+    'a log rewritten with all its hashes: the signed root does not fit');
+SELECT alike(problems(:'alpha'), '%do not give the signed root%', 'the database''s tree is checked for one organisation too');
+SELECT unalike(problems(:'alpha'), '%gamma%', 'but another organisation''s entries are not');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.batch SET at = at - interval '1 day' WHERE batch_no = :batch2;
+SELECT matches(problems(), format('^error - -: batches %s to %s do not give the signed root of %s batches; later roots were not checked$', :batch2, :batch2, :batch2),
+    'another time in a batch');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.tree_head WHERE size >= :batch2;
+UPDATE immiiq.batch SET at = at - interval '1 day' WHERE batch_no = :batch2;
+SELECT matches(problems(), format('^error beta \d+: batch %s does not name the root of the batches before it; later roots were not checked
+error - -: batches %s to %s are under no signed head$', :batch2 + 1, :batch2, :batches), 'another time in a batch, the heads above it taken out');
+ROLLBACK;
+
+---- Heads and keys
+
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.tree_head WHERE size = :batches;
+SELECT is(problems(), format('error - -: batches %s to %s are under no signed head', :batches, :batches), 'the last head taken out');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.tree_head SET root = sha256(root) WHERE size = :batches;
+SELECT is(problems(), format('error - -: head of %1$s batches has a signature that does not hold
+error - -: batches %1$s to %1$s do not give the signed root of %1$s batches; later roots were not checked', :batches), 'another root in a head');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.tree_head h SET signature = (SELECT signature FROM immiiq.tree_head WHERE size = :batches - 1) WHERE size = :batches;
+SELECT is(problems(), format('error - -: head of %s batches has a signature that does not hold', :batches), 'the signature of another head');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.tree_head SET key_hash = key_hash + 1 WHERE size = :batches;
+SELECT is(problems(), format('error - -: head of %s batches is signed by a key that the log does not know', :batches), 'a head under an unknown key');
+ROLLBACK;
+
+-- a key of the attacker's own: RFC 8037's, with the name that C2SP gives it
+BEGIN;
+SELECT unguard() \gset ignored_
+WITH k AS (
+    SELECT origin, '\xd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a'::bytea AS public FROM immiiq.log_key
+), h AS (
+    SELECT *, ('x' || encode(substr(sha256(convert_to(origin, 'UTF8') || '\x0a01' || public), 1, 4), 'hex'))::bit(32)::int4 AS hash FROM k
+), i AS (
+    INSERT INTO immiiq.log_key SELECT hash, public, origin, now() FROM h RETURNING key_hash
+)
+UPDATE immiiq.tree_head SET key_hash = i.key_hash FROM i WHERE size = :batches;
+SELECT is(problems(), format('error - -: head of %s batches is signed by a key that is not this installation''s', :batches), 'a head under a key of the attacker''s own');
+ROLLBACK;
+
+---- What the sealer remembers
+
+BEGIN;
+ALTER TABLE immiiq.seal_state DISABLE TRIGGER guard_log;
+UPDATE immiiq.seal_state SET horizon = horizon + 1000000;
+ALTER TABLE immiiq.seal_state ENABLE ALWAYS TRIGGER guard_log;
+COMMIT;
+INSERT INTO note VALUES (:'alpha', 91);
+SELECT matches(problems(), 'error alpha -: entry of transaction \d+, number 1 was never sealed and never will be', 'a horizon pushed ahead, so that entries be passed over');
+CALL immiiq.seal();
+SELECT is(problems(), NULL, 'the next round notices and seals what was passed over');
+BEGIN;
+ALTER TABLE immiiq.tree DISABLE TRIGGER guard_log;
+DELETE FROM immiiq.tree;
+ALTER TABLE immiiq.tree ENABLE ALWAYS TRIGGER guard_log;
+COMMIT;
+INSERT INTO note VALUES (:'alpha', 92), (:'beta', 93);
+CALL immiiq.seal();
+SELECT is(problems(), NULL, 'frontiers that are gone are made anew');
+
+SELECT * FROM finish();
