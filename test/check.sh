@@ -95,7 +95,7 @@ suite_pgtap() {
 suite_tap() {
 	local list
 	list=$(files test/t .pl)
-	[ -z "$list" ] || make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS="-v -I test/t" PROVE_TESTS="${list//$'\n'/ }"
+	[ -z "$list" ] || make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS="-j2 -v --merge -I test/t" PROVE_TESTS="${list//$'\n'/ }"
 }
 
 #### Running
@@ -120,7 +120,18 @@ lane() {
 	done
 }
 
-# Counts one suite; shows everything it said when it failed.
+# Of what prove says, only the files in which something went wrong; all of it where there are no files.
+only_failures() {
+	awk '
+		/^[^ #].*\.+ *$/ && /^(test\/|\/)/ { flush() }
+		/^(Test Summary Report|All tests successful)/ { flush() }
+		{ section = section $0 "\n" }
+		/^not ok|^Dubious|^Failed|^No subtests/ { bad = 1 }
+		function flush() { if (bad) printf "%s", section; section = ""; bad = 0 }
+		END { bad = 1; flush() }' "$1"
+}
+
+# Counts one suite; shows what it said when it failed.
 report() {	# suite, exit status, seconds
 	local tap=$results/$1.tap passed failed skipped
 	skipped=$(grep -cE '^ok .*# *skip' -i "$tap")
@@ -132,8 +143,8 @@ report() {	# suite, exit status, seconds
 	{
 		flock 8
 		if [ "$failed" -gt 0 ]; then
-			echo "---- $1: all that it said (exit status $2)"
-			cat "$tap"
+			echo "---- $1: what it said (exit status $2)"
+			only_failures "$tap"
 			echo "----"
 		fi
 		printf '%-10s %4d passed, %d failed%s  (%d s)\n' "$1" "$passed" "$failed" \

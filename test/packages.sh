@@ -9,7 +9,7 @@ MAJOR=15
 packages="gcc libc6-dev make libsodium-dev libssl-dev postgresql-$MAJOR postgresql-server-dev-$MAJOR"
 case $goal in
 check | check-slow)
-	packages+=" clang-14 clang-format-14 git libipc-run-perl perl postgresql-$MAJOR-pgtap age opensc softhsm2" ;;
+	packages+=" clang-14 clang-format-14 git libipc-run-perl perl postgresql-$MAJOR-pgtap age nodejs opensc softhsm2" ;;
 esac
 case $goal in
 check-slow) packages+=" debootstrap libclang-rt-14-dev valgrind" ;;

@@ -43,6 +43,9 @@ CREATE TRIGGER keyring_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.wrapp
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
 CREATE TRIGGER keyring_forget AFTER INSERT ON immiiq.wrapped_key
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
+ALTER TABLE immiiq.root_key ENABLE ALWAYS TRIGGER keyring_guard;
+ALTER TABLE immiiq.wrapped_key ENABLE ALWAYS TRIGGER keyring_guard;
+ALTER TABLE immiiq.wrapped_key ENABLE ALWAYS TRIGGER keyring_forget;
 COMMENT ON TRIGGER keyring_guard ON immiiq.root_key IS 'no role edits keys by hand';
 COMMENT ON TRIGGER keyring_guard ON immiiq.wrapped_key IS 'no role edits keys by hand';
 COMMENT ON TRIGGER keyring_forget ON immiiq.wrapped_key IS 'restored keys are used at once';

@@ -243,11 +243,12 @@ read_command(const char *command, char *buf, size_t size, size_t *len)
 		char beyond;
 		ssize_t n;
 
-		if (left <= 0)
-		{
+		if (ProcDiePending)
+			problem = "the server is stopping";
+		else if (left <= 0)
 			problem = "it did not end within 30 seconds";
+		if (problem != NULL)
 			break;
-		}
 		if (poll(&wait, 1, (int) left) <= 0)
 			continue;
 		n = *len < size ? read(ends[0], buf + *len, size - *len) : read(ends[0], &beyond, 1);
@@ -267,7 +268,10 @@ read_command(const char *command, char *buf, size_t size, size_t *len)
 	/* It may close its output and go on. */
 	while (problem == NULL && (reaped = waitpid(pid, &status, WNOHANG)) == 0)
 	{
-		if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), ROOTKEYS_COMMAND_TIMEOUT_MS))
+		if (ProcDiePending)
+			problem = "the server is stopping";
+		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(),
+											ROOTKEYS_COMMAND_TIMEOUT_MS))
 			problem = "it did not end within 30 seconds";
 		pg_usleep(1000L);
 	}

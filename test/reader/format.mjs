@@ -119,7 +119,10 @@ export function print(type, plain) {
     const days = plain.readInt32BE(0);
     if (days === 2147483647) return 'infinity';
     if (days === -2147483648) return '-infinity';
-    return new Date(Date.UTC(2000, 0, 1) + days * 86400000).toISOString().slice(0, 10);
+    const date = new Date(Date.UTC(2000, 0, 1) + days * 86400000);
+    const year = date.getUTCFullYear();
+    const pad = (n, width) => String(n).padStart(width, '0');
+    return `${pad(year > 0 ? year : 1 - year, 4)}-${pad(date.getUTCMonth() + 1, 2)}-${pad(date.getUTCDate(), 2)}${year > 0 ? '' : ' BC'}`;
 }
 
 // Root keys by id from the text of a root key file.
