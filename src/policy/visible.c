@@ -60,8 +60,12 @@ enum
 
 /* The shape that plans of this backend are made for while nobody is active. */
 static PolicyShape visible_planned_shape = POLICY_SHAPE_ALL;
-/* True when plans were made that expect no rows, for nobody or for a member whose module is off. */
-static bool visible_planned_empty = false;
+/*
+ * True when plans were made that the next identity should not find: they expect
+ * no rows, for nobody or for a member whose module is off, or they are of
+ * another shape, because a member's teams changed since the token was set.
+ */
+static bool visible_plans_go = false;
 
 static const char *
 visible_shape_name(PolicyShape shape)
@@ -156,10 +160,10 @@ visible_identity_changed(const ContextIdentity *who)
 		shape = who->several_teams ? POLICY_SHAPE_TEAMS : POLICY_SHAPE_TEAM;
 	else if (who->scope == CONTEXT_SCOPE_ASSIGNED)
 		shape = POLICY_SHAPE_ASSIGNED;
-	if (shape == visible_planned_shape && !visible_planned_empty)
+	if (shape == visible_planned_shape && !visible_plans_go)
 		return;
 	visible_planned_shape = shape;
-	visible_planned_empty = false;
+	visible_plans_go = false;
 	ResetPlanCache();
 }
 
@@ -601,9 +605,9 @@ visible_simplify(FuncExpr *call)
 
 	who = visible_who();
 	shape = who != NULL ? visible_shape(who) : visible_planned_shape;
-	if (who == NULL || !visible_has_module(who, args[ARG_MODULE]) ||
+	if (who == NULL || shape != visible_planned_shape || !visible_has_module(who, args[ARG_MODULE]) ||
 		(who->scope == CONTEXT_SCOPE_TEAM && scope_teams(who, &teams) == 0))
-		visible_planned_empty = true;
+		visible_plans_go = true;
 	scope = shape == POLICY_SHAPE_ALL		 ? CONTEXT_SCOPE_ALL
 			: shape == POLICY_SHAPE_ASSIGNED ? CONTEXT_SCOPE_ASSIGNED
 											 : CONTEXT_SCOPE_TEAM;

@@ -1,6 +1,6 @@
 -- Which rows who sees and writes: scopes, modules, plans across identities, protect() and unprotect().
 \i test/pgtap/setup.psql
-SELECT plan(117);
+SELECT plan(137);
 
 -- ---- three scopes × ten modules × four commands ----
 
@@ -371,6 +371,20 @@ SELECT throws_ok($$INSERT INTO matter (client_id) VALUES ('00000000-0000-4000-80
 ROLLBACK;
 RESET SESSION AUTHORIZATION;
 
+-- What COPY TO writes is what is seen.
+SET SESSION AUTHORIZATION regress_immiiq_app;
+CREATE TEMP TABLE copied (line text);
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_lead_token', true) AS ignored \gset
+\copy client (id) TO '/dev/null'
+\if :{?ROW_COUNT}
+\else
+\set ROW_COUNT 0
+\endif
+SELECT is(:ROW_COUNT, 1, 'COPY TO writes visible rows only');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+
 -- ---- views ----
 
 CREATE VIEW every_client WITH (security_invoker) AS SELECT * FROM client;
@@ -404,6 +418,9 @@ SELECT results_eq($$WITH moved AS (UPDATE message SET sent = '2026-06-06' WHERE 
 ROLLBACK;
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT count(*) FROM immiiq.protected_table WHERE relation::text LIKE 'message%'), 1::bigint, 'protected_table names the table, not its partitions');
+SELECT is_empty($$SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgrelid::regclass::text LIKE 'message%' AND tgname LIKE 'immiiq%' AND tgenabled <> 'A'$$, 'the triggers of every partition fire always');
+SELECT is((SELECT count(*) FROM pg_trigger WHERE tgrelid::regclass::text LIKE 'message%' AND tgname LIKE 'immiiq%'), 8::bigint, 'both of them on all of them');
+SELECT throws_like('TRUNCATE message_2026', '%cannot be truncated', 'a partition is not truncated');
 SELECT is((immiiq.protected_columns('message_2027')).org, 'org_id', 'a partition answers for its table, whatever its columns'' places');
 
 -- ---- protect() refuses ----
@@ -485,6 +502,39 @@ ALTER TABLE before_matter RENAME person TO client_id;
 SELECT immiiq.unprotect('before_matter') AS ignored \gset
 SELECT immiiq.unprotect('before_client') AS ignored \gset
 SELECT set_eq($$SELECT t || ' ' || shape(t::regclass) FROM unnest(ARRAY['before_client', 'before_matter']) AS t$$, $$SELECT relation || ' ' || line FROM remembered$$, 'unprotect leaves nothing behind');
+-- An owner without superuser's powers, with rows and keys there already.
+SELECT immiiq.grant_owner('regress_immiiq_nobody') AS ignored \gset
+GRANT CREATE ON SCHEMA public TO regress_immiiq_nobody;
+SET SESSION AUTHORIZATION regress_immiiq_nobody;
+CREATE TABLE owned_client (id uuid PRIMARY KEY, org_id uuid, team_id uuid);
+CREATE TABLE owned_matter (id uuid PRIMARY KEY, org_id uuid, client_id uuid REFERENCES owned_client);
+INSERT INTO owned_client SELECT current_setting('test.org')::uuid, current_setting('test.org')::uuid;
+INSERT INTO owned_matter SELECT current_setting('test.org')::uuid, current_setting('test.org')::uuid, current_setting('test.org')::uuid;
+SELECT lives_ok($$SELECT immiiq.protect('owned_client', 'clients', client => 'id', team => 'team_id')$$, 'an owner protects a table with rows');
+SELECT lives_ok($$SELECT immiiq.protect('owned_matter', 'cases', client => 'client_id')$$, 'and one that refers to it');
+SELECT results_eq('SELECT (SELECT count(*) FROM owned_client) + (SELECT count(*) FROM owned_matter)', ARRAY[0::bigint], 'row security binds the owner, too');
+SELECT throws_ok($$INSERT INTO owned_client (id, org_id) VALUES (gen_random_uuid(), current_setting('test.org')::uuid)$$, '42501', NULL, 'and its writes');
+SELECT throws_ok($$SELECT immiiq.protect('client', 'clients')$$, '42501', NULL, 'an owner protects no table of others');
+SELECT throws_ok($$SELECT immiiq.unprotect('client')$$, '42704', NULL, 'nor unprotects one');
+SELECT throws_ok($$SELECT set_config('immiiq.token', 'iq_s_', true)$$, 'IQ013', NULL, 'the owner cannot act for a member');
+SELECT throws_ok('TRUNCATE owned_matter', '42501', 'protected table "owned_matter" cannot be truncated', 'nor truncate');
+SELECT lives_ok($$SELECT immiiq.unprotect('owned_client'), immiiq.unprotect('owned_matter')$$, 'it unprotects its own, in any order');
+RESET SESSION AUTHORIZATION;
+
+-- Sealed columns: a domain each, and statistics for those that can be searched.
+CREATE TABLE sealed (id uuid PRIMARY KEY, org_id uuid, name enc_text(equality, fold), born enc_date(equality), note enc_text(sealed), shared enc_text(7, equality));
+SELECT lives_ok($$SELECT immiiq.protect('sealed', 'clients')$$, 'a table with sealed columns is protected');
+SELECT is_empty($$SELECT attname FROM pg_attribute WHERE attrelid = 'sealed'::regclass AND attnum > 2 AND NOT EXISTS (SELECT FROM immiiq.column_domain WHERE relation = 'public.sealed' AND column_name = attname AND domain = atttypmod & 65535) AND attname <> 'shared'$$,
+    'each has the domain that is recorded for it');
+SELECT is((SELECT count(DISTINCT atttypmod & 65535) FROM pg_attribute WHERE attrelid = 'sealed'::regclass AND attnum > 2), 4::bigint, 'each its own');
+SELECT is((SELECT atttypmod & 65535 FROM pg_attribute WHERE attrelid = 'sealed'::regclass AND attname = 'shared'), 7, 'but for one that was given');
+SELECT is((SELECT count(*) FROM pg_statistic_ext WHERE stxrelid = 'sealed'::regclass), 3::bigint, 'those that can be searched have statistics with the organisation');
+SELECT immiiq.unprotect('sealed') AS ignored \gset
+SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid = 'sealed'::regclass AND attnum > 2 AND atttypmod & 65535 <> 0), 1::bigint, 'unprotect takes the domains of an empty table');
+CREATE TABLE filled (id uuid PRIMARY KEY, org_id uuid, name enc_text(equality));
+INSERT INTO filled (id, org_id) VALUES (gen_random_uuid(), :'alpha');
+SELECT throws_ok($$SELECT immiiq.protect('filled', 'clients')$$, '55000', NULL, 'a sealed column without a domain is refused when there are rows');
+
 SELECT throws_ok($$SELECT immiiq.unprotect('before_client')$$, '42704', NULL, 'what is not protected cannot be unprotected');
 SELECT immiiq.protect('before_client', 'clients') AS ignored \gset
 DROP TABLE before_matter, before_client;
