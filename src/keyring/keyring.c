@@ -548,7 +548,11 @@ open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 		 keyring_unwrap(root.key, &binding, row->wrapped, sizeof(row->wrapped), key);
 	crypto_wipe(&root, sizeof(root));
 	if (!ok)
+	{
+		/* The row may be mended without a word to this backend: read it again next time. */
+		cache_stale = true;
 		raise_root_key();
+	}
 }
 
 /* ---- entries ---- */
@@ -999,7 +1003,7 @@ keyring_create_org_keys(PG_FUNCTION_ARGS)
 
 /*
  * Statement trigger of root_key and wrapped_key: refuses UPDATE, DELETE and
- * TRUNCATE with 42501; after INSERT (a restore) every backend forgets its keys.
+ * TRUNCATE with 55000; after INSERT (a restore) every backend forgets its keys.
  */
 Datum
 keyring_guard(PG_FUNCTION_ARGS)
@@ -1015,7 +1019,7 @@ keyring_guard(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	}
 	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("cannot change immiiq.%s by hand", RelationGetRelationName(data->tg_relation)),
 			 errhint("A lost key is lost with everything that was sealed under it.")));
 	PG_RETURN_POINTER(NULL);
