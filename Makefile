@@ -31,7 +31,7 @@ INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))
 DATA_built = $(INSTALL_SQL)
 
-PG_CPPFLAGS = -I$(srcdir)/src
+PG_CPPFLAGS = -I$(srcdir)/src -DIMMIIQ_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
 SHLIB_LINK = -lsodium -lcrypto
 ifneq ($(findstring clang,$(CC)),)

@@ -29,17 +29,22 @@
 static RingEvent writer_events[WRITER_BATCH];
 static SPIPlanPtr writer_plan = NULL;
 static int writer_failures = 0;
+static struct
+{
+	Oid role;
+	bool granted;
+} writer_roles[16]; /* of this batch */
+static int writer_nroles = 0;
 static int writer_singly = 0; /* events that still go one by one */
 
 static const char *const writer_insert =
 	"INSERT INTO immiiq.journal (at, kind, org_id, member_id, session_id, actor, login_name,"
 	" role_name, user_name, action, object, reason, sqlstate, client_ip, user_agent,"
 	" application_name, backend_pid)"
-	" SELECT $1, $2, $3, $4, $5, $6, pg_catalog.pg_get_userbyid($7), pg_catalog.pg_get_userbyid($8), pg_catalog.pg_get_userbyid($9),"
-	" $10, $11, $12, $13, $14::pg_catalog.inet, $15, $16, $17"
-	" WHERE NOT $18 OR immiiq.journal_role_is_granted($8) OR immiiq.journal_role_is_granted($9)";
+	" VALUES ($1, $2, $3, $4, $5, $6, pg_catalog.pg_get_userbyid($7), pg_catalog.pg_get_userbyid($8),"
+	" pg_catalog.pg_get_userbyid($9), $10, $11, $12, $13, $14::pg_catalog.inet, $15, $16, $17)";
 
-#define WRITER_COLUMNS 18
+#define WRITER_COLUMNS 17
 
 static const char *
 writer_kind_name(int kind)
@@ -115,9 +120,32 @@ writer_insert_event(const RingEvent *event)
 	writer_set_text(&values[14], &nulls[14], event->agent);
 	writer_set_text(&values[15], &nulls[15], event->application);
 	values[16] = Int32GetDatum(event->pid);
-	values[17] = BoolGetDatum(event->only_granted);
 	if (SPI_execute_plan(writer_plan, values, nulls, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not write the journal");
+}
+
+/* True when the role, or one that it is member of, was granted something of immiiq's; asked once a batch. */
+static bool
+writer_is_granted(Oid role)
+{
+	static const char *const question = "SELECT immiiq.journal_role_is_granted($1)";
+	Oid type = OIDOID;
+	Datum value = ObjectIdGetDatum(role);
+	bool null = true;
+	Datum answer = (Datum) 0;
+
+	for (int i = 0; i < writer_nroles; i++)
+		if (writer_roles[i].role == role)
+			return writer_roles[i].granted;
+	if (SPI_execute_with_args(question, 1, &type, &value, NULL, true, 1) == SPI_OK_SELECT &&
+		SPI_processed == 1)
+		answer = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &null);
+	SPI_freetuptable(SPI_tuptable);
+	if (writer_nroles == lengthof(writer_roles))
+		writer_nroles = 0;
+	writer_roles[writer_nroles].role = role;
+	writer_roles[writer_nroles].granted = !null && DatumGetBool(answer);
+	return writer_roles[writer_nroles++].granted;
 }
 
 /* Plans the insert once a session; a new definition of the table plans it anew. */
@@ -126,7 +154,7 @@ writer_prepare(void)
 {
 	Oid types[WRITER_COLUMNS] = {TIMESTAMPTZOID, TEXTOID, UUIDOID, UUIDOID, UUIDOID, TEXTOID,
 								 OIDOID,		 OIDOID,  OIDOID,  TEXTOID, TEXTOID, TEXTOID,
-								 TEXTOID,		 TEXTOID, TEXTOID, TEXTOID, INT4OID, BOOLOID};
+								 TEXTOID,		 TEXTOID, TEXTOID, TEXTOID, INT4OID};
 
 	if (writer_plan != NULL)
 		return;
@@ -142,11 +170,14 @@ writer_write_batch(const RingEvent *events, int n, uint64 lost)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
+	writer_nroles = 0;
 	writer_prepare();
 	for (int i = 0; i < n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		writer_insert_event(&events[i]);
+		if (!events[i].only_granted || writer_is_granted(events[i].session_user) ||
+			writer_is_granted(events[i].outer_user))
+			writer_insert_event(&events[i]);
 	}
 	if (lost > 0)
 	{

@@ -15,9 +15,6 @@
 #include "envelope/envelope.h"
 #include "keyring/keyring.h"
 
-/* The version this library was built as; test/static.sh holds it equal to the control file's. */
-#define POSTURE_LIBRARY_VERSION "1.0"
-
 PG_FUNCTION_INFO_V1(immiiq_library_status);
 PG_FUNCTION_INFO_V1(immiiq_open_org_keys);
 
@@ -31,7 +28,7 @@ immiiq_library_status(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	values[0] = CStringGetTextDatum(POSTURE_LIBRARY_VERSION);
+	values[0] = CStringGetTextDatum(IMMIIQ_VERSION);
 	values[1] = BoolGetDatum(base_preloaded);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
