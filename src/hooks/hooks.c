@@ -199,9 +199,16 @@ hooks_emit_log(ErrorData *edata)
 	if (inside)
 		return;
 	inside = true;
-	journal_error_reported(edata);
-	journal_redact_log(edata);
-	inside = false;
+	PG_TRY();
+	{
+		journal_error_reported(edata);
+		journal_redact_log(edata);
+	}
+	PG_FINALLY();
+	{
+		inside = false;
+	}
+	PG_END_TRY();
 	if (previous_emit_log)
 		previous_emit_log(edata);
 }

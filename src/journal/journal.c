@@ -411,7 +411,7 @@ journal_error_callback(void *arg)
 	ErrorData *edata;
 	int sqlstate = geterrcode();
 
-	if (!journal_is_denial(sqlstate))
+	if (!journal_is_denial(sqlstate) || CritSectionCount > 0)
 		return;
 	while (innermost != NULL && innermost->callback != journal_error_callback)
 		innermost = innermost->previous;
@@ -430,7 +430,7 @@ journal_error_callback(void *arg)
 		else if (ring_database_installed(MyDatabaseId) || context_current() != NULL)
 		{
 			/* Lightweight locks hold off interrupts: then nobody may be kept waiting. */
-			journal_must_not_wait = InterruptHoldoffCount > 0 || CritSectionCount > 0;
+			journal_must_not_wait = InterruptHoldoffCount > 0;
 			if (journal_buffered >= JOURNAL_BUFFERED - 1 && !journal_must_not_wait)
 				journal_flush(true);
 			journal_capture(edata, (JournalFrame *) arg);

@@ -83,7 +83,8 @@ worker_init(void)
 	DefineCustomIntVariable("immiiq.seal_interval", "Time between two rounds of sealing the audit.",
 							NULL, &worker_seal_interval, 250, 10, 60000, PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
-	if (base_preloaded)
+	/* While pg_upgrade works on this cluster, nothing may write to it. */
+	if (base_preloaded && !IsBinaryUpgrade)
 		launcher_register();
 }
 

@@ -1,4 +1,4 @@
--- immiiq.doctor(): every status that it can show inside one database (test/t/042_posture.pl has the server's).
+-- immiiq.doctor(): every status that it can show inside one database (test/t/080_posture.pl has the server's).
 \i test/pgtap/setup.psql
 SELECT plan(36);
 
