@@ -46,7 +46,8 @@ declaration_of_probe(Node *expr)
 	FuncExpr *call = (FuncExpr *) expr;
 	Const *typmod;
 
-	if (!IsA(expr, FuncExpr) || list_length(call->args) != 2 || catalog_probe(call->funcid) == NULL)
+	if (!IsA(expr, FuncExpr) || list_length(call->args) != 2 || !IsA(lsecond(call->args), Const) ||
+		catalog_probe(call->funcid) == NULL)
 		return -1;
 	typmod = lsecond_node(Const, call->args);
 	return typmod->constisnull ? -1 : DatumGetInt32(typmod->constvalue);

@@ -126,9 +126,11 @@ probe_memo(FunctionCallInfo fcinfo)
 							 &memo->element_by_value, &memo->element_align);
 		fcinfo->flinfo->fn_extra = memo;
 	}
-	if (typmod < 0 || (typmod & SEARCH_EQUALITY) == 0)
+	if (!search_typmod_valid(typmod, memo->plain->can_fold) || (typmod & SEARCH_EQUALITY) == 0)
 		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SEALED),
 						errmsg("probe for a column that was not declared for search")));
+	if (memo->typmod != typmod)
+		memo->filled = false;
 	memo->typmod = typmod;
 	return memo;
 }

@@ -24,6 +24,16 @@
 	((uint8_t) (((typmod) &SEARCH_EQUALITY ? ENVELOPE_TAG : 0) |                                   \
 				((typmod) &SEARCH_FOLD ? ENVELOPE_FOLD : 0)))
 
+/* True for what a modifier of a type that can or cannot be folded may be. */
+static inline bool
+search_typmod_valid(int32 typmod, bool can_fold)
+{
+	int32 features = typmod & ~SEARCH_DOMAIN_MASK;
+
+	return typmod >= 0 && (features == SEARCH_SEALED || features == SEARCH_EQUALITY ||
+						   (features == (SEARCH_EQUALITY | SEARCH_FOLD) && can_fold));
+}
+
 extern void search_init(void);
 /* Called by hooks/ before planning: turns IN and = ANY into probes and refuses what sealed columns cannot do. */
 extern Query *search_rewrite_query(Query *query);

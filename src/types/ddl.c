@@ -19,6 +19,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_rewrite.h"
+#include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "nodes/nodeFuncs.h"
@@ -402,6 +403,36 @@ ddl_domain(Oid oid)
 						 declaration.type->plain->type_name)));
 }
 
+/* Lists of common values would be a frequency attack, so extended statistics keep none of sealed columns. */
+static void
+ddl_statistics(Oid oid)
+{
+	TupleDesc desc;
+	HeapTuple tuple = ddl_fetch(StatisticExtRelationId, StatisticExtOidIndexId,
+								Anum_pg_statistic_ext_oid, oid, 0, 0, &desc);
+	Form_pg_statistic_ext statistics;
+	bool isnull;
+	ArrayType *kinds;
+	bool common = false;
+
+	if (!HeapTupleIsValid(tuple))
+		return;
+	statistics = (Form_pg_statistic_ext) GETSTRUCT(tuple);
+	kinds = DatumGetArrayTypeP(heap_getattr(tuple, Anum_pg_statistic_ext_stxkind, desc, &isnull));
+	for (int i = 0; i < ARR_DIMS(kinds)[0]; i++)
+		common |= ARR_DATA_PTR(kinds)[i] == STATS_EXT_MCV;
+	for (int i = 0; common && i < statistics->stxkeys.dim1; i++)
+	{
+		if (types_is_sealed(get_atttype(statistics->stxrelid, statistics->stxkeys.values[i])))
+			ereport(ERROR,
+					(errcode(ERRCODE_IMMIIQ_SEALED),
+					 errmsg("statistics \"%s\" would keep the frequencies of sealed values",
+							NameStr(statistics->stxname)),
+					 errhint(
+						 "Write the kinds without mcv: CREATE STATISTICS name (ndistinct, dependencies) ON ….")));
+	}
+}
+
 void
 types_object_changed(Oid class_id, Oid object_id, int sub_id)
 {
@@ -416,6 +447,7 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 		case ConstraintRelationId:
 		case RewriteRelationId:
 		case PolicyRelationId:
+		case StatisticExtRelationId:
 			break;
 		default:
 			return;
@@ -435,6 +467,9 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 			break;
 		case ConstraintRelationId:
 			ddl_constraint(object_id);
+			break;
+		case StatisticExtRelationId:
+			ddl_statistics(object_id);
 			break;
 		case RewriteRelationId:
 			tuple = ddl_fetch(RewriteRelationId, RewriteOidIndexId, Anum_pg_rewrite_oid, object_id,
@@ -470,7 +505,7 @@ types_utility_after(Node *statement)
 	relid = RangeVarGetRelid(create->relation, NoLock, true);
 	if (!OidIsValid(relid))
 		return;
-	rel = table_open(relid, NoLock);
+	rel = table_open(relid, AccessShareLock);
 	key = RelationGetPartitionKey(rel);
 	for (int i = 0; key != NULL && i < key->partnatts; i++)
 	{

@@ -25,6 +25,10 @@ seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 	size_t size = envelope_sealed_size(flags, len);
 	struct varlena *result;
 
+	/* The functions that seal can be called with any number. */
+	if (!search_typmod_valid(typmod, plain->can_fold))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("not a modifier of type %s", plain->type_name)));
 	base_require_preload();
 	identity = context_current();
 	if (identity == NULL)

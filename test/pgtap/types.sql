@@ -1,6 +1,6 @@
 -- The sealed column types: what goes in, what comes out for whom, declarations, casts, and what DDL refuses.
 \i test/pgtap/setup.psql
-SELECT plan(107);
+SELECT plan(119);
 
 CREATE TABLE vault (
     id int,
@@ -262,6 +262,22 @@ CREATE TABLE shapes2 (LIKE shapes);
 COPY shapes2 FROM :'out';
 SELECT is((SELECT count(*) FROM shapes a JOIN shapes2 b ON a::text = b::text), 3::bigint, 'COPY keeps them byte for byte');
 \! rm -f /tmp/immiiq_types_*
+
+-- ---- numbers that are no modifiers ----
+BEGIN;
+GRANT ALL ON vault TO regress_immiiq_operator;
+SET LOCAL SESSION AUTHORIZATION regress_immiiq_operator;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+SELECT throws_ok(format('SELECT enc_text(%L::text, %s, false)', 'x', n), '22023', NULL, format('%s is no modifier', n))
+FROM unnest(ARRAY[0, 7, 1 << 18, 1 << 19, (1 << 16) + (1 << 17), 2147483647]) n;
+SELECT throws_ok($$SELECT enc_date('2000-01-01'::date, (1 << 17) + (1 << 18), false)$$, '22023', NULL, 'dates are not folded');
+SELECT throws_ok($$SELECT enc_date_probe('2000-01-01'::date, (1 << 17) + (1 << 18))$$, 'IQ030', NULL, 'nor in probes');
+SELECT throws_ok($$SELECT 1 FROM vault, generate_series(1, 7) n WHERE enc_text_probe('x'::text, 131072 + n) = name$$, 'IQ032', NULL, 'a probe of another domain is of no use');
+SELECT is((SELECT count(DISTINCT enc_text_hash(enc_text_probe('Ada'::text, 393216 + n))) FROM generate_series(1, 9) n), 9::bigint, 'the memory of a probe minds the modifier');
+RESET SESSION AUTHORIZATION;
+COMMIT;
+SELECT throws_ok($$CREATE STATISTICS frequencies ON org_id, name FROM vault$$, 'IQ030', NULL, 'no statistics that keep common values');
+SELECT lives_ok($$CREATE STATISTICS dependent (dependencies, ndistinct) ON org_id, name FROM vault; ANALYZE vault$$, 'others are made');
 
 -- ---- contracts ----
 SELECT is((SELECT count(*) FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname ~ '^enc_' AND (proparallel <> 's' OR NOT proisstrict)), 0::bigint,
