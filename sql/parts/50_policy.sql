@@ -129,6 +129,14 @@ INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.claim_
 
 -- ---- protect ----
 
+-- What protect() calls an index, constraint or statistics object.
+CREATE FUNCTION immiiq.made_name(table_name name, column_name name) RETURNS name
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN pg_catalog.octet_length(pg_catalog.format('%s_%s_immiiq', table_name, column_name)) OPERATOR(pg_catalog.<=) 63
+    THEN pg_catalog.format('%s_%s_immiiq', table_name, column_name)
+    ELSE 'immiiq_' OPERATOR(pg_catalog.||) pg_catalog.md5(pg_catalog.format('%s_%s', table_name, column_name)) END::name;
+COMMENT ON FUNCTION immiiq.made_name(name, name) IS 'name of what immiiq.protect makes for a column; used by immiiq.protect';
+
 -- The policies of a table, or the expression that they share but for the command.
 CREATE FUNCTION immiiq.create_policies(target regclass, module text, org name, client name, team name, assignee name) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -217,7 +225,7 @@ BEGIN
         THEN
             BEGIN
                 EXECUTE format('ALTER TABLE %s ADD UNIQUE (%I, %I)', fk.parent, fk.parent_org, fk.parent_column);
-            EXCEPTION WHEN insufficient_privilege OR feature_not_supported THEN
+            EXCEPTION WHEN insufficient_privilege THEN
                 RAISE NOTICE 'foreign key % of % stays as it is: % has no unique key over (%, %)',
                     fk.conname, fk.child, fk.parent, fk.parent_org, fk.parent_column
                     USING HINT = 'Add that key, then a foreign key over the organisation and the column, and drop the old one.';
@@ -360,7 +368,7 @@ BEGIN
             WHERE k.conrelid = target AND k.contype = 'f' AND k.confrelid = col.parent
                 AND col.own = ARRAY(SELECT a.attname FROM unnest(k.conkey) WITH ORDINALITY AS u (num, pos)
                                     JOIN pg_attribute AS a ON a.attrelid = target AND a.attnum = u.num ORDER BY u.pos));
-        part := format('%s_%s_immiiq', left(short_name, 30), left(col.own[cardinality(col.own)], 20));
+        part := immiiq.made_name(short_name, col.own[cardinality(col.own)]);
         EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%s) REFERENCES %s (%s)', target, part,
             (SELECT string_agg(quote_ident(c), ', ') FROM unnest(col.own) AS c), col.parent,
             (SELECT string_agg(quote_ident(c), ', ') FROM unnest(col.parent_columns) AS c));
@@ -380,7 +388,11 @@ BEGIN
         END IF;
         CONTINUE WHEN col.domain <> 0;
         IF has_rows IS NULL THEN
+            -- An error rather than no row, should row security hide them from the owner already.
+            part := current_setting('row_security');
+            PERFORM set_config('row_security', 'off', true);
             EXECUTE format('SELECT EXISTS (SELECT FROM %s)', target) INTO has_rows;
+            PERFORM set_config('row_security', part, true);
         END IF;
         IF has_rows THEN
             RAISE EXCEPTION 'sealed column % of % has no domain, and the table has rows', quote_ident(col.attname), target
@@ -408,18 +420,30 @@ BEGIN
                 AND col.own = (ARRAY(SELECT a.attname FROM unnest(i.indkey) WITH ORDINALITY AS u (num, pos)
                                      LEFT JOIN pg_attribute AS a ON a.attrelid = target AND a.attnum = u.num
                                      ORDER BY u.pos))[1:cardinality(col.own)]);
-        part := format('%s_%s_immiiq', left(short_name, 30), left(col.own[cardinality(col.own)], 20));
+        part := immiiq.made_name(short_name, col.own[cardinality(col.own)]);
         EXECUTE format('CREATE INDEX %I ON %s (%s)', part, target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(col.own) AS c));
         made := jsonb_set(made, '{indexes}', made -> 'indexes'
             || to_jsonb(format('%I.%I', class.relnamespace::regnamespace::text, part)));
     END LOOP;
 
+    -- A duplicate that no member of the organisation sees would tell of another's rows; a random uuid cannot be guessed.
+    FOR col IN
+        SELECT i.indexrelid::regclass AS index FROM pg_index AS i
+        WHERE i.indrelid = target AND i.indisunique
+            AND NOT EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = target AND a.attnum = ANY (i.indkey) AND a.attname = org)
+            AND EXISTS (SELECT FROM unnest(i.indkey) AS u (num) LEFT JOIN pg_attribute AS a ON a.attrelid = target AND a.attnum = u.num
+                        WHERE a.atttypid IS DISTINCT FROM 'uuid'::regtype)
+    LOOP
+        RAISE NOTICE 'unique index % does not hold the organisation: a duplicate tells that another organisation has the value', col.index
+            USING HINT = format('Make it unique over %I and its columns, or use random uuids.', org);
+    END LOOP;
+
     -- A team, an assignee, a client and a tag imply the organisation: without statistics that say so, estimates are far too low.
     FOREACH part IN ARRAY array_remove(ARRAY[client, team, assignee], NULL) || sealed LOOP
         EXECUTE format('CREATE STATISTICS %I.%I (dependencies) ON %I, %I FROM %s', class.relnamespace::regnamespace::text,
-            format('%s_%s_immiiq', left(short_name, 30), left(part, 20)), org, part, target);
+            immiiq.made_name(short_name, part::name), org, part, target);
         made := jsonb_set(made, '{statistics}', made -> 'statistics'
-            || to_jsonb(format('%I.%I', class.relnamespace::regnamespace::text, format('%s_%s_immiiq', left(short_name, 30), left(part, 20)))));
+            || to_jsonb(format('%I.%I', class.relnamespace::regnamespace::text, immiiq.made_name(short_name, part::name))));
     END LOOP;
 
     -- The audit, and the guard that keeps TRUNCATE from going past it.

@@ -94,40 +94,52 @@ policy_argument(Node *node)
 	return 0;
 }
 
+typedef struct PolicySearch
+{
+	Oid visible; /* immiiq.visible */
+	FuncExpr *found;
+} PolicySearch;
+
 static bool
-policy_find_visible(Node *node, FuncExpr **found)
+policy_find_visible(Node *node, PolicySearch *search)
 {
 	if (node == NULL)
 		return false;
 	if (IsA(node, FuncExpr) && list_length(((FuncExpr *) node)->args) == 7 &&
-		((FuncExpr *) node)->funcid == visible_function_oid())
+		((FuncExpr *) node)->funcid == search->visible)
 	{
-		*found = (FuncExpr *) node;
+		search->found = (FuncExpr *) node;
 		return true;
 	}
-	return expression_tree_walker(node, policy_find_visible, (void *) found);
+	return expression_tree_walker(node, policy_find_visible, (void *) search);
 }
 
 /* Reads a table's own policies; false when none of them is immiiq's select policy. */
 static bool
 policy_read(Relation rel, PolicyTable *table)
 {
+	Oid visible;
 	ListCell *lc;
 
 	memset(table, 0, sizeof(*table));
 	table->relid = RelationGetRelid(rel);
 	if (!rel->rd_rel->relrowsecurity || rel->rd_rsdesc == NULL)
 		return false;
+	visible = visible_function_oid();
+	if (!OidIsValid(visible))
+		return false;
 	foreach (lc, rel->rd_rsdesc->policies)
 	{
 		RowSecurityPolicy *policy = lfirst(lc);
-		FuncExpr *call = NULL;
+		PolicySearch search = {visible, NULL};
+		List *args;
 		Const *module;
 
 		if (strcmp(policy->policy_name, POLICY_SELECT_NAME) != 0 || !policy->permissive ||
-			!policy_find_visible((Node *) policy->qual, &call))
+			!policy_find_visible((Node *) policy->qual, &search))
 			continue;
-		module = linitial(call->args);
+		args = search.found->args;
+		module = linitial(args);
 		if (IsA(module, Const) && !module->constisnull)
 		{
 			char *name = TextDatumGetCString(module->constvalue);
@@ -135,11 +147,11 @@ policy_read(Relation rel, PolicyTable *table)
 			table->module = context_module_bit(name);
 			pfree(name);
 		}
-		table->org = policy_argument(list_nth(call->args, 2));
-		table->client = policy_argument(list_nth(call->args, 3));
-		table->team = policy_argument(list_nth(call->args, 4));
-		table->assignee = policy_argument(list_nth(call->args, 5));
-		table->office = policy_argument(list_nth(call->args, 6));
+		table->org = policy_argument(list_nth(args, 2));
+		table->client = policy_argument(list_nth(args, 3));
+		table->team = policy_argument(list_nth(args, 4));
+		table->assignee = policy_argument(list_nth(args, 5));
+		table->office = policy_argument(list_nth(args, 6));
 		return table->org != 0;
 	}
 	return false;
