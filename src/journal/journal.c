@@ -352,7 +352,7 @@ journal_object_of_message(const ErrorData *edata, char *object, size_t size)
 static const char *
 journal_reason_of_error(const ErrorData *edata)
 {
-	const char *format = edata->message_id ? edata->message_id : "";
+	const char *format = edata->message_id;
 
 	if (edata->sqlerrcode == ERRCODE_IMMIIQ_TOKEN)
 		return "token refused";
@@ -364,6 +364,8 @@ journal_reason_of_error(const ErrorData *edata)
 		return "value sealed for another organisation, type or domain";
 	if (edata->sqlerrcode == ERRCODE_IMMIIQ_APPEND_ONLY)
 		return "append-only table";
+	if (format == NULL)
+		return "reported by a parallel worker";
 	if (strncmp(format, "new row violates row-level security", 35) == 0)
 		return "row security";
 	if (strncmp(format, "permission denied", 17) == 0)

@@ -77,8 +77,8 @@ redact_message_of(const ErrorData *edata)
 {
 	const char *format = edata->message_id ? edata->message_id : "";
 
-	/* RAISE writes what it likes under any code. */
-	if (strcmp(format, "%s") == 0)
+	/* RAISE writes what it likes under any code; what a parallel worker reports has lost its format. */
+	if (strcmp(format, "%s") == 0 || edata->message_id == NULL)
 		return psprintf("message with SQLSTATE %s %s", unpack_sql_state(edata->sqlerrcode),
 						REDACT_HIDDEN);
 	if (edata->elevel >= WARNING && redact_keeps_message(edata->sqlerrcode))

@@ -1,6 +1,6 @@
 -- The journal: what it records, that a rollback does not take it back, who reads it, that nobody changes it.
 \i test/pgtap/setup.psql
-SELECT plan(48);
+SELECT plan(58);
 
 SELECT current_user AS me \gset
 CREATE TABLE public.secret_plan (a int);
@@ -116,7 +116,93 @@ ROLLBACK;
 SELECT is((SELECT count(*)::int FROM pg_temp.denials() AS d WHERE d = 'insert/client/row security/42501'), 1,
     'the same after the whole transaction rolled back');
 
--- 4. What is not a refusal, or not ours to record.
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
+INSERT INTO public.client (org_id, note) VALUES (:'alpha', 'own');
+SELECT is(pg_temp.attempt(NULL, format('UPDATE public.client SET org_id = %L', :'beta')), '42501', 'a row that is moved to another organisation');
+SELECT is(pg_temp.attempt(:'beta_owner_token', 'SELECT 1'), 'IQ012', 'and a second identity');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT array_agg(split_part(d, '/', 1) || ' ' || reverse(split_part(reverse(d), '/', 1)) ORDER BY d) FROM pg_temp.denials() AS d),
+    ARRAY['token IQ012', 'update 42501'], 'are recorded once each, in a transaction that commits');
+
+-- 4. Every road by which a statement comes.
+CREATE SCHEMA hidden CREATE TABLE plan (a int);
+CREATE TABLE public.deferred (a int);
+CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON public.deferred DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION public.refuse();
+GRANT INSERT ON public.deferred TO regress_immiiq_app;
+CREATE FUNCTION public.refuse_in_parallel(a int) RETURNS int LANGUAGE plpgsql PARALLEL SAFE AS
+    $$ BEGIN RAISE insufficient_privilege; END $$;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+\set ON_ERROR_STOP off
+\o /dev/null
+SELECT * FROM hidden.plan;
+INSERT INTO public.deferred VALUES (1);
+COPY public.secret_plan TO STDOUT;
+BEGIN;
+DECLARE c CURSOR FOR SELECT CASE WHEN g > 1 THEN public.refuse_in_parallel(g) END FROM generate_series(1, 3) AS g;
+FETCH 1 FROM c;
+FETCH 1 FROM c;
+ROLLBACK;
+PREPARE later AS SELECT * FROM public.secret_plan;
+EXECUTE later;
+DEALLOCATE later;
+SET force_parallel_mode = on;
+SELECT public.refuse_in_parallel(1);
+RESET force_parallel_mode;
+\o
+\set ON_ERROR_STOP on
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT * FROM pg_temp.denials()', ARRAY[
+    'parse/hidden/privilege/42501',
+    'parse/raised by a function/42501',
+    'copy/secret_plan/privilege/42501',
+    'select/raised by a function/42501',
+    'select/secret_plan/privilege/42501',
+    'select/reported by a parallel worker/42501'],
+    'parse analysis, deferred triggers, COPY, cursors, prepared statements and parallel workers: each once');
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT is(pg_temp.attempt(NULL, 'SELECT * FROM hidden.plan'), '42501', 'a refusal at parse analysis that a function swallows');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*)::int FROM pg_temp.denials() AS d WHERE d LIKE '%/hidden/privilege/42501'), 1, 'is recorded');
+SET SESSION AUTHORIZATION regress_immiiq_app;
+DO $$
+BEGIN
+    BEGIN
+        PERFORM * FROM public.secret_plan;
+    EXCEPTION WHEN insufficient_privilege THEN RAISE;
+    END;
+EXCEPTION WHEN insufficient_privilege THEN NULL;
+END
+$$;
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*)::int FROM pg_temp.denials()), 1, 'an error that is raised again counts once');
+
+-- 5. Sealed values of others.
+CREATE TABLE public.sealed (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, name enc_text(equality));
+SELECT immiiq.protect('public.sealed', 'clients') AS ignored \gset
+GRANT SELECT, INSERT, UPDATE ON public.sealed TO regress_immiiq_app;
+SET SESSION AUTHORIZATION regress_immiiq_operator;
+BEGIN;
+SELECT immiiq.operate(:'beta', 'test of the journal') AS ignored \gset
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'beta_owner_token', true) AS ignored \gset
+INSERT INTO public.sealed (org_id, name) VALUES (:'beta', 'canary-8f21');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT name::text AS armour FROM public.sealed \gset
+SELECT matches(:'armour'::text, '^iq1:', 'a value of another organisation, as the superuser sees it');
+SELECT throws_ok(format($$INSERT INTO public.sealed (org_id, name) VALUES (%L, %L)$$, :'alpha'::text, :'armour'::text), 'IQ032', NULL,
+    'is refused in a row of this one, from the superuser too');
+SELECT is((SELECT count(*)::int FROM pg_temp.denials() AS d WHERE d LIKE 'insert/%IQ032'), 1, 'and recorded');
+
+-- 6. What is not a refusal, or not ours to record.
 SET SESSION AUTHORIZATION regress_immiiq_app;
 SELECT is(pg_temp.attempt(NULL, 'SELECT 1/0'), '22012', 'another error');
 RESET SESSION AUTHORIZATION;
@@ -126,7 +212,7 @@ SELECT is(pg_temp.attempt(NULL, 'SELECT * FROM public.secret_plan'), '42501', 'a
 RESET SESSION AUTHORIZATION;
 SELECT is_empty('SELECT * FROM pg_temp.denials()', 'is not recorded either');
 
--- 5. Who and from where.
+-- 7. Who and from where.
 SET SESSION AUTHORIZATION regress_immiiq_app;
 SET application_name = 'case desk';
 SELECT is(pg_temp.attempt(NULL, format(
@@ -142,7 +228,7 @@ SELECT results_eq(
 SELECT isnt((SELECT session_id FROM immiiq.journal ORDER BY journal_id DESC LIMIT 1), NULL, 'the session too');
 SELECT is((SELECT count(*)::int FROM pg_temp.denials()), 1, 'one entry');
 
--- 6. Operators.
+-- 8. Operators.
 SET SESSION AUTHORIZATION regress_immiiq_operator;
 BEGIN;
 SELECT immiiq.operate(:'alpha', 'ticket 4711: wrong team') AS ignored \gset
@@ -154,7 +240,7 @@ SELECT results_eq(
     'operate is recorded with its reason, although nothing was committed');
 SELECT is((SELECT count(*)::int FROM immiiq.operator_access WHERE kind = 'impersonate'), 5, 'so is every issued session');
 
--- 7. Who reads.
+-- 9. Who reads.
 SET SESSION AUTHORIZATION regress_immiiq_app;
 SELECT throws_ok('SELECT * FROM immiiq.journal', '42501', NULL, 'the application does not read the journal itself');
 SELECT is((SELECT count(*)::int FROM immiiq.denial), 0, 'nor a denial without an identity');
@@ -189,7 +275,7 @@ SET SESSION AUTHORIZATION regress_immiiq_nobody;
 SELECT throws_ok('SELECT * FROM immiiq.denial', '42501', NULL, 'others read nothing');
 RESET SESSION AUTHORIZATION;
 
--- 8. Append-only, for the superuser too.
+-- 10. Append-only, for the superuser too.
 SELECT throws_ok('UPDATE immiiq.journal SET reason = NULL', 'IQ040', NULL, 'no row is changed');
 SELECT throws_ok('DELETE FROM immiiq.journal', 'IQ040', NULL, 'none is deleted');
 SELECT throws_ok('TRUNCATE immiiq.journal', 'IQ040', NULL, 'the table is not emptied');
@@ -198,11 +284,11 @@ SELECT throws_ok('DELETE FROM immiiq.journal', 'IQ040', NULL, 'nor as a replica'
 RESET session_replication_role;
 SELECT isnt((SELECT count(*)::int FROM pg_temp.denials() AS d WHERE d LIKE '%/append-only table/IQ040'), 0, 'and each attempt is recorded');
 
--- 9. Nothing that the user wrote.
+-- 11. Nothing that the user wrote.
 SELECT is((SELECT count(*)::int FROM immiiq.journal AS j WHERE j::text LIKE '%canary%' OR j::text LIKE '%iq_s_%'), 0,
     'no message and no token is in the journal');
 
--- 10. The ring is empty and whole.
+-- 12. The ring is empty and whole.
 SELECT is((SELECT state || '/' || depth || '/' || (enqueued - written) || '/' || lost FROM immiiq.journal_status()), 'running/0/0/0',
     'the worker runs, nothing waits, nothing was lost');
 SELECT throws_ok('SELECT immiiq.refuse_change()', '39P01', NULL, 'the guard is a trigger and nothing else');

@@ -86,6 +86,12 @@ like($err, qr/QUERY: .*$canary/, 'which the client sees');
 ($log, $err) = log_of($begin . "SELECT 1/0;\nSELECT '$canary';\nROLLBACK");
 unlike($log, qr/$canary/, 'nor a statement in the aborted transaction');
 
+$node->safe_psql('postgres', "INSERT INTO plain VALUES ('$canary')");
+($log, $err) = log_of("SET force_parallel_mode = on;\n" . $begin . 'SELECT v::uuid FROM plain');
+like($log, qr/ERROR/, 'an error in a parallel worker');
+unlike($log, qr/$canary/, 'reaches the log without its text, from the worker and from the leader');
+like($err, qr/invalid input syntax for type uuid: "$canary"/, 'and the client with it');
+
 ($log, $err) = log_of("SELECT immiiq.authenticate('$token'), '$canary'");
 unlike($log, qr/$canary|$token/, 'nor a statement with a token that ends with its own transaction');
 

@@ -51,6 +51,20 @@ $node->append_conf('postgresql.conf', "immiiq.databases = '*'");
 $node->reload;
 comes_to_say($node, 'worker', 'ok', 'listed again');
 
+# No room for it: PostgreSQL's own launcher takes the first place, ours the second.
+$node->append_conf('postgresql.conf', 'max_worker_processes = 2');
+$node->restart;
+comes_to_say($node, 'worker', 'fail', 'no place for a worker');
+like($node->safe_psql('postgres', "SELECT detail FROM immiiq.doctor() WHERE check_name = 'worker'"), qr/has no worker/, 'which is said');
+ok($node->poll_query_until('postgres', "SELECT launcher_pid IS NOT NULL FROM immiiq.journal_status()"), 'the launcher is there');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 1');
+$node->restart;
+is($node->safe_psql('postgres', "SELECT status || ' ' || detail FROM immiiq.doctor() WHERE check_name = 'worker'"),
+	'fail the launcher does not run', 'no place for the launcher');
+$node->append_conf('postgresql.conf', 'max_worker_processes = 16');
+$node->restart;
+comes_to_say($node, 'worker', 'ok', 'with places for all it runs');
+
 # The ring: half full, then overflowing.
 $node->safe_psql('postgres', "CREATE ROLE app LOGIN; SELECT immiiq.grant_application('app')");
 is(said($node, 'application_roles'), 'ok', 'an application role without powers');
