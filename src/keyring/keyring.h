@@ -3,9 +3,9 @@
  * the per-backend cache of what is derived from them.  Trusts the root keys;
  * refuses to write under one whose fingerprint is not the database's.
  *
- * Pointers handed out stay valid until the calling function returns to the
- * executor; the next call of this capability may evict what is not in use by
- * the same call chain, so take them, use them, and never store them.
+ * Pointers handed out: the last eight distinct ones in a row stay whole, even
+ * when an eviction or an invalidation comes between.  So take what one value
+ * needs, use it, and never store it.
  */
 #ifndef IMMIIQ_KEYRING_H
 #define IMMIIQ_KEYRING_H

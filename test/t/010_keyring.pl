@@ -96,6 +96,12 @@ sub bad_file
 
 works('right key');
 
+# Where root keys are in memory: shared, locked, and out of core dumps.
+my ($postmaster) = slurp_file($node->data_dir . '/postmaster.pid') =~ /^(\d+)/;
+my @guarded = grep { /^[0-9a-f]+-[0-9a-f]+ rw-s/ && /^VmFlags:.* sh .*\bdd\b/m && /^VmFlags:.*\blo\b/m }
+  split /^(?=[0-9a-f]+-[0-9a-f]+ )/m, slurp_file("/proc/$postmaster/smaps");
+is(scalar(@guarded), 1, 'one shared mapping is locked and kept out of core dumps');
+
 # Where the file is, and whose
 bad_file('absent', "$elsewhere/none", 'it does not exist');
 bad_file('relative', 'root-key', 'its path is not absolute');
