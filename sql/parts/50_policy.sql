@@ -40,7 +40,7 @@ CREATE FUNCTION immiiq.member_if(shape text) RETURNS uuid
 COMMENT ON FUNCTION immiiq.member_if(text) IS 'in plans: the member who is asking; IQ020 when the plan was made for another scope';
 
 CREATE FUNCTION immiiq.client_if(org_id uuid, client_id uuid, shape text) RETURNS boolean
-    LANGUAGE c STABLE LEAKPROOF PARALLEL SAFE COST 10 SUPPORT immiiq.client_support
+    LANGUAGE c STABLE PARALLEL SAFE COST 10 SUPPORT immiiq.client_support
     AS 'MODULE_PATHNAME', 'immiiq_client_if';
 COMMENT ON FUNCTION immiiq.client_if(uuid, uuid, text)
     IS 'in plans: true when the client is assigned to who is asking; IQ020 when the plan was made for another scope';

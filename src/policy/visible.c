@@ -100,20 +100,18 @@ visible_shape_from_text(const text *name)
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown scope shape")));
 }
 
-/* Module bit of a name, ERROR when there is no such module. */
+/* No module has this bit: nobody has it. */
+#define VISIBLE_UNKNOWN_MODULE 0x80000000
+
+/* Module bit of a name, VISIBLE_UNKNOWN_MODULE when there is no such module. */
 static uint32
 visible_module_from_text(const text *name)
 {
 	char *s = text_to_cstring(name);
 	uint32 bit = context_module_bit(s);
 
-	if (bit == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown module"),
-				 errhint("Modules are clients, cases, communications, ai, documents, invoices, "
-						 "reports, billing, settings and team_management.")));
 	pfree(s);
-	return bit;
+	return bit != 0 ? bit : VISIBLE_UNKNOWN_MODULE;
 }
 
 /* Who is asking, as far as rows go: NULL for nobody and for actors that no policy admits. */
@@ -292,6 +290,10 @@ immiiq_org_if(PG_FUNCTION_ARGS)
 	const ContextIdentity *who = visible_who();
 	VisibleCall *call = visible_call(fcinfo, 0, 2);
 
+	if (call->module == VISIBLE_UNKNOWN_MODULE)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown module"),
+						errhint("Modules are clients, cases, communications, ai, documents, "
+								"invoices, reports, billing, settings and team_management.")));
 	if (who == NULL)
 		PG_RETURN_NULL();
 	visible_check_shape(who, call->shape);
@@ -437,7 +439,8 @@ visible_has_column(FunctionCallInfo fcinfo, int arg)
  * immiiq.visible(module text, command text, org_id uuid, client_id uuid,
  * team_id uuid, assignee_id uuid, office_id uuid) → bool
  * True when who is asking may do the command on a row with these columns.
- * 22023 for an unknown module.
+ * Raises nothing, whatever the arguments: it is leakproof.  Nobody has a module
+ * that there is not.
  */
 PG_FUNCTION_INFO_V1(immiiq_visible);
 Datum

@@ -1,6 +1,6 @@
 -- Which rows who sees and writes: scopes, modules, plans across identities, protect() and unprotect().
 \i test/pgtap/setup.psql
-SELECT plan(137);
+SELECT plan(139);
 
 -- ---- three scopes × ten modules × four commands ----
 
@@ -330,6 +330,8 @@ SELECT lives_ok('SELECT * FROM client WHERE name OPERATOR(pg_temp.<<<) org_id', 
 SELECT lives_ok('SELECT * FROM client c JOIN matter m ON pg_temp.leak(c.name, m.org_id)', 'a leaky join condition sees visible rows only');
 SELECT lives_ok('SELECT count(*) FILTER (WHERE pg_temp.leak(name, org_id)) FROM client', 'a leaky filter sees visible rows only');
 SELECT lives_ok('SELECT * FROM matter m CROSS JOIN LATERAL (SELECT * FROM client c WHERE pg_temp.leak(c.name, c.org_id) AND c.id = m.client_id) l', 'a leaky LATERAL sees visible rows only');
+SELECT lives_ok('SELECT * FROM client WHERE immiiq.visible(name, ''select'', org_id, NULL, NULL, NULL, NULL)', 'visible() itself, which is leakproof, raises for no argument');
+SELECT ok(NOT immiiq.visible('everything', 'select', immiiq.current_org(), NULL, NULL, NULL, NULL), 'nobody has a module that there is not');
 SELECT lives_ok('UPDATE client SET name = ''z'' WHERE pg_temp.leak(name, org_id)', 'a leaky UPDATE sees visible rows only');
 SELECT lives_ok('DELETE FROM matter USING client c WHERE pg_temp.leak(c.name, matter.org_id)', 'a leaky DELETE USING sees visible rows only');
 SELECT lives_ok('SELECT 1 / (CASE WHEN org_id = current_setting(''test.org'')::uuid THEN 1 ELSE 0 END) FROM client WHERE 1 / (CASE WHEN org_id = current_setting(''test.org'')::uuid THEN 1 ELSE 0 END) = 1', 'division by zero tells nothing of rows that are not visible');
