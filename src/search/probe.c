@@ -43,7 +43,8 @@ probe_org(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_NO_IDENTITY),
 				 errmsg("nobody is active in this transaction, so sealed columns cannot be searched"),
-				 errhint("Set immiiq.token in this transaction, or call immiiq.authenticate.")));
+				 errhint(
+					 "Set immiiq.token in this transaction first, with set_config('immiiq.token', $1, true) or immiiq.authenticate.")));
 	return &identity->org;
 }
 

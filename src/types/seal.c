@@ -35,7 +35,8 @@ seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_NO_IDENTITY),
 				 errmsg("nobody is active in this transaction, so nothing can be sealed"),
-				 errhint("Set immiiq.token in this transaction, or call immiiq.authenticate.")));
+				 errhint(
+					 "Set immiiq.token in this transaction first, with set_config('immiiq.token', $1, true) or immiiq.authenticate.")));
 	if (!AllocSizeIsValid(VARHDRSZ + size))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is too long to be sealed")));

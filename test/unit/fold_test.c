@@ -123,6 +123,7 @@ main(void)
 	folds("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", "\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB");
 	folds("ﬁ½Ⅳ", "fi12iv");
 	folds("C 123 456 A", "c123456a");
+	folds("AB 12-34 56", "ab123456");
 	folds("", "\xFF");
 	folds("---", "\xFF---");
 	folds("😀", "\xFF😀");
