@@ -85,6 +85,8 @@ done
 
 cd "$scratch/tree"
 if [ "$goal" = psql ]; then
+	# Ctrl-C cancels a query; psql stays.
+	trap : INT
 	"${as_user[@]}" env -i "${vars[@]}" test/goal.sh "$goal"
 else
 	"${as_user[@]}" env -i "${vars[@]}" test/goal.sh "$goal" < /dev/null &
