@@ -174,6 +174,13 @@ BEGIN
         RAISE EXCEPTION 'cannot change what has more rights than the active member'
             USING ERRCODE = 'insufficient_privilege', HINT = 'Ask a member who has them, or an operator.';
     END IF;
+    -- Who has a narrower scope does not see what a colleague sees, and so cannot take a colleague over.
+    IF TG_TABLE_NAME = 'member' AND TG_OP IN ('UPDATE', 'DELETE') THEN
+        IF own.scope <> 'all' AND OLD.member_id <> immiiq.current_member() THEN
+            RAISE EXCEPTION 'scope all is needed to change other members'
+                USING ERRCODE = 'insufficient_privilege', HINT = 'Ask a member who has it, or an operator.';
+        END IF;
+    END IF;
     IF TG_OP IN ('INSERT', 'UPDATE') AND NOT coalesce(
         (width ->> NEW.scope)::integer <= (width ->> own.scope)::integer AND NEW.modules <@ own.modules, false)
     THEN

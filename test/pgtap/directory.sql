@@ -1,6 +1,6 @@
 -- Organisations, members, teams, roles, assignments: who reads and writes them, and what nobody can give away.
 \i test/pgtap/setup.psql
-SELECT plan(69);
+SELECT plan(74);
 
 -- Members of Alpha who manage, with less than the owner: scope all and three modules.
 \set alpha_manager 'a1fa0000-0000-4000-8000-000000000005'
@@ -81,6 +81,12 @@ ROLLBACK;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_lead_token', true) AS ignored \gset
 SELECT throws_ok($$UPDATE immiiq.member SET scope = 'all' WHERE member_id = id('lead')$$, '42501', NULL, 'scope team does not become all by itself');
+SELECT throws_ok($$UPDATE immiiq.member SET email = 'lead2@alpha.example' WHERE member_id = id('clerk')$$, '42501',
+    'scope all is needed to change other members', 'scope team takes over nobody whose clients it may not see');
+SELECT throws_ok($$DELETE FROM immiiq.member WHERE member_id = id('clerk')$$, '42501', NULL, 'nor deletes them');
+SELECT lives_ok($$UPDATE immiiq.member SET name = 'Alpha Leader' WHERE member_id = id('lead')$$, 'scope team changes its own name');
+SELECT lives_ok($$INSERT INTO immiiq.member (email, name, scope, modules) VALUES ('under@alpha.example', 'Under', 'team', '{clients}')$$, 'scope team makes a member with no more than its own');
+SELECT throws_ok($$INSERT INTO immiiq.member (email, name, scope, modules) VALUES ('over@alpha.example', 'Over', 'all', '{clients}')$$, '42501', NULL, 'and none with scope all');
 SELECT throws_ok($$INSERT INTO immiiq.team_member (team_id, member_id) VALUES (id('south'), id('lead'))$$, '42501', NULL, 'scope team fills no other team');
 SELECT lives_ok($$INSERT INTO immiiq.team_member (team_id, member_id) VALUES (id('north'), id('clerk'))$$, 'but its own');
 SELECT throws_ok($$INSERT INTO immiiq.team (name) VALUES ('West')$$, '42501', NULL, 'scope team makes no team');
