@@ -166,7 +166,7 @@ BEGIN
     -- The arguments that a table has not are NULL constants in the call, as in a policy.
     SET LOCAL plan_cache_mode = force_generic_plan;
     SELECT concat_ws(' ',
-        (SELECT count(*) FROM client WHERE CASE WHEN org_id IS NOT NULL THEN immiiq.visible((SELECT 'clients'), 'select', org_id, id, team_id, assignee_id, NULL) END),
+        (SELECT count(*) FROM client WHERE CASE WHEN org_id IS NOT NULL THEN immiiq.visible(lower('CLIENTS'), 'select', org_id, id, team_id, assignee_id, NULL) END),
         (SELECT count(*) FROM matter WHERE CASE WHEN org_id IS NOT NULL THEN immiiq.visible((SELECT 'cases'), 'select', org_id, client_id, NULL, NULL, NULL) END),
         (SELECT count(*) FROM diary WHERE CASE WHEN org_id IS NOT NULL THEN immiiq.visible((SELECT 'communications'), 'select', org_id, NULL, NULL, assignee_id, NULL) END),
         (SELECT count(*) FROM board WHERE CASE WHEN org_id IS NOT NULL THEN immiiq.visible((SELECT NULL::text), 'select', org_id, NULL, team_id, NULL, NULL) END),
