@@ -1,6 +1,6 @@
 -- The log: what is captured, in whose name, who may read it.
 \i test/pgtap/setup.psql
-SELECT plan(77);
+SELECT plan(78);
 
 ---- A practice in small
 
