@@ -18,6 +18,9 @@
 /* What binds two values of which neither is declared: equality of the whole value, in no column's domain. */
 #define DECLARATION_NEUTRAL SEARCH_EQUALITY
 
+/* The longest list that is bound element by element; longer ones are remembered as a whole. */
+#define DECLARATION_LIST 8
+
 Declaration
 declaration_of_type(Oid type, int32 typmod)
 {
@@ -191,7 +194,7 @@ declaration_side_type(const CatalogType *type, CatalogSide side)
 }
 
 /*
- * An array of probes.  A list is bound element by element, so that each is
+ * An array of probes.  A short list is bound element by element, so that each is
  * estimated and leak-checked as a comparison with = would be; any other array
  * goes through the function on arrays.  Casts of arrays that only rename the
  * element type become plain relabelling: the planner takes the others for leaky.
@@ -213,12 +216,13 @@ declaration_probe_array(const CatalogType *type, CatalogSide side, Node *expr, i
 	if (IsA(expr, ArrayExpr) && !((ArrayExpr *) expr)->multidims)
 	{
 		ArrayExpr *list = makeNode(ArrayExpr);
+		bool together = list_length(((ArrayExpr *) expr)->elements) > DECLARATION_LIST;
 		ListCell *lc;
 
 		*list = *(ArrayExpr *) expr;
-		list->array_typeid = type->base_array;
-		list->array_collid = InvalidOid;
-		list->element_typeid = type->base;
+		list->array_typeid = together ? side_array : type->base_array;
+		list->array_collid = get_typcollation(list->array_typeid);
+		list->element_typeid = together ? side_type : type->base;
 		list->elements = NIL;
 		foreach (lc, ((ArrayExpr *) expr)->elements)
 		{
@@ -228,11 +232,15 @@ declaration_probe_array(const CatalogType *type, CatalogSide side, Node *expr, i
 				element =
 					(Node *) makeRelabelType((Expr *) element, side_type, -1,
 											 get_typcollation(side_type), COERCE_IMPLICIT_CAST);
-			list->elements = lappend(list->elements, declaration_probe(type, side, element, typmod));
+			list->elements =
+				lappend(list->elements,
+						together ? element : declaration_probe(type, side, element, typmod));
 		}
-		return (Node *) list;
+		if (!together)
+			return (Node *) list;
+		expr = (Node *) list;
 	}
-	if (renamed)
+	else if (renamed)
 		expr = (Node *) makeRelabelType((Expr *) expr, side_array, -1, get_typcollation(side_array),
 										COERCE_IMPLICIT_CAST);
 	modifier = makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(typmod), false, true);

@@ -1,6 +1,6 @@
 -- Equality on sealed columns: every form of argument and its plan under row security, keys and joins, what is refused, what leaks.
 \i test/pgtap/setup.psql
-SELECT plan(146);
+SELECT plan(149);
 
 CREATE TABLE client (
     id int,
@@ -160,6 +160,15 @@ SELECT is((SELECT (id, passport) = (9, 'P9'::enc_text) FROM client WHERE id = 9)
 SELECT is((SELECT CASE passport WHEN 'p9' THEN 'nine' END FROM client WHERE id = 9), 'nine', 'CASE');
 SELECT is((SELECT NULLIF(passport, 'p9')::text FROM client WHERE id = 9), NULL::text, 'NULLIF');
 SELECT is((SELECT 'p9' = ANY(ARRAY[passport, code]) FROM client WHERE id = 9), true, 'a list of columns of different declarations, value by value');
+
+-- A long list is bound as a whole, and remembered.
+SELECT is((SELECT count(*) FROM client WHERE passport IN ('p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'p7', 'p8', 'p9', 'p10', 'none')), 10::bigint, 'a long list');
+SET LOCAL enable_indexscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT is((SELECT count(*) FROM client WHERE passport IN ('p1', 'p2', 'p3', 'p4', 'p5', 'p6', 'p7', 'p8', 'p9', 'p10', 'none')), 10::bigint, 'in a sequential scan');
+SELECT is((SELECT count(*) FROM client c, (VALUES ('{p1,p2}'::text[]), ('{p2,p3}'), ('{p2,p4}'), ('{p2,p4}')) v (a) WHERE passport = ANY(a)), 8::bigint, 'arrays that change from row to row');
+RESET enable_indexscan;
+RESET enable_bitmapscan;
 
 -- ---- joins, grouping, sets ----
 SELECT is((SELECT count(*) FROM client c JOIN permit p ON c.passport = p.passport), 100::bigint, 'a join');

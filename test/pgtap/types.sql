@@ -1,6 +1,6 @@
 -- The sealed column types: what goes in, what comes out for whom, declarations, casts, and what DDL refuses.
 \i test/pgtap/setup.psql
-SELECT plan(119);
+SELECT plan(122);
 
 CREATE TABLE vault (
     id int,
@@ -256,11 +256,42 @@ SELECT is((SELECT format('%s %s %s', p, names, pr) FROM shapes WHERE id = 1), 'X
 COMMIT;
 SELECT ok((SELECT p::text LIKE 'iq1:%' AND names[1]::text LIKE 'iq1:%' AND names::text NOT LIKE '%Ada%' AND (pr).a::text LIKE 'iq1:%' AND pr::text NOT LIKE '%2000%' FROM shapes WHERE id = 1),
     'and armour for nobody');
+
+-- Every way of writing seals: nothing that is not bound reaches a table.
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+UPDATE shapes SET names[2] = 'element', pr.a = 'field' WHERE id = 1;
+UPDATE shapes SET names = array_append(names, 'appended') WHERE id = 1;
+UPDATE shapes SET names = names || ARRAY['joined'::enc_text] WHERE id = 1;
+INSERT INTO shapes SELECT (jsonb_populate_record(NULL::shapes, '{"id": 4, "p": "json", "names": ["in json"], "pr": {"a": "in json"}}')).*;
+INSERT INTO shapes SELECT * FROM json_to_recordset('[{"id": 5, "p": "set"}]') AS r (id int, p passport);
+INSERT INTO shapes VALUES (6, coalesce(NULL, 'coalesced'), NULL, ROW('row', NULL)::pair);
+CREATE FUNCTION pg_temp.row_of_shape() RETURNS SETOF shapes LANGUAGE plpgsql AS $$
+DECLARE r shapes;
+BEGIN
+    r.id := 7; r.p := 'variable'; r.names := '{variable}'; r.pr.a := 'variable';
+    RETURN NEXT r;
+    RETURN QUERY SELECT 8, 'query'::passport, '{query}'::enc_text(14,equality)[], NULL::pair;
+    RETURN QUERY EXECUTE 'SELECT 9, ''execute''::passport, NULL::enc_text(14,equality)[], ROW(''execute'', NULL)::pair';
+END
+$$;
+INSERT INTO shapes SELECT * FROM pg_temp.row_of_shape();
+CREATE FUNCTION pg_temp.record_of_shape() RETURNS SETOF record LANGUAGE sql AS $$ SELECT 10, 'record'::enc_text $$;
+INSERT INTO shapes (id, p) SELECT id, v FROM pg_temp.record_of_shape() AS t (id int, v enc_text);
+INSERT INTO shapes (id, p) VALUES (11, 'first'), (12, (SELECT 'second'::enc_text)), (13, CASE WHEN true THEN 'third'::enc_text END);
+INSERT INTO shapes (id, p) SELECT 14, v FROM (SELECT 'union'::enc_text AS v UNION ALL SELECT NULL) u WHERE v IS NOT NULL;
+WITH w AS (INSERT INTO shapes (id, p) VALUES (15, 'returned') RETURNING p) INSERT INTO shapes (id, names) SELECT 16, ARRAY[p::enc_text] FROM w;
+SELECT is((SELECT string_agg(p::text, ' ' ORDER BY id) FROM shapes WHERE id > 3),
+    'json set coalesced variable query execute record first second third union returned', 'every way of writing is read again');
+SELECT is((SELECT names::text || pr::text FROM shapes WHERE id = 1), '{Ada,element,appended,joined}(field,2000-01-01)', 'parts of arrays and composites too');
+COMMIT;
+SELECT is((SELECT count(*) FROM (SELECT p::text AS v FROM shapes UNION ALL SELECT unnest(names)::text FROM shapes UNION ALL SELECT (pr).a::text FROM shapes) a WHERE v NOT LIKE 'iq1:%'),
+    0::bigint, 'and all of it was sealed');
 RESET SESSION AUTHORIZATION;
 COPY shapes TO :'out';
 CREATE TABLE shapes2 (LIKE shapes);
 COPY shapes2 FROM :'out';
-SELECT is((SELECT count(*) FROM shapes a JOIN shapes2 b ON a::text = b::text), 3::bigint, 'COPY keeps them byte for byte');
+SELECT is((SELECT count(*) FROM shapes a JOIN shapes2 b ON a::text = b::text), 16::bigint, 'COPY keeps them byte for byte');
 \! rm -f /tmp/immiiq_types_*
 
 -- ---- numbers that are no modifiers ----
