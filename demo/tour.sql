@@ -144,12 +144,19 @@ CHECKPOINT;
 \set hits `grep -raFl -e :'same_passport' -e :'same_name' :'data' | wc -l`
 \set controls `grep -raFl 'Kanzlei Nordlicht' :'data' | wc -l`
 \echo 'Files of the data directory, WAL included, in which grep finds this passport or name:' :hits '(and the practice''s own name, which is plain:' :controls')'
-\echo
 :expect(:hits = 0 AND :controls > 0, 'no file holds what is sealed') \g /dev/null
 \endif
+\echo 'Whoever is given immiiq.operate() can come in, as this demo''s loader did, and is on record first:'
+\connect - practice_auditor
+\set ECHO queries
+SELECT kind, login_name, reason, count(*) FROM immiiq.operator_access GROUP BY 1, 2, 3 ORDER BY min(at);
+\set ECHO none
+SELECT count(*) FILTER (WHERE kind = 'operate') AS operated, count(*) FILTER (WHERE kind = 'impersonate') AS impersonated FROM immiiq.operator_access \gset
+\connect - postgres
+:expect(:operated >= 5 AND :impersonated >= 5, 'every way in of an operator is on record') \g /dev/null
 
 \echo '4. A passport search among' :clients_text 'clients, however it is typed'
-\echo '---------------------------------------------------------'
+\echo '--------------------------------------------------------------'
 \connect - practice_app
 BEGIN;
 SELECT immiiq.authenticate(:'ifeoma') \g /dev/null
