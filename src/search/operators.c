@@ -93,6 +93,69 @@ operators_compare(Datum a, Datum b)
 	return result;
 }
 
+/*
+ * Equality where one side was never bound to a column: what the planner could
+ * not turn into a probe, such as a list in a trigger's WHEN.  By the tag of the
+ * other side, whose declaration stands in its header.  ERROR IQ011 when nobody
+ * is active, IQ030 when the other side has no tag.
+ */
+static bool
+operators_equal_unsealed(Datum unsealed, const Envelope *other)
+{
+	Envelope env;
+	size_t len;
+	uint8 tag[ENVELOPE_TAG_BYTES];
+
+	if (other->tag == NULL)
+		operators_refuse_unsealed();
+	(void) value_read(unsealed, &len, &env);
+	if (env.type != other->type)
+		return false;
+	search_make_tag(probe_org(), other->type, other->domain, other->flags, env.body, env.body_len,
+					tag);
+	return memcmp(tag, other->tag, ENVELOPE_TAG_BYTES) == 0;
+}
+
+static bool
+operators_equal(Datum a, Datum b)
+{
+	uint8 a_prefix[VALUE_PREFIX_BYTES];
+	uint8 b_prefix[VALUE_PREFIX_BYTES];
+	Envelope x;
+	Envelope y;
+	bool a_valid = value_read_prefix(a, a_prefix, &x);
+	bool b_valid = value_read_prefix(b, b_prefix, &y);
+	bool a_unsealed = a_valid && x.algorithm == ENVELOPE_UNSEALED;
+	bool b_unsealed = b_valid && y.algorithm == ENVELOPE_UNSEALED;
+	bool a_tagged = a_valid && x.tag != NULL;
+	bool b_tagged = b_valid && y.tag != NULL;
+
+	if (a_unsealed != b_unsealed && a_valid && b_valid)
+		return a_unsealed ? operators_equal_unsealed(a, &y) : operators_equal_unsealed(b, &x);
+	if (a_tagged != b_tagged)
+		return false;
+	if (!a_tagged)
+		return operators_compare_bytes(a, b) == 0;
+	return memcmp(x.tag, y.tag, ENVELOPE_TAG_BYTES) == 0 &&
+		   operators_declaration(&x) == operators_declaration(&y);
+}
+
+PG_FUNCTION_INFO_V1(enc_eq);
+/* (base, base) → bool: on stored data and probes a pure function of bytes that never raises; else as operators_equal_unsealed. */
+Datum
+enc_eq(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(operators_equal(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)));
+}
+
+PG_FUNCTION_INFO_V1(enc_ne);
+/* (base, base) → bool: NOT enc_eq. */
+Datum
+enc_ne(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!operators_equal(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)));
+}
+
 #define OPERATORS_COMPARE(name, test)                                                              \
 	Datum name(PG_FUNCTION_ARGS)                                                                   \
 	{                                                                                              \
@@ -100,11 +163,7 @@ operators_compare(Datum a, Datum b)
 	}                                                                                              \
 	extern int no_such_symbol
 
-/* (base, base) → bool: IQ030 when a value was never bound to a column; nothing else. */
-PG_FUNCTION_INFO_V1(enc_eq);
-OPERATORS_COMPARE(enc_eq, ==);
-PG_FUNCTION_INFO_V1(enc_ne);
-OPERATORS_COMPARE(enc_ne, !=);
+/* (base, base) → bool, the order of indexes: IQ030 when a value was never bound to a column; nothing else. */
 PG_FUNCTION_INFO_V1(enc_lt);
 OPERATORS_COMPARE(enc_lt, <);
 PG_FUNCTION_INFO_V1(enc_le);

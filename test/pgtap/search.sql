@@ -1,6 +1,6 @@
 -- Equality on sealed columns: every form of argument and its plan under row security, keys and joins, what is refused, what leaks.
 \i test/pgtap/setup.psql
-SELECT plan(149);
+SELECT plan(154);
 
 CREATE TABLE client (
     id int,
@@ -280,6 +280,19 @@ COMMIT;
 RESET SESSION AUTHORIZATION;
 DROP TRIGGER t ON person;
 DROP TRIGGER w ON person;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
+CREATE TRIGGER l BEFORE UPDATE ON person FOR EACH ROW WHEN (NEW.passport IN ('stop', 'halt') OR NEW.passport IS NOT DISTINCT FROM 'ende') EXECUTE FUNCTION refuse();
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+SELECT lives_ok($$UPDATE person SET passport = 'go' WHERE passport = 'P5'$$, 'a trigger with a list lets others by');
+SELECT throws_ok($$UPDATE person SET passport = 'Halt!' WHERE passport = 'go'$$, 'P0001', 'refused', 'and fires for what is listed');
+SELECT throws_ok($$UPDATE person SET passport = 'E-n-d-e' WHERE passport = 'go'$$, 'P0001', 'refused', 'and for a single value');
+SELECT is((SELECT 'a'::enc_text = 'a'::enc_text AND 'a'::enc_text <> 'b'::enc_text), true, 'values that were never bound are compared as they are');
+SELECT throws_ok($$SELECT 1 FROM (VALUES ('a'::enc_text), ('b')) v (x) GROUP BY x$$, 'IQ030', NULL, 'but not grouped');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+DROP TRIGGER l ON person;
 
 -- ---- long values, domains, parallel workers ----
 CREATE DOMAIN permit_no AS enc_text(21,equality);
