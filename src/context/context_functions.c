@@ -120,19 +120,9 @@ context_text_argument(text *arg, const char *what, size_t limit)
 static void
 context_record_operate(const pg_uuid_t *org, const char *reason)
 {
-	for (int attempt = 0; attempt < 10; attempt++)
-	{
-		if (attempt > 0)
-		{
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 200,
-							 PG_WAIT_EXTENSION);
-			ResetLatch(MyLatch);
-			CHECK_FOR_INTERRUPTS();
-		}
-		journal_record(JOURNAL_OPERATE, "operate", "", reason, 0, org);
-		if (journal_flush(true))
-			return;
-	}
+	journal_record(JOURNAL_OPERATE, "operate", "", reason, 0, org);
+	if (journal_flush(true))
+		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_JOURNAL), errmsg("the journal did not acknowledge in time"),
 			 errhint("See immiiq.doctor() for the state of the worker, and try again.")));

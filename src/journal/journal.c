@@ -28,7 +28,7 @@
 
 #define JOURNAL_BUFFERED	32
 #define JOURNAL_DEADLINE_MS 200
-#define JOURNAL_START_MS	2000 /* for operators' events, while the worker is still to start */
+#define JOURNAL_PATIENT_MS 2000 /* for other events: their caller does nothing without the entry */
 
 static RingEvent journal_buffer[JOURNAL_BUFFERED];
 static int journal_buffered = 0;
@@ -204,7 +204,10 @@ journal_flush(bool wait)
 		return true;
 
 	reachable = ring != NULL && MyProc != NULL && OidIsValid(MyDatabaseId) && !RecoveryInProgress();
-	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), JOURNAL_DEADLINE_MS);
+	for (int i = 0; i < journal_buffered; i++)
+		patient = patient || journal_buffer[i].kind != JOURNAL_DENIAL;
+	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+										   patient ? JOURNAL_PATIENT_MS : JOURNAL_DEADLINE_MS);
 
 	for (int i = 0; i < journal_buffered; i++)
 	{
@@ -212,7 +215,6 @@ journal_flush(bool wait)
 		RingResult result = RING_NO_WORKER;
 
 		event->waiter = MyProc ? MyProc->pgprocno : -1;
-		patient = patient || event->kind != JOURNAL_DENIAL;
 		while (reachable)
 		{
 			result = ring_put(MyDatabaseId, event, &journal_ticket);
@@ -255,8 +257,6 @@ journal_flush(bool wait)
 	{
 		bool settled;
 
-		if (patient && !ring_has_worker(MyDatabaseId))
-			deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), JOURNAL_START_MS);
 		while (!(settled = ring_is_settled(MyDatabaseId, journal_ticket)))
 		{
 			long left = journal_time_left(deadline);

@@ -39,9 +39,9 @@ extern void journal_record(JournalKind kind, const char *action, const char *obj
 
 /*
  * Moves the buffer to the ring; with wait, until the worker has committed it.
- * False after 200 ms (2 s for other events than denials while the worker is
- * still to start), on a standby, or where no worker serves the database: what
- * cannot be handed over then stands in the server log.
+ * False after 200 ms (2 s when an event is no denial), on a standby, or where
+ * no worker serves the database: what cannot be handed over then stands in the
+ * server log.  What was handed over is written later all the same.
  */
 extern bool journal_flush(bool wait);
 

@@ -162,19 +162,6 @@ ring_is_settled(Oid database, uint64 ticket)
 	return settled;
 }
 
-bool
-ring_has_worker(Oid database)
-{
-	bool has;
-	int slot;
-
-	LWLockAcquire(ring_lock, LW_SHARED);
-	slot = ring_find(database);
-	has = slot >= 0 && ring->slots[slot].pid != 0;
-	LWLockRelease(ring_lock);
-	return has;
-}
-
 void
 ring_count_lost(Oid database, uint64 n)
 {

@@ -110,8 +110,6 @@ extern bool ring_database_installed(Oid database);
 extern RingResult ring_put(Oid database, const RingEvent *event, uint64 *ticket);
 /* True when everything up to ticket is written. */
 extern bool ring_is_settled(Oid database, uint64 ticket);
-/* True when a worker serves this database now. */
-extern bool ring_has_worker(Oid database);
 /* Counts events that were lost before they reached the ring. */
 extern void ring_count_lost(Oid database, uint64 n);
 
