@@ -113,10 +113,7 @@ context_text_argument(text *arg, const char *what, size_t limit)
 	return s;
 }
 
-/*
- * Writes an operator's way in down, and returns when the worker has committed
- * it.  Tries for some seconds: the worker of a database may just be starting.
- */
+/* Writes an operator's way in down, and returns when the worker has committed it. */
 static void
 context_record_operate(const pg_uuid_t *org, const char *reason)
 {

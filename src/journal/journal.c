@@ -28,7 +28,7 @@
 
 #define JOURNAL_BUFFERED	32
 #define JOURNAL_DEADLINE_MS 200
-#define JOURNAL_PATIENT_MS 2000 /* for other events: their caller does nothing without the entry */
+#define JOURNAL_PATIENT_MS	2000 /* for other events: their caller does nothing without the entry */
 
 static RingEvent journal_buffer[JOURNAL_BUFFERED];
 static int journal_buffered = 0;

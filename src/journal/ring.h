@@ -57,8 +57,11 @@ typedef struct RingSlot
 {
 	Oid database; /* InvalidOid: free */
 	RingState state;
-	int32 pid;				/* of the worker, 0 for none */
-	Latch *latch;			/* of the worker; points into shared memory */
+	int32 pid;	  /* of the worker, 0 for none */
+	Latch *latch; /* of the worker; points into shared memory */
+	int32 sealer_pid;
+	Latch *sealer_latch;
+	TimestampTz sealer_at;	/* when the worker last asked for a sealer */
 	bool installed;			/* the worker has seen the extension */
 	bool recheck;			/* CREATE EXTENSION was committed */
 	int32 suspended_by;		/* pid of the backend that needs the database for itself */

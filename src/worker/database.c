@@ -5,6 +5,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_authid.h"
@@ -21,6 +23,7 @@
 #include "journal/ring.h"
 #include "worker/worker.h"
 
+#define DATABASE_TERM_MS  1000 /* when it is asked with a signal */
 #define DATABASE_LEAVE_MS 5000 /* how long a statement waits for the worker to leave */
 
 static bool database_suspended = false;			/* this transaction keeps a worker away */
@@ -68,7 +71,8 @@ database_suspend(Oid database)
 	for (int waited = 0; waited < DATABASE_LEAVE_MS; waited += 10)
 	{
 		Latch *latch = NULL;
-		bool busy = false;
+		Latch *sealer_latch = NULL;
+		int pids[2] = {0, 0};
 		int slot;
 
 		LWLockAcquire(ring_lock, LW_EXCLUSIVE);
@@ -77,14 +81,23 @@ database_suspend(Oid database)
 		{
 			ring->slots[slot].suspended_by = MyProcPid;
 			database_suspended = true;
-			busy = ring->slots[slot].pid != 0;
+			pids[0] = ring->slots[slot].pid;
+			pids[1] = ring->slots[slot].sealer_pid;
 			latch = ring->slots[slot].latch;
+			sealer_latch = ring->slots[slot].sealer_latch;
 		}
 		LWLockRelease(ring_lock);
-		if (!busy)
+		if (pids[0] == 0 && pids[1] == 0)
 			return;
 		if (latch != NULL)
 			SetLatch(latch);
+		if (sealer_latch != NULL)
+			SetLatch(sealer_latch);
+		/* In the middle of something long: it is rolled back and done again later. */
+		if (waited == DATABASE_TERM_MS)
+			for (int i = 0; i < lengthof(pids); i++)
+				if (pids[i] != 0)
+					kill(pids[i], SIGTERM);
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
 						 PG_WAIT_EXTENSION);
 		ResetLatch(MyLatch);

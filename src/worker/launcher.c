@@ -185,7 +185,7 @@ launcher_match_databases(void)
 		}
 		if (!found)
 		{
-			if (slot->pid == 0)
+			if (slot->pid == 0 && slot->sealer_pid == 0)
 				ring_release_slot(i);
 		}
 		else if (!listed)

@@ -1,7 +1,8 @@
 /*
- * A database's worker: writes the journal and seals the audit, one task at a
- * time, one transaction a unit.  Survives the error of a task; leaves when the
- * extension is gone or somebody needs the database for himself.
+ * A database's worker, which writes the journal, and its sealer, which comes
+ * when there is something to seal: a long round keeps no denial waiting.  They
+ * survive errors, one transaction a unit; they leave when the extension is
+ * gone or somebody needs the database for himself.
  */
 #include "postgres.h"
 
@@ -37,7 +38,8 @@
 
 #define WORKER_BACKOFF_MIN_MS 100
 #define WORKER_BACKOFF_MAX_MS 10000
-#define WORKER_LEAVE_MS		  5000 /* how long a statement waits for the worker to leave */
+#define WORKER_SEALER_MS	  1000	/* between two attempts to start a sealer */
+#define WORKER_SEALER_IDLE_MS 30000 /* how long a sealer waits for more */
 
 static int worker_seal_interval = 250;
 static bool worker_installed = false; /* the extension was there at the last look */
@@ -45,6 +47,7 @@ static bool worker_look = true;		  /* the catalog changed since */
 static bool worker_absent = false;	  /* leaves because the extension is not there */
 
 PGDLLEXPORT void immiiq_worker_main(Datum arg);
+PGDLLEXPORT void immiiq_sealer_main(Datum arg);
 
 typedef struct WorkerTask
 {
@@ -62,16 +65,60 @@ worker_run_journal(void)
 }
 
 static void
-worker_run_seal(void)
+worker_seal(void)
 {
 	pgstat_report_activity(STATE_RUNNING, "immiiq: sealing the audit");
 	(void) audit_seal_round();
 }
 
+/* Has a sealer started, unless one is there; seals here when there is no place for another process. */
+static void
+worker_call_sealer(void)
+{
+	BackgroundWorker worker;
+	BackgroundWorkerHandle *handle;
+	TimestampTz now = GetCurrentTimestamp();
+	Latch *latch = NULL;
+	bool start = false;
+	int slot;
+
+	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+	slot = ring_find(MyDatabaseId);
+	if (slot >= 0)
+	{
+		RingSlot *s = &ring->slots[slot];
+
+		latch = s->sealer_latch;
+		start =
+			s->sealer_pid == 0 && TimestampDifferenceExceeds(s->sealer_at, now, WORKER_SEALER_MS);
+		if (start)
+			s->sealer_at = now;
+	}
+	LWLockRelease(ring_lock);
+	if (latch != NULL)
+		SetLatch(latch);
+	if (!start)
+		return;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	snprintf(worker.bgw_library_name, BGW_MAXLEN, "immiiq");
+	snprintf(worker.bgw_function_name, BGW_MAXLEN, "immiiq_sealer_main");
+	snprintf(worker.bgw_name, BGW_MAXLEN, "immiiq sealer for database %u", MyDatabaseId);
+	snprintf(worker.bgw_type, BGW_MAXLEN, "immiiq sealer");
+	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		worker_seal();
+}
+
 static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
-	{"seal", worker_run_seal, audit_seal_wanted, 0, 0},
+	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
 };
+
+static WorkerTask worker_sealing = {"seal", worker_seal, audit_seal_wanted, 0, 0};
 
 void
 worker_init(void)
@@ -163,6 +210,12 @@ worker_check_installed(void)
 	bool here;
 	int slot;
 
+	/* First, so that a CREATE EXTENSION that commits now is looked at again. */
+	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+	slot = ring_find(MyDatabaseId);
+	if (slot >= 0)
+		ring->slots[slot].recheck = false;
+	LWLockRelease(ring_lock);
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	here = OidIsValid(get_extension_oid("immiiq", true)) &&
@@ -172,11 +225,7 @@ worker_check_installed(void)
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
 	slot = ring_find(MyDatabaseId);
 	if (slot >= 0)
-	{
 		ring->slots[slot].installed = here;
-		if (!here)
-			ring->slots[slot].recheck = false;
-	}
 	LWLockRelease(ring_lock);
 	worker_installed = here;
 	return here;
@@ -218,22 +267,24 @@ worker_run_task(WorkerTask *task)
 	PG_END_TRY();
 }
 
-void
-immiiq_worker_main(Datum arg)
+/* Runs a task when it is due. */
+static void
+worker_run_due(WorkerTask *task, MemoryContext context)
 {
-	Oid database = DatumGetObjectId(arg);
-	MemoryContext context;
+	if (task->not_before > GetCurrentTimestamp() || (task->due != NULL && !task->due()))
+		return;
+	MemoryContextSwitchTo(context);
+	worker_run_task(task);
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(context);
+}
 
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	BackgroundWorkerUnblockSignals();
-
-	if (!worker_enter(database))
-		proc_exit(0);
-	before_shmem_exit(worker_exit, arg);
-
+/* Connects to the database, with settings that no ALTER DATABASE or ALTER ROLE changes. */
+static MemoryContext
+worker_connect(Oid database, const char *name)
+{
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-	pgstat_report_appname("immiiq worker");
+	pgstat_report_appname(name);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("synchronous_commit", "on", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
@@ -241,50 +292,127 @@ immiiq_worker_main(Datum arg)
 	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-
 	CacheRegisterSyscacheCallback(NAMESPACEOID, worker_catalog_changed, (Datum) 0);
-	context = AllocSetContextCreate(TopMemoryContext, "immiiq worker", ALLOCSET_DEFAULT_SIZES);
+	return AllocSetContextCreate(TopMemoryContext, "immiiq worker", ALLOCSET_DEFAULT_SIZES);
+}
+
+/* What both loops begin with; ends the process when it should leave or the extension is gone. */
+static void
+worker_begin_turn(void)
+{
+	ResetLatch(MyLatch);
+	if (ProcDiePending)
+		proc_exit(1);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	if (worker_should_leave())
+		proc_exit(0);
+	AcceptInvalidationMessages();
+	if (worker_look)
+	{
+		worker_look = false;
+		if (!worker_check_installed())
+		{
+			worker_absent = true;
+			proc_exit(0);
+		}
+	}
+}
+
+/* Reports what was done and sleeps until the next turn. */
+static void
+worker_end_turn(void)
+{
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, worker_seal_interval,
+					 PG_WAIT_EXTENSION);
+}
+
+void
+immiiq_worker_main(Datum arg)
+{
+	MemoryContext context;
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	if (!worker_enter(DatumGetObjectId(arg)))
+		proc_exit(0);
+	before_shmem_exit(worker_exit, arg);
+	context = worker_connect(DatumGetObjectId(arg), "immiiq worker");
 	for (;;)
 	{
-		TimestampTz now;
-
-		ResetLatch(MyLatch);
-		if (ProcDiePending)
-			proc_exit(1);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		if (worker_should_leave())
-			proc_exit(0);
-		AcceptInvalidationMessages();
-		if (worker_look)
-		{
-			worker_look = false;
-			if (!worker_check_installed())
-			{
-				worker_absent = true;
-				proc_exit(0);
-			}
-		}
-
-		now = GetCurrentTimestamp();
-		MemoryContextSwitchTo(context);
+		worker_begin_turn();
 		for (int i = 0; i < lengthof(worker_tasks); i++)
-		{
-			WorkerTask *task = &worker_tasks[i];
+			worker_run_due(&worker_tasks[i], context);
+		worker_end_turn();
+	}
+}
 
-			if (task->not_before > now || (task->due != NULL && !task->due()))
-				continue;
-			worker_run_task(task);
-			MemoryContextSwitchTo(context);
-			MemoryContextReset(context);
-		}
-		pgstat_report_stat(false);
-		pgstat_report_activity(STATE_IDLE, NULL);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 worker_seal_interval, PG_WAIT_EXTENSION);
+/* Gives the sealer's place back. */
+static void
+worker_sealer_exit(int code, Datum arg)
+{
+	int slot;
+
+	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+	slot = ring_find(DatumGetObjectId(arg));
+	if (slot >= 0 && ring->slots[slot].sealer_pid == MyProcPid)
+	{
+		ring->slots[slot].sealer_pid = 0;
+		ring->slots[slot].sealer_latch = NULL;
+	}
+	LWLockRelease(ring_lock);
+}
+
+/* Takes the sealer's place; false when there is another, or no worker to serve. */
+static bool
+worker_sealer_enter(Oid database)
+{
+	bool entered = false;
+	int slot;
+
+	LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+	slot = ring_find(database);
+	if (slot >= 0 && ring->slots[slot].sealer_pid == 0 && ring->slots[slot].suspended_by == 0 &&
+		ring->slots[slot].state == RING_RUNNING)
+	{
+		ring->slots[slot].sealer_pid = MyProcPid;
+		ring->slots[slot].sealer_latch = MyLatch;
+		entered = true;
+	}
+	LWLockRelease(ring_lock);
+	return entered;
+}
+
+void
+immiiq_sealer_main(Datum arg)
+{
+	MemoryContext context;
+	TimestampTz busy_at = GetCurrentTimestamp();
+
+	pqsignal(SIGTERM, die);
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	BackgroundWorkerUnblockSignals();
+
+	if (!worker_sealer_enter(DatumGetObjectId(arg)))
+		proc_exit(0);
+	before_shmem_exit(worker_sealer_exit, arg);
+	context = worker_connect(DatumGetObjectId(arg), "immiiq sealer");
+	for (;;)
+	{
+		worker_begin_turn();
+		if (audit_seal_wanted())
+			busy_at = GetCurrentTimestamp();
+		else if (TimestampDifferenceExceeds(busy_at, GetCurrentTimestamp(), WORKER_SEALER_IDLE_MS))
+			proc_exit(0);
+		worker_run_due(&worker_sealing, context);
+		worker_end_turn();
 	}
 }

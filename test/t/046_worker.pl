@@ -65,6 +65,18 @@ $holder->query_safe('ROLLBACK');
 ok($node->poll_query_until('postgres', q(SELECT depth = 0 FROM immiiq.journal_status())), 'once the lock is gone the ring empties');
 is(denials('postgres'), '3', 'and the denial is there');
 
+# A round of sealing that takes long, or hangs, keeps no event waiting.
+my $org = 'a1fa0000-0000-4000-8000-000000000000';
+$holder->query_safe('BEGIN; LOCK TABLE immiiq.leaf IN ACCESS EXCLUSIVE MODE');
+$node->safe_psql('postgres', "SELECT immiiq.create_org('Alpha', '$org')");
+ok( $node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'immiiq sealer' AND wait_event_type = 'Lock')"),
+	'the sealer waits for a lock');
+$started = time;
+$node->safe_psql('postgres', "SELECT immiiq.operate('$org', 'while sealing')");
+cmp_ok(time - $started, '<', 1, 'operate is acknowledged meanwhile');
+$holder->query_safe('ROLLBACK');
+ok($node->poll_query_until('postgres', 'SELECT count(*) > 0 FROM immiiq.leaf'), 'then the entries are sealed');
+
 # A task that fails keeps its events and tries again.
 $node->safe_psql('postgres', 'ALTER TABLE immiiq.journal ADD CONSTRAINT broken CHECK (false) NOT VALID');
 deny('postgres');
@@ -113,6 +125,15 @@ isnt($status, 0, 'who may not drop a database');
 $pid = $node->safe_psql('tenant', 'SELECT worker_pid FROM immiiq.journal_status()');
 ($status, $out, $err) = $node->psql('postgres', 'DROP DATABASE tenant', extra_params => [ '-U', 'app' ]);
 is($node->safe_psql('tenant', 'SELECT worker_pid FROM immiiq.journal_status()'), $pid, 'cannot send its worker away either');
+
+# The sealer makes room like the worker.
+$node->safe_psql('tenant', "SELECT immiiq.create_org('Alpha', '$org')");
+ok($node->poll_query_until('tenant', 'SELECT count(*) > 0 FROM immiiq.leaf'), 'the second database seals');
+$started = time;
+$node->safe_psql('postgres', 'CREATE DATABASE second_copy TEMPLATE tenant');
+cmp_ok(time - $started, '<', 4, 'with a sealer it serves as template at once too');
+running('tenant', 'and goes on');
+$node->safe_psql('postgres', 'DROP DATABASE second_copy');
 
 # The extension goes.
 $node->safe_psql('tenant', 'DROP EXTENSION immiiq CASCADE');
