@@ -49,7 +49,8 @@ modifier_in(ArrayType *array, const char *type, bool can_fold)
 	int32 features = 0;
 
 	if (ARR_ELEMTYPE(array) != CSTRINGOID || ARR_NDIM(array) != 1 || array_contains_nulls(array))
-		elog(ERROR, "type modifiers are not an array of cstring");
+		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+						errmsg("type modifiers must be a one-dimensional array without nulls")));
 	deconstruct_array(array, CSTRINGOID, -2, false, TYPALIGN_CHAR, &words, NULL, &n);
 	for (int i = 0; i < n; i++)
 	{

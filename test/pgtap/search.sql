@@ -1,6 +1,6 @@
 -- Equality on sealed columns: every form of argument and its plan under row security, keys and joins, what is refused, what leaks.
 \i test/pgtap/setup.psql
-SELECT plan(154);
+SELECT plan(157);
 
 CREATE TABLE client (
     id int,
@@ -326,6 +326,25 @@ SET LOCAL enable_bitmapscan = off;
 SELECT ok(plan_of($$SELECT id FROM client WHERE passport = 'P100' AND passport::text = 'P100'$$) ~ 'Gather', 'a parallel plan');
 SELECT is((SELECT array_agg(id) FROM client WHERE passport = 'P100' AND passport::text = 'P100'), ARRAY[100], 'a parallel worker searches and opens');
 SELECT is((SELECT count(*) FROM client WHERE passport IN ('P100', 'P7') AND note::text LIKE 'n%'), 2::bigint, 'with a list as well');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+
+-- ---- partitions and recursion ----
+CREATE TABLE dossier (org_id uuid NOT NULL DEFAULT immiiq.current_org(), passport enc_text(7,equality,fold), UNIQUE (org_id, passport)) PARTITION BY HASH (org_id);
+CREATE TABLE dossier_0 PARTITION OF dossier FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE dossier_1 PARTITION OF dossier FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+ALTER TABLE dossier ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON dossier USING (org_id = immiiq.current_org());
+GRANT ALL ON dossier TO regress_immiiq_app;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+INSERT INTO dossier (passport) SELECT 'P' || i FROM generate_series(1, 1000) i;
+SET LOCAL enable_seqscan = off;
+SELECT ok(plan_of($$SELECT 1 FROM dossier WHERE passport IN ('P1', 'P2')$$) ~ 'Index Cond: [^>]*org_id[^>]*enc_text_probe', 'partitions are searched by their indexes');
+SELECT is((SELECT count(*) FROM dossier WHERE passport IN ('p1', 'p2')), 2::bigint, 'and give what is there');
+SELECT is((WITH RECURSIVE chain AS (SELECT passport, 1 AS n FROM dossier WHERE passport = 'p1'
+    UNION SELECT d.passport, n + 1 FROM chain JOIN dossier d ON d.passport = 'p' || (n + 1) WHERE n < 5) SELECT count(*) FROM chain), 5::bigint, 'a recursive query');
 COMMIT;
 RESET SESSION AUTHORIZATION;
 

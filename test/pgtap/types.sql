@@ -1,6 +1,6 @@
 -- The sealed column types: what goes in, what comes out for whom, declarations, casts, and what DDL refuses.
 \i test/pgtap/setup.psql
-SELECT plan(122);
+SELECT plan(123);
 
 CREATE TABLE vault (
     id int,
@@ -35,6 +35,7 @@ SELECT throws_ok($$CREATE TABLE bad (a enc_text(sealed,equality))$$, '22023', NU
 SELECT throws_ok($$CREATE TABLE bad (a enc_date(fold))$$, '22023', NULL, 'dates are not folded');
 SELECT is((SELECT count(*) FROM pg_type WHERE typname IN ('enc_text', 'enc_date') AND typnamespace = 'pg_catalog'::regnamespace), 2::bigint,
     'the types are in pg_catalog');
+SELECT throws_ok($$SELECT enc_text_typmodin('{{a},{b}}')$$, '2202E', NULL, 'modifiers are one list');
 SET search_path = '';
 CREATE TEMP TABLE anywhere (a enc_text(equality));
 RESET search_path;
