@@ -173,7 +173,17 @@ CREATE VIEW immiiq.entry_placed AS
         AND c.txid OPERATOR(pg_catalog.=) e.txid AND c.seq OPERATOR(pg_catalog.=) e.context
     WHERE e.incarnation OPERATOR(pg_catalog.=) (SELECT immiiq.audit_incarnation())
         AND e.txid OPERATOR(pg_catalog.=) ANY ((SELECT s.open FROM immiiq.seal_state AS s
-            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation())::int8[]);
+            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation())::int8[])
+    UNION ALL -- after a restore, until the next round: entries of another life of the database that have no leaf
+    SELECT e.org_id, NULL, 'captured', e.at, e.txid, e.body, c.body
+    FROM immiiq.entry AS e
+    LEFT JOIN immiiq.entry AS c ON c.incarnation OPERATOR(pg_catalog.=) e.incarnation
+        AND c.txid OPERATOR(pg_catalog.=) e.txid AND c.seq OPERATOR(pg_catalog.=) e.context
+    WHERE (EXISTS (SELECT FROM immiiq.restored) OR NOT EXISTS (SELECT FROM immiiq.seal_state AS s
+            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation()))
+        AND e.incarnation OPERATOR(pg_catalog.<>) (SELECT immiiq.audit_incarnation())
+        AND NOT EXISTS (SELECT FROM immiiq.leaf AS l WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation
+            AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq);
 COMMENT ON VIEW immiiq.entry_placed IS 'entries with their place in the tree, bodies undecoded';
 REVOKE ALL ON immiiq.entry_placed FROM PUBLIC;
 

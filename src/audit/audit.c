@@ -137,8 +137,8 @@ audit_session_restores(void)
 	return audit_restores;
 }
 
-/* Keeps sealers out until this session ends: what a restore loads must be whole first. */
-static void
+/* What a restore loads must be whole before anything is sealed on top of it. */
+void
 audit_hold_sealing(void)
 {
 	LOCKTAG tag;

@@ -117,6 +117,8 @@ extern void audit_note_captured(void);
 extern uint64 audit_captured_count(void);
 /* True when this session has loaded rows into the log's tables (a restore). */
 extern bool audit_session_restores(void);
+/* Keeps sealers out until this session ends, and notes that it restores. */
+extern void audit_hold_sealing(void);
 /* Takes the lock that lets one sealer in. False only when not to wait for it. */
 extern bool audit_lock_sealing(bool wait);
 

@@ -881,14 +881,18 @@ capture_write_when_full(void)
 /*
  * True for rows of the directory that a superuser's COPY restores: the dump has
  * their entries, too, and restoring needs no root key.  What tells a restore is
- * that the organisation has no keys yet: they come last.
+ * that the organisation has no keys yet: they come last.  A parallel restore may
+ * bring them first; then the row is captured again, and no sealer comes before
+ * the dump's own log is there.
  */
 static bool
 capture_restores_directory(Relation relation, const pg_uuid_t *org)
 {
-	return RelationGetNamespace(relation) == base_schema() && superuser() &&
-		   context_current() == NULL && ActivePortal != NULL &&
-		   ActivePortal->commandTag == CMDTAG_COPY && !keyring_org_has_keys(org);
+	if (RelationGetNamespace(relation) != base_schema() || ActivePortal == NULL ||
+		ActivePortal->commandTag != CMDTAG_COPY || context_current() != NULL || !superuser())
+		return false;
+	audit_hold_sealing();
+	return !keyring_org_has_keys(org);
 }
 
 /* The organisation of a row; ERROR when it names none. */
