@@ -11,6 +11,7 @@ CREATE ROLE regress_immiiq_ops LOGIN;
 CREATE TABLE client (org_id uuid, client_id uuid DEFAULT gen_random_uuid(), team_id uuid, assignee_id uuid,
                      name enc_text(equality, fold), born enc_date(equality), passport enc_text(equality), PRIMARY KEY (org_id, client_id));
 SELECT immiiq.protect('client', 'clients', client => 'client_id', team => 'team_id', assignee => 'assignee_id');
+CREATE INDEX ON client (org_id, passport);
 SELECT immiiq.grant_application('regress_immiiq_web');
 GRANT SELECT, INSERT, UPDATE, DELETE ON client TO regress_immiiq_web;
 SELECT immiiq.grant_operator('regress_immiiq_ops');
@@ -33,6 +34,8 @@ BEGIN;
 SELECT set_config('immiiq.token', :'token', true) \gset ignored_
 INSERT INTO client (name, born, passport) VALUES ('Zoë Nuñez', '1990-04-01', 'X1234567');
 SELECT name, born FROM client WHERE passport = 'X1234567';
+SET LOCAL enable_seqscan = off;  -- there is one row
+EXPLAIN (COSTS OFF) SELECT name, born FROM client WHERE passport = 'X1234567';
 SELECT name, born FROM client WHERE name = 'ZOE NUNEZ';
 COMMIT;
 
