@@ -21,7 +21,8 @@
 #include "journal/ring.h"
 
 PG_FUNCTION_INFO_V1(immiiq_refuse_change);
-PG_FUNCTION_INFO_V1(immiiq_journal_is_visible);
+PG_FUNCTION_INFO_V1(immiiq_journal_reader);
+PG_FUNCTION_INFO_V1(immiiq_journal_org);
 PG_FUNCTION_INFO_V1(immiiq_journal_status);
 
 /* Trigger; raises IQ040 whatever fired it. */
@@ -38,25 +39,31 @@ immiiq_refuse_change(PG_FUNCTION_ARGS)
 	PG_RETURN_NULL();
 }
 
+/* journal_reader() → bool: true for roles with SELECT on immiiq.journal. */
+Datum
+immiiq_journal_reader(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(pg_class_aclcheck(base_relation("journal"), GetUserId(), ACL_SELECT) ==
+				   ACLCHECK_OK);
+}
+
 /*
- * journal_is_visible(org_id uuid) → bool.  True for roles with SELECT on
- * immiiq.journal, and for a member or operator of that organisation with scope
- * all and the module reports.  NULL (no organisation) is for the former alone.
+ * journal_org() → uuid: the active organisation, for a member or operator with
+ * scope all and the module reports; else null.
  */
 Datum
-immiiq_journal_is_visible(PG_FUNCTION_ARGS)
+immiiq_journal_org(PG_FUNCTION_ARGS)
 {
-	const ContextIdentity *identity;
+	const ContextIdentity *identity = context_current();
+	pg_uuid_t *org;
 
-	if (pg_class_aclcheck(base_relation("journal"), GetUserId(), ACL_SELECT) == ACLCHECK_OK)
-		PG_RETURN_BOOL(true);
-	identity = context_current();
-	if (identity == NULL || PG_ARGISNULL(0))
-		PG_RETURN_BOOL(false);
-	PG_RETURN_BOOL((identity->actor == CONTEXT_MEMBER || identity->actor == CONTEXT_OPERATOR) &&
-				   identity->scope == CONTEXT_SCOPE_ALL &&
-				   (identity->modules & CONTEXT_MODULE_REPORTS) != 0 &&
-				   base_uuid_equal(&identity->org, PG_GETARG_UUID_P(0)));
+	if (identity == NULL ||
+		(identity->actor != CONTEXT_MEMBER && identity->actor != CONTEXT_OPERATOR) ||
+		identity->scope != CONTEXT_SCOPE_ALL || (identity->modules & CONTEXT_MODULE_REPORTS) == 0)
+		PG_RETURN_NULL();
+	org = palloc(sizeof(pg_uuid_t));
+	*org = identity->org;
+	PG_RETURN_UUID_P(org);
 }
 
 static const char *

@@ -1,6 +1,6 @@
 -- The journal: what it records, that a rollback does not take it back, who reads it, that nobody changes it.
 \i test/pgtap/setup.psql
-SELECT plan(58);
+SELECT plan(62);
 
 SELECT current_user AS me \gset
 CREATE TABLE public.secret_plan (a int);
@@ -26,6 +26,18 @@ BEGIN
     RETURN 'no error';
 EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE;
+END
+$$;
+
+CREATE FUNCTION pg_temp.plan_of(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    plan text := '';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS off) ' || query LOOP
+        plan := plan || line || E'\n';
+    END LOOP;
+    RETURN plan;
 END
 $$;
 
@@ -249,6 +261,11 @@ SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
 SELECT isnt((SELECT count(*)::int FROM immiiq.denial), 0, 'a member with scope all and reports sees denials');
 SELECT is((SELECT count(*)::int FROM immiiq.denial WHERE org_id IS DISTINCT FROM :'alpha'), 0, 'of their own organisation only');
 SELECT isnt((SELECT count(*)::int FROM immiiq.operator_access), 0, 'and who came in as operator');
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+SELECT matches(pg_temp.plan_of('SELECT * FROM immiiq.denial'), 'journal_org_idx', 'by an index on their organisation');
+SELECT matches(pg_temp.plan_of('SELECT * FROM immiiq.denial'), 'One-Time Filter: immiiq.journal_reader', 'and without a look at the rest');
+SELECT throws_ok('SELECT * FROM immiiq.journal_visible', '42501', NULL, 'the view below is not theirs');
 COMMIT;
 BEGIN;
 SELECT set_config('immiiq.token', :'beta_owner_token', true) AS ignored \gset
@@ -257,6 +274,11 @@ COMMIT;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_lead_token', true) AS ignored \gset
 SELECT is((SELECT count(*)::int FROM immiiq.denial), 0, 'nor does a member with scope team');
+COMMIT;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
+SELECT immiiq.act_as_assistant('summary') AS ignored \gset
+SELECT is((SELECT count(*)::int FROM immiiq.denial), 0, 'nor does the assistant of one who would');
 COMMIT;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_idle_token', true) AS ignored \gset

@@ -10,7 +10,7 @@ my $canary = 'Quillfeather-7731';
 my $node = new_cluster('primary',
 	streaming => 1,
 	extension => 1,
-	config => "log_statement = all\nlog_min_duration_statement = 0\nlog_duration = on\n"
+	config => "restart_after_crash = on\nlog_statement = all\nlog_min_duration_statement = 0\nlog_duration = on\n"
 	  . "log_error_verbosity = verbose\nlog_parameter_max_length_on_error = -1\nlog_lock_waits = on\ndeadlock_timeout = 50ms\n");
 ok( $node->poll_query_until('postgres', q(SELECT state = 'running' FROM immiiq.journal_status())),
 	'the worker runs');
@@ -127,6 +127,22 @@ like($log, qr/deadlock detected/, 'a deadlock is reported');
 unlike($log, qr/$canary/, 'without the other session\'s statement');
 $one->quit;
 $two->quit;
+
+# The postmaster's report of a crash.
+my $victim = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]);
+$victim->query_safe("BEGIN; SELECT set_config('immiiq.token', '$token', true)");
+my $pid = $victim->query_safe('SELECT pg_backend_pid()');
+$pid =~ s/\D//g;
+$victim->query_until(qr/begun/, "\\echo begun\nSELECT pg_sleep(60), '$canary';\n");
+ok( $node->poll_query_until('postgres', "SELECT wait_event = 'PgSleep' FROM pg_stat_activity WHERE pid = $pid"),
+	'a statement runs');
+$from = -s $node->logfile;
+kill 'KILL', $pid;
+ok($node->poll_query_until('postgres', q(SELECT state = 'running' FROM immiiq.journal_status())), 'the server comes back from a crash');
+$log = slurp_file($node->logfile, $from);
+like($log, qr/was terminated by signal 9/, 'which the log has');
+unlike($log, qr/$canary/, 'without the statement that was running');
+$victim->{run}->finish;
 
 # Acknowledged means durable.
 $node->psql('postgres', 'SELECT * FROM secret_plan', extra_params => [ '-U', 'app' ]);
