@@ -406,6 +406,9 @@ RESET ROLE;
 
 ---- Append-only, for a superuser too
 
+BEGIN;
+SELECT throws_ok('CALL immiiq.seal()', '25001', NULL, 'seal refuses a transaction block');
+ROLLBACK;
 SELECT throws_ok(format(statement, name), 'IQ040', NULL, format(statement, name))
 FROM unnest(ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'tree', 'seal_state', 'restored']) AS name,
      unnest(ARRAY['DELETE FROM immiiq.%I', 'TRUNCATE immiiq.%I', 'INSERT INTO immiiq.%1$I SELECT * FROM immiiq.%1$I']) AS statement
@@ -414,8 +417,5 @@ SELECT throws_ok('UPDATE immiiq.entry SET at = now()', 'IQ040', NULL, 'UPDATE of
 SET session_replication_role = replica;
 SELECT throws_ok('DELETE FROM immiiq.entry', 'IQ040', NULL, 'session_replication_role does not open it');
 RESET session_replication_role;
-BEGIN;
-SELECT throws_ok('CALL immiiq.seal()', '25001', NULL, 'seal refuses a transaction block');
-ROLLBACK;
 
 SELECT * FROM finish();
