@@ -1,6 +1,6 @@
 -- The log: what is captured, in whose name, who may read it.
 \i test/pgtap/setup.psql
-SELECT plan(78);
+SELECT plan(79);
 
 ---- A practice in small
 
@@ -337,9 +337,15 @@ SELECT is((SELECT array_agg(DISTINCT state) FROM immiiq.audit_log), '{signed}', 
 
 BEGIN;
 SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+INSERT INTO note (org_id, note_id, passport) VALUES (:'alpha', 80, 'P80');
+COMMIT;
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
 SELECT throws_ok_unguarded(format('UPDATE note SET org_id = %L WHERE note_id = 70', :'beta'), '42501',
     'the organisation of a row cannot be changed', 'the organisation of a row is frozen, for a superuser too');
 ROLLBACK;
+SELECT throws_ok(format('INSERT INTO note (org_id, note_id, passport) SELECT %L, 998, passport FROM note WHERE note_id = 80', :'beta'), 'IQ032', NULL,
+    'a value sealed for another organisation is refused, also where nobody is active');
 CREATE TABLE loose (org_id uuid, id int PRIMARY KEY);
 CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON loose FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
 SELECT throws_ok('INSERT INTO loose VALUES (NULL, 1)', '23502', NULL, 'a row that names no organisation is refused');
