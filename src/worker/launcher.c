@@ -90,16 +90,17 @@ launcher_read_databases(LauncherDatabase **databases)
 	TableScanDesc scan;
 	HeapTuple tuple;
 	List *list = NIL;
-	char *names = pstrdup(worker_databases ? worker_databases : "");
+	char *names;
 	int n = 0;
 	int size = 16;
 	LauncherDatabase *out;
 
-	if (!SplitGUCList(names, ',', &list))
-		list = NIL;
 	out = MemoryContextAlloc(launcher_context, size * sizeof(LauncherDatabase));
 	StartTransactionCommand();
 	(void) GetTransactionSnapshot();
+	names = pstrdup(worker_databases ? worker_databases : "");
+	if (!SplitGUCList(names, ',', &list))
+		list = NIL;
 	rel = table_open(DatabaseRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(rel, 0, NULL);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))

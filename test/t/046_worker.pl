@@ -102,6 +102,22 @@ is( $node->safe_psql('postgres', q(
 	'1100', 'what is written and what is told to be lost make the whole');
 $holder->quit;
 
+# What somebody sets for the database binds neither worker nor sealer.
+$node->safe_psql('postgres', join ';', map { "ALTER DATABASE postgres SET $_" } "statement_timeout = '1ms'",
+	"default_transaction_isolation = 'serializable'", 'search_path = pg_temp, public', 'session_replication_role = replica',
+	'synchronous_commit = off', 'default_transaction_read_only = on');
+{
+	local $ENV{PGOPTIONS} = '-c statement_timeout=0 -c default_transaction_read_only=off';
+	my $refused = denials('postgres');
+	$pid = $node->safe_psql('postgres', 'SELECT worker_pid FROM immiiq.journal_status()');
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+	ok( $node->poll_query_until('postgres', "SELECT state = 'running' AND worker_pid <> $pid FROM immiiq.journal_status()"),
+		'a worker starts under strange settings');
+	deny('postgres');
+	is(denials('postgres'), $refused + 1, 'and writes');
+	$node->safe_psql('postgres', 'ALTER DATABASE postgres RESET ALL');
+}
+
 # Databases come and go.
 $node->safe_psql('postgres', 'CREATE DATABASE tenant');
 $node->safe_psql('tenant', 'CREATE EXTENSION immiiq; SELECT immiiq.grant_application(\'app\')');
