@@ -265,6 +265,15 @@ capture_describe(Relation rel, const Trigger *trigger)
 	known->valid = true;
 	old = MemoryContextSwitchTo(memory);
 	policy = policy_table(rel);
+	if (policy == NULL && RelationGetNamespace(rel) != base_schema() &&
+		!superuser_arg(rel->rd_rel->relowner))
+	{
+		known->valid = false;
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("table \"%s\" is not protected, so it cannot be captured",
+							   RelationGetRelationName(rel)),
+						errhint("Use immiiq.protect() on the table.")));
+	}
 	known->root = policy != NULL ? policy->relid : relid;
 	known->org = capture_find_org(rel, policy, trigger);
 	known->table = get_rel_name(known->root);

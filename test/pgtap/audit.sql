@@ -1,6 +1,6 @@
 -- The log: what is captured, in whose name, who may read it.
 \i test/pgtap/setup.psql
-SELECT plan(79);
+SELECT plan(80);
 
 ---- A practice in small
 
@@ -353,7 +353,16 @@ SELECT throws_ok('INSERT INTO loose VALUES (gen_random_uuid(), 1)', 'IQ003', NUL
 CREATE TABLE rootless (id int);
 CREATE TRIGGER immiiq_capture AFTER INSERT ON rootless FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
 SELECT throws_ok('INSERT INTO rootless VALUES (1)', '42P16', NULL, 'a table without a column for the organisation is refused');
-DROP TABLE loose, rootless;
+GRANT USAGE ON SCHEMA immiiq TO regress_immiiq_nobody;
+GRANT EXECUTE ON FUNCTION immiiq.capture() TO regress_immiiq_nobody;
+SET ROLE regress_immiiq_nobody;
+CREATE TEMPORARY TABLE forged (org_id uuid, id int PRIMARY KEY);
+CREATE TRIGGER immiiq_capture AFTER INSERT ON forged FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
+SELECT throws_ok(format('INSERT INTO forged VALUES (%L, 1)', :'alpha'), '42501', NULL, 'a table that nobody protected is not captured into an organisation''s log');
+RESET ROLE;
+REVOKE ALL ON SCHEMA immiiq FROM regress_immiiq_nobody;
+REVOKE ALL ON FUNCTION immiiq.capture() FROM regress_immiiq_nobody;
+DROP TABLE loose, rootless, forged;
 SELECT throws_ok('CREATE TRIGGER t BEFORE INSERT ON note FOR EACH ROW EXECUTE FUNCTION immiiq.capture(); INSERT INTO note VALUES (gen_random_uuid(), 999)',
     '39P01', NULL, 'capture is no BEFORE trigger');
 SELECT throws_ok('SELECT immiiq.capture()', '39P01', NULL, 'capture is no plain function');
