@@ -25,7 +25,7 @@ else
 
 # Install SQL, in order: a part may use what stands above it.
 SQL_PARTS = 00_base 10_keyring 20_types 30_search 40_context 45_journal 50_policy \
-            60_audit 70_directory 80_posture
+            60_audit 70_directory 75_identity 80_posture
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))
@@ -33,7 +33,7 @@ DATA_built = $(INSTALL_SQL)
 
 PG_CPPFLAGS = -I$(srcdir)/src -DIMMIIQ_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
-SHLIB_LINK = -lsodium -lcrypto
+SHLIB_LINK = -lsodium -lcrypto -lcrypt
 ifneq ($(findstring clang,$(CC)),)
 # What a server built by gcc asks of clang in its own flags and headers.
 PG_CFLAGS += -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes

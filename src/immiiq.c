@@ -12,6 +12,7 @@
 #include "journal/journal.h"
 #include "keyring/keyring.h"
 #include "audit/audit.h"
+#include "identity/identity.h"
 #include "policy/policy.h"
 #include "search/search.h"
 #include "types/types.h"
@@ -32,6 +33,7 @@ _PG_init(void)
 	types_init();
 	policy_init();
 	audit_init();
+	identity_init();
 	worker_init();
 	hooks_init();
 	base_init_done();

@@ -28,13 +28,13 @@ for target in test/fuzz/*_fuzz.c; do
 	mkdir "$build/$name.corpus"
 	cp "test/fuzz/$name.seed" "$build/$name.corpus/" 2>/dev/null
 	must "$name builds" clang-14 -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-		-Isrc "$target" $sources -lsodium -lcrypto -o "$build/$name"
+		-Isrc "$target" $sources -lsodium -lcrypto -lcrypt -o "$build/$name"
 	must "$name finds nothing in $seconds s" "$build/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
 		-max_len=4096 -artifact_prefix="$build/" "$build/$name.corpus"
 done
 for test in test/unit/*_test.c; do
 	name=$(basename "$test" .c)
-	must "$name builds" gcc -std=gnu11 -g -O1 -Isrc -Itest/unit "$test" $sources -lsodium -lcrypto -o "$build/$name"
+	must "$name builds" gcc -std=gnu11 -g -O1 -Isrc -Itest/unit "$test" $sources -lsodium -lcrypto -lcrypt -o "$build/$name"
 	must "$name under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite "$build/$name"
 done
 # The pgTAP files on a server under valgrind. Timeouts are the tests' own, so only what valgrind says counts.

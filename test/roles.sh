@@ -6,4 +6,5 @@ CREATE ROLE regress_immiiq_nobody LOGIN;
 CREATE ROLE regress_immiiq_app LOGIN;
 CREATE ROLE regress_immiiq_auditor LOGIN;
 CREATE ROLE regress_immiiq_operator LOGIN;
+CREATE ROLE regress_immiiq_mailer LOGIN;
 SQL

@@ -20,7 +20,7 @@ for mode in plain sanitized; do
 	for test in "$@"; do
 		name=$(basename "$test" .c)
 		gcc $flags "$build/$mode/$name.o" $(for s in $sources; do echo "$build/$mode/$(basename "$s" .c).o"; done) \
-			-lsodium -lcrypto -o "$build/$mode/$name"
+			-lsodium -lcrypto -lcrypt -o "$build/$mode/$name"
 		tests+=("$build/$mode/$name")
 	done
 done

@@ -4,17 +4,27 @@
 CREATE TABLE immiiq.session (
     session_id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() PRIMARY KEY,
     org_id uuid NOT NULL,
-    member_id uuid NOT NULL,
+    member_id uuid,
     token_hash bytea NOT NULL,
     impersonated boolean NOT NULL DEFAULT false,
     issued_by name NOT NULL DEFAULT session_user,
     issued_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     expires_at timestamptz NOT NULL,
     revoked_at timestamptz,
+    revoked_reason text,
+    client_id uuid,
+    method text NOT NULL DEFAULT 'issued',
+    client_ip inet,
+    user_agent text,
+    device bytea,
+    country text,
     CONSTRAINT session_token_hash_key UNIQUE (token_hash),
+    CHECK ((member_id IS NULL) OPERATOR(pg_catalog.<>) (client_id IS NULL)),
     CHECK (pg_catalog.octet_length(token_hash) OPERATOR(pg_catalog.=) 32)
 );
-COMMENT ON TABLE immiiq.session IS 'sessions of members; a token is stored as its SHA-256 only';
+COMMENT ON TABLE immiiq.session IS 'sessions of members, and of clients in the portal; a token is stored as its SHA-256 only';
+COMMENT ON COLUMN immiiq.session.client_id IS 'the client of a portal session; such a session has no member';
+COMMENT ON COLUMN immiiq.session.device IS 'keyed hash of what the browser was known by';
 CREATE INDEX session_member_idx ON immiiq.session (org_id, member_id);
 REVOKE ALL ON immiiq.session FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.session', '');

@@ -364,13 +364,14 @@ context_refuse_token(const char *reason, const pg_uuid_t *org)
 static bool
 context_resolve_token(char *text, ContextStamp *stamp)
 {
+	static const char kinds[] = {TOKEN_SESSION, TOKEN_PORTAL, '\0'};
 	const ContextIdentity *first = context_first();
 	const char *reason = NULL;
 	uint8_t hash[CRYPTO_HASH_BYTES];
 	bool well_formed;
 
 	/* After this line nothing here holds the token, even if an error is raised. */
-	well_formed = token_hash(text, strlen(text), hash);
+	well_formed = token_hash(kinds, text, strlen(text), hash);
 	context_blank(text);
 
 	reason = context_role_refusal(stamp->role);

@@ -45,6 +45,9 @@ typedef enum ContextModule
 } ContextModule;
 #define CONTEXT_MODULE_EVERY 0x3ff
 
+/* Room for a textual address and its terminator. */
+#define CONTEXT_IP_SIZE 46
+
 typedef struct ContextIdentity
 {
 	LocalTransactionId lxid; /* of the leader's transaction in which it holds */
@@ -52,13 +55,15 @@ typedef struct ContextIdentity
 	ContextScope scope;
 	uint32 modules; /* ContextModule bits */
 	pg_uuid_t org;
-	pg_uuid_t member;  /* nil for an operator */
+	pg_uuid_t member;  /* nil for an operator and in the portal */
 	pg_uuid_t session; /* nil for an operator */
+	pg_uuid_t client;  /* of a portal session, else nil */
 	bool impersonated; /* the session was made by issue_session */
 	TimestampTz expires_at;
 	char operator_role[NAMEDATALEN]; /* login role behind operate() */
 	char tool[NAMEDATALEN];			 /* the assistant's tool */
 	bool several_teams;				 /* scope team, and more than one */
+	char address[CONTEXT_IP_SIZE];	 /* of the session's sign-in, "" when none was told */
 } ContextIdentity;
 
 extern void context_init(void);

@@ -242,7 +242,8 @@ immiiq_issue_session(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no active member with this id")));
 	org = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 
-	if (!token_make(token) || !token_hash(token, TOKEN_LEN, (uint8_t *) VARDATA(hash)))
+	if (!token_make(TOKEN_SESSION, token) ||
+		!token_hash(TOKEN_KINDS, token, TOKEN_LEN, (uint8_t *) VARDATA(hash)))
 		elog(ERROR, "could not make a token");
 	args[0] = UUIDPGetDatum(&org);
 	args[1] = PG_GETARG_DATUM(0);

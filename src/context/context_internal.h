@@ -7,8 +7,7 @@
 #include "context/context.h"
 #include "context/token.h"
 
-/* Room for a textual address and for what is kept of a user agent, terminators included. */
-#define CONTEXT_IP_SIZE	   46
+/* Room for what is kept of a user agent, terminator included. */
 #define CONTEXT_AGENT_SIZE 256
 
 /* ---- session.c: rows of immiiq.session, member and org ---- */

@@ -13,6 +13,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inet.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -27,6 +28,8 @@
 #define SESSION_IMPERSONATED 5
 #define SESSION_EXPIRES_AT	 8
 #define SESSION_REVOKED_AT	 9
+#define SESSION_CLIENT		 11
+#define SESSION_CLIENT_IP	 13
 
 #define MEMBER_ORG	   1
 #define MEMBER_ID	   2
@@ -39,6 +42,9 @@
 
 #define ORG_ID	   1
 #define ORG_ACTIVE 3
+
+#define IP_RULE_ORG		1
+#define IP_RULE_NETWORK 3
 
 /* One row found by a unique index; close it with session_row_close. */
 typedef struct SessionRow
@@ -98,7 +104,7 @@ session_bool(const SessionRow *row, AttrNumber attno)
 	return !isnull && DatumGetBool(value);
 }
 
-/* Finds the session's row; fills session, org, member, expiry. */
+/* Finds the session's row; fills session, org, member or client, expiry, and the address of the sign-in. */
 static bool
 session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, const char **reason)
 {
@@ -121,7 +127,12 @@ session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, c
 		identity->session = session_uuid(&row, SESSION_ID);
 		identity->org = session_uuid(&row, SESSION_ORG);
 		identity->member = session_uuid(&row, SESSION_MEMBER);
+		identity->client = session_uuid(&row, SESSION_CLIENT);
 		identity->impersonated = session_bool(&row, SESSION_IMPERSONATED);
+		value = session_column(&row, SESSION_CLIENT_IP, INETOID, &isnull);
+		if (!isnull)
+			strlcpy(identity->address,
+					TextDatumGetCString(DirectFunctionCall1(network_host, value)), CONTEXT_IP_SIZE);
 		value = session_column(&row, SESSION_EXPIRES_AT, TIMESTAMPTZOID, &isnull);
 		identity->expires_at = isnull ? DT_NOBEGIN : DatumGetTimestampTz(value);
 		(void) session_column(&row, SESSION_REVOKED_AT, TIMESTAMPTZOID, &isnull);
@@ -226,6 +237,37 @@ session_in_several_teams(const ContextIdentity *identity)
 	return several;
 }
 
+/* The organisation's allowlist: true when it is empty, or one of its networks holds the address; "" is in none. */
+static bool
+session_address_allowed(const pg_uuid_t *org, const char *address)
+{
+	SessionRow row;
+	ScanKeyData key;
+	bool allowed;
+
+	ScanKeyInit(&key, IP_RULE_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	session_row_open(&row, "ip_rule", "ip_rule_pkey", &key, 1);
+	allowed = row.tuple == NULL;
+	if (!allowed && *address != '\0')
+	{
+		/* an IPv4 address written as IPv6 is the IPv4 address */
+		const char *plain = pg_strncasecmp(address, "::ffff:", 7) == 0 && strchr(address, '.')
+								? address + 7
+								: address;
+		Datum inet = DirectFunctionCall1(inet_in, CStringGetDatum(plain));
+
+		for (; row.tuple != NULL && !allowed; row.tuple = systable_getnext(row.scan))
+		{
+			bool isnull;
+			Datum network = session_column(&row, IP_RULE_NETWORK, CIDROID, &isnull);
+
+			allowed = !isnull && DatumGetBool(DirectFunctionCall2(network_subeq, inet, network));
+		}
+	}
+	session_row_close(&row);
+	return allowed;
+}
+
 bool
 session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity,
 				const char **reason)
@@ -233,8 +275,26 @@ session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity
 	bool active;
 
 	memset(identity, 0, sizeof(*identity));
-	if (!session_read(hash, identity, reason) || !session_read_member(identity, reason))
+	if (!session_read(hash, identity, reason))
 		return false;
+	if (!base_uuid_is_nil(&identity->client))
+	{
+		/* the portal: no scope, no module; policies admit it where protect() was told to */
+		identity->actor = CONTEXT_PORTAL;
+		identity->member = (pg_uuid_t){{0}};
+	}
+	else
+	{
+		if (!session_read_member(identity, reason))
+			return false;
+		if (!session_address_allowed(&identity->org, *context_client_ip() != '\0'
+														 ? context_client_ip()
+														 : identity->address))
+		{
+			*reason = "address not allowed";
+			return false;
+		}
+	}
 	if (!session_read_org(&identity->org, &active) || !active)
 	{
 		*reason = "organisation not active";

@@ -1,5 +1,5 @@
 /*
- * The text of a session token: 32 random bytes in base62 and a checksum.
+ * The text of a token: its kind, 32 secret bytes in base62 and a checksum.
  * Trusts crypto's randomness; refuses text of another length, alphabet,
  * range or checksum before anything is looked up.
  */
@@ -44,14 +44,30 @@ token_checksum(const char *body, char out[TOKEN_CHECK_LEN])
 	return true;
 }
 
+/* Writes what stands in front of a token of this kind. */
+static void
+token_write_prefix(char kind, char out[TOKEN_PREFIX_LEN])
+{
+	memcpy(out, "iq_?_", TOKEN_PREFIX_LEN);
+	out[3] = kind;
+}
+
+/* True when text, which may end anywhere, begins with the prefix of one of these kinds. */
+static bool
+token_has_prefix(const char *kinds, const char *text)
+{
+	return strncmp(text, "iq_", 3) == 0 && text[3] != '\0' && strchr(kinds, text[3]) != NULL &&
+		   text[4] == '_';
+}
+
 bool
-token_encode(const uint8_t secret[32], char out[TOKEN_LEN + 1])
+token_encode(char kind, const uint8_t secret[32], char out[TOKEN_LEN + 1])
 {
 	uint8_t number[32];
 	char *body = out + TOKEN_PREFIX_LEN;
 
 	memcpy(number, secret, sizeof(number));
-	memcpy(out, TOKEN_PREFIX, TOKEN_PREFIX_LEN);
+	token_write_prefix(kind, out);
 	for (int i = TOKEN_BODY_LEN - 1; i >= 0; i--)
 	{
 		unsigned rest = 0;
@@ -71,13 +87,13 @@ token_encode(const uint8_t secret[32], char out[TOKEN_LEN + 1])
 }
 
 bool
-token_make(char out[TOKEN_LEN + 1])
+token_make(char kind, char out[TOKEN_LEN + 1])
 {
 	uint8_t secret[32];
 	bool done;
 
 	crypto_random(secret, sizeof(secret));
-	done = token_encode(secret, out);
+	done = token_encode(kind, secret, out);
 	crypto_wipe(secret, sizeof(secret));
 	return done;
 }
@@ -117,12 +133,12 @@ token_body_fits(const char *body)
 }
 
 bool
-token_hash(const char *text, size_t len, uint8_t out[CRYPTO_HASH_BYTES])
+token_hash(const char *kinds, const char *text, size_t len, uint8_t out[CRYPTO_HASH_BYTES])
 {
 	char check[TOKEN_CHECK_LEN];
 	const char *body = text + TOKEN_PREFIX_LEN;
 
-	if (len != TOKEN_LEN || memcmp(text, TOKEN_PREFIX, TOKEN_PREFIX_LEN) != 0)
+	if (len != TOKEN_LEN || !token_has_prefix(kinds, text))
 		return false;
 	if (!token_body_fits(body) || !token_checksum(body, check))
 		return false;
@@ -134,9 +150,11 @@ token_hash(const char *text, size_t len, uint8_t out[CRYPTO_HASH_BYTES])
 const char *
 token_find(const char *text, size_t *len)
 {
-	const char *found = strstr(text, TOKEN_PREFIX);
+	const char *found = text;
 	size_t n = TOKEN_PREFIX_LEN;
 
+	while ((found = strstr(found, "iq_")) != NULL && !token_has_prefix(TOKEN_KINDS, found))
+		found++;
 	if (found == NULL)
 		return NULL;
 	while (token_digit(found[n]) >= 0)

@@ -18,6 +18,7 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "hooks/hooks.h"
+#include "identity/identity.h"
 #include "journal/journal.h"
 #include "keyring/keyring.h"
 #include "search/search.h"
@@ -46,6 +47,7 @@ hooks_shmem_request(void)
 	context_shmem_request();
 	journal_shmem_request();
 	audit_shmem_request();
+	identity_shmem_request();
 }
 
 static void
@@ -57,6 +59,7 @@ hooks_shmem_startup(void)
 	context_shmem_startup();
 	journal_shmem_startup();
 	audit_shmem_startup();
+	identity_shmem_startup();
 	hooks_utility_outermost();
 }
 

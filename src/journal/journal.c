@@ -90,6 +90,8 @@ journal_kind_label(int kind)
 			return "impersonation";
 		case JOURNAL_ASSISTANT:
 			return "assistant";
+		case JOURNAL_SIGN_IN:
+			return "sign-in";
 	}
 	return "event";
 }
@@ -156,6 +158,29 @@ journal_record(JournalKind kind, const char *action, const char *object, const c
 	journal_copy_text(event->action, sizeof(event->action), action);
 	journal_copy_text(event->object, sizeof(event->object), object);
 	journal_copy_text(event->reason, sizeof(event->reason), reason);
+}
+
+void
+journal_record_sign_in(const JournalSignIn *attempt)
+{
+	RingEvent *event = journal_next_event(attempt->org);
+
+	if (event == NULL)
+		return;
+	event->kind = JOURNAL_SIGN_IN;
+	event->has_org = attempt->org != NULL;
+	event->has_member = attempt->member != NULL;
+	if (event->has_member)
+		event->member = *attempt->member;
+	event->has_session = attempt->session != NULL;
+	if (event->has_session)
+		event->session = *attempt->session;
+	event->actor[0] = '\0';
+	journal_copy_text(event->action, sizeof(event->action), attempt->method);
+	journal_copy_text(event->object, sizeof(event->object), attempt->details);
+	journal_copy_text(event->reason, sizeof(event->reason), attempt->reason);
+	journal_copy_text(event->ip, sizeof(event->ip), attempt->ip);
+	journal_copy_text(event->agent, sizeof(event->agent), attempt->agent);
 }
 
 /* Writes an event that no worker can take to the server log instead. */

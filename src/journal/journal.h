@@ -15,7 +15,8 @@ typedef enum JournalKind
 	JOURNAL_DENIAL = 1,	 /* something was refused */
 	JOURNAL_OPERATE,	 /* an operator's way in, with its reason */
 	JOURNAL_IMPERSONATE, /* issue_session */
-	JOURNAL_ASSISTANT	 /* act_as_assistant */
+	JOURNAL_ASSISTANT,	 /* act_as_assistant */
+	JOURNAL_SIGN_IN		 /* an attempt to sign in */
 } JournalKind;
 
 #define JOURNAL_ACTION_MAX 64
@@ -36,6 +37,22 @@ extern void journal_shmem_startup(void);
  */
 extern void journal_record(JournalKind kind, const char *action, const char *object,
 						   const char *reason, int sqlstate, const pg_uuid_t *org);
+
+/* An attempt to sign in: who it would have been is said, nobody is active yet. Pointers may be NULL. */
+typedef struct JournalSignIn
+{
+	const char *method;
+	const char *reason;
+	const char *details; /* at most JOURNAL_OBJECT_MAX - 1 bytes */
+	const pg_uuid_t *org;
+	const pg_uuid_t *member;
+	const pg_uuid_t *session;
+	const char *ip;
+	const char *agent;
+} JournalSignIn;
+
+/* Records an attempt; only fills the backend's buffer. */
+extern void journal_record_sign_in(const JournalSignIn *attempt);
 
 /*
  * Moves the buffer to the ring; with wait, until the worker has committed it.

@@ -59,6 +59,8 @@ writer_kind_name(int kind)
 			return "impersonate";
 		case JOURNAL_ASSISTANT:
 			return "assistant";
+		case JOURNAL_SIGN_IN:
+			return "sign-in";
 	}
 	return "other";
 }

@@ -24,7 +24,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(text, data, size);
 	text[size] = '\0';
 
-	if (token_hash(text, strlen(text), hash))
+	if (token_hash(TOKEN_KINDS, text, strlen(text), hash))
 		assert(strlen(text) == TOKEN_LEN);
 	found = token_find(text, &len);
 	if (found != NULL)
@@ -35,16 +35,17 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	{
 		size_t at = data[32] % TOKEN_LEN;
 
-		assert(token_encode(data, token));
-		assert(token_hash(token, TOKEN_LEN, hash));
+		assert(token_encode(TOKEN_SESSION, data, token));
+		assert(token_hash("s", token, TOKEN_LEN, hash));
 		assert(token_find(token, &len) == token && len == TOKEN_LEN);
 		if (token[at] != (char) data[33])
 		{
 			token[at] = (char) data[33];
 			if (at >= TOKEN_PREFIX_LEN + TOKEN_BODY_LEN || at < TOKEN_PREFIX_LEN)
-				assert(!token_hash(token, TOKEN_LEN, hash));
+				assert(!token_hash("s", token, TOKEN_LEN, hash));
 			else
-				(void) token_hash(token, TOKEN_LEN, hash); /* a collision of 32 bits is possible */
+				(void) token_hash("s", token, TOKEN_LEN,
+								  hash); /* a collision of 32 bits is possible */
 		}
 	}
 	free(text);

@@ -1,0 +1,933 @@
+-- Sign-in: links and codes, passwords, sessions, refresh tokens, throttling, allowlists, the portal.
+-- Expected refusals are rows, not errors; the reason goes to immiiq.sign_in_attempt alone.
+
+-- ---- what C does (identity.c, throttle.c, password.c); for the functions below only ----
+
+CREATE FUNCTION immiiq.new_token(kind text) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'immiiq_new_token';
+COMMENT ON FUNCTION immiiq.new_token(text) IS 'a token of 32 random bytes';
+CREATE FUNCTION immiiq.derive_token(kind text, data bytea) RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'immiiq_derive_token';
+COMMENT ON FUNCTION immiiq.derive_token(text, bytea) IS 'the token that belongs to data, under the installation key: it need not be stored';
+CREATE FUNCTION immiiq.token_digest(kinds text, token text) RETURNS bytea
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_token_digest';
+COMMENT ON FUNCTION immiiq.token_digest(text, text) IS 'SHA-256 of a token as tables store it; null for anything else';
+CREATE FUNCTION immiiq.keyed_hash(label text, data bytea) RETURNS bytea
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'immiiq_keyed_hash';
+COMMENT ON FUNCTION immiiq.keyed_hash(text, bytea) IS 'HMAC-SHA256 under the installation key, by label';
+CREATE FUNCTION immiiq.same_bytes(a bytea, b bytea) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_same_bytes';
+COMMENT ON FUNCTION immiiq.same_bytes(bytea, bytea) IS 'compares in constant time';
+CREATE FUNCTION immiiq.report_sign_in(method text, verdict text, reason text, details text, org uuid, member uuid, session uuid,
+                                      ip inet, user_agent text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_report_sign_in';
+COMMENT ON FUNCTION immiiq.report_sign_in(text, text, text, text, uuid, uuid, uuid, inet, text)
+    IS 'hands an attempt to the worker, which writes it whatever becomes of the transaction';
+CREATE FUNCTION immiiq.throttle_reserve(classes text[], keys bytea[]) RETURNS interval
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_throttle_reserve';
+COMMENT ON FUNCTION immiiq.throttle_reserve(text[], bytea[]) IS 'reserves an attempt in each bucket; how long to wait where one is locked';
+CREATE FUNCTION immiiq.throttle_settle(failed boolean) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_throttle_settle';
+COMMENT ON FUNCTION immiiq.throttle_settle(boolean) IS 'counts what was reserved as failed, or gives it back';
+CREATE FUNCTION immiiq.throttle_forget(class text, key bytea) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_throttle_forget';
+COMMENT ON FUNCTION immiiq.throttle_forget(text, bytea) IS 'unlocks a bucket';
+CREATE FUNCTION immiiq.hash_password(password text) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_hash_password';
+COMMENT ON FUNCTION immiiq.hash_password(text) IS 'Argon2id at 19 MiB, 2 passes';
+CREATE FUNCTION immiiq.verify_password(hash text, password text) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_verify_password';
+COMMENT ON FUNCTION immiiq.verify_password(text, text) IS 'true when the password is that of an Argon2id or bcrypt hash';
+CREATE FUNCTION immiiq.password_kind(hash text) RETURNS text
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_password_kind';
+COMMENT ON FUNCTION immiiq.password_kind(text) IS 'argon2id, argon2id-other (to be made anew), bcrypt, or null for what is refused';
+CREATE FUNCTION immiiq.current_session() RETURNS uuid
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_current_session';
+COMMENT ON FUNCTION immiiq.current_session() IS 'the active session, null for operators and when nobody is active';
+CREATE FUNCTION immiiq.current_client() RETURNS uuid
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_current_client';
+COMMENT ON FUNCTION immiiq.current_client() IS 'the client of the active portal session, null for everybody else';
+
+REVOKE ALL ON FUNCTION immiiq.new_token(text), immiiq.derive_token(text, bytea), immiiq.token_digest(text, text),
+    immiiq.keyed_hash(text, bytea), immiiq.same_bytes(bytea, bytea),
+    immiiq.report_sign_in(text, text, text, text, uuid, uuid, uuid, inet, text),
+    immiiq.throttle_reserve(text[], bytea[]), immiiq.throttle_settle(boolean), immiiq.throttle_forget(text, bytea),
+    immiiq.hash_password(text), immiiq.verify_password(text, text), immiiq.password_kind(text) FROM PUBLIC;
+
+-- ---- addresses ----
+
+CREATE FUNCTION immiiq.plain_address(ip inet) RETURNS inet
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN CASE
+        WHEN pg_catalog.family(ip) OPERATOR(pg_catalog.=) 6 AND ip OPERATOR(pg_catalog.<<=) inet '::ffff:0:0/96'
+        THEN pg_catalog.inet(pg_catalog.substr(pg_catalog.host(ip), 8))
+        ELSE pg_catalog.inet(pg_catalog.host(ip))
+    END;
+COMMENT ON FUNCTION immiiq.plain_address(inet) IS 'an address without netmask, an IPv4 address written as IPv6 as IPv4';
+
+CREATE FUNCTION immiiq.network_of(ip inet) RETURNS cidr
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN pg_catalog.network(pg_catalog.set_masklen(immiiq.plain_address(ip),
+        CASE pg_catalog.family(immiiq.plain_address(ip)) WHEN 4 THEN 32 ELSE 64 END));
+COMMENT ON FUNCTION immiiq.network_of(inet) IS 'what is throttled as one: an IPv4 address, an IPv6 /64';
+REVOKE ALL ON FUNCTION immiiq.plain_address(inet), immiiq.network_of(inet) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.client_ip(peer inet, forwarded text[], trusted cidr[]) RETURNS inet
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    address inet := immiiq.plain_address(peer);
+    said text[];
+    hop text;
+BEGIN
+    -- Each element may be a whole header: the hops of all of them, in order.
+    said := regexp_split_to_array(array_to_string(forwarded, ','), '\s*,\s*');
+    FOR i IN REVERSE coalesce(array_length(said, 1), 0) .. 1 LOOP
+        EXIT WHEN NOT EXISTS (SELECT FROM unnest(trusted) AS t (network) WHERE address <<= t.network);
+        hop := btrim(said[i]);
+        -- [v6]:port, v4:port, or an address alone.
+        hop := coalesce(substring(hop FROM '^\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?$'),
+                        substring(hop FROM '^([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)(?::[0-9]{1,5})?$'),
+                        substring(hop FROM '^([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)$'));
+        EXIT WHEN hop IS NULL;
+        BEGIN
+            address := immiiq.plain_address(hop::inet);
+        EXCEPTION WHEN invalid_text_representation THEN
+            EXIT;
+        END;
+    END LOOP;
+    RETURN address;
+END
+$$;
+COMMENT ON FUNCTION immiiq.client_ip(inet, text[], cidr[])
+    IS 'the client''s address: from the peer back through X-Forwarded-For, as long as the hops are trusted proxies';
+REVOKE ALL ON FUNCTION immiiq.client_ip(inet, text[], cidr[]) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.client_ip(inet, text[], cidr[])'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.plain_address(inet)');
+
+-- The DBA loads ranges from any list; they must not overlap.
+CREATE TABLE immiiq.ip_country (
+    first inet NOT NULL PRIMARY KEY,
+    last inet NOT NULL,
+    country text NOT NULL CHECK (country OPERATOR(pg_catalog.~) '^[A-Z]{2}$'),
+    CHECK (first OPERATOR(pg_catalog.<=) last AND pg_catalog.family(first) OPERATOR(pg_catalog.=) pg_catalog.family(last))
+);
+COMMENT ON TABLE immiiq.ip_country IS 'ranges of addresses and their country (ISO 3166-1 alpha-2), loaded by the DBA';
+REVOKE ALL ON immiiq.ip_country FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.ip_country', '');
+
+CREATE FUNCTION immiiq.country_of(ip inet, told text) RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found immiiq.ip_country;
+BEGIN
+    IF told ~ '^[A-Za-z]{2}$' THEN
+        RETURN upper(told);
+    END IF;
+    SELECT * INTO found FROM immiiq.ip_country AS c WHERE c.first <= immiiq.plain_address(ip) ORDER BY c.first DESC LIMIT 1;
+    RETURN CASE WHEN immiiq.plain_address(ip) <= found.last THEN found.country END;
+END
+$$;
+COMMENT ON FUNCTION immiiq.country_of(inet, text) IS 'the country that the tier told, or that of the address in immiiq.ip_country';
+REVOKE ALL ON FUNCTION immiiq.country_of(inet, text) FROM PUBLIC;
+
+-- ---- the allowlist ----
+
+-- C reads the columns by position (session.c): append, never reorder.
+CREATE TABLE immiiq.ip_rule (
+    org_id uuid NOT NULL DEFAULT immiiq.current_org() REFERENCES immiiq.org,
+    ip_rule_id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+    network cidr NOT NULL CHECK (NOT network OPERATOR(pg_catalog.<<=) inet '::ffff:0:0/96'),
+    note text,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (org_id, ip_rule_id)
+);
+COMMENT ON TABLE immiiq.ip_rule IS 'networks from which members of an organisation may come; none: from everywhere';
+REVOKE ALL ON immiiq.ip_rule FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.ip_rule', '');
+
+CREATE POLICY immiiq_select ON immiiq.ip_rule FOR SELECT
+    USING (immiiq.visible('settings', 'select', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_insert ON immiiq.ip_rule FOR INSERT
+    WITH CHECK (immiiq.visible('settings', 'insert', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_update ON immiiq.ip_rule FOR UPDATE
+    USING (immiiq.visible('settings', 'update', org_id, NULL, NULL, NULL, NULL))
+    WITH CHECK (immiiq.visible('settings', 'update', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_delete ON immiiq.ip_rule FOR DELETE
+    USING (immiiq.visible('settings', 'delete', org_id, NULL, NULL, NULL, NULL));
+ALTER TABLE immiiq.ip_rule ENABLE ROW LEVEL SECURITY;
+ALTER TABLE immiiq.ip_rule FORCE ROW LEVEL SECURITY;
+CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.ip_rule
+    FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
+ALTER TABLE immiiq.ip_rule ENABLE ALWAYS TRIGGER immiiq_capture;
+CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.ip_rule
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate();
+ALTER TABLE immiiq.ip_rule ENABLE ALWAYS TRIGGER immiiq_truncate;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE immiiq.ip_rule'),
+    ('operator', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE immiiq.ip_rule');
+
+CREATE FUNCTION immiiq.address_allowed(org uuid, ip inet) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT NOT EXISTS (SELECT FROM immiiq.ip_rule AS r WHERE r.org_id OPERATOR(pg_catalog.=) org)
+        OR EXISTS (SELECT FROM immiiq.ip_rule AS r
+                   WHERE r.org_id OPERATOR(pg_catalog.=) org AND immiiq.plain_address(ip) OPERATOR(pg_catalog.<<=) r.network)
+$$;
+COMMENT ON FUNCTION immiiq.address_allowed(uuid, inet) IS 'true when the organisation has no allowlist, or it holds the address';
+REVOKE ALL ON FUNCTION immiiq.address_allowed(uuid, inet) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.refuse_lockout() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- Of members only: operators are not bound by the list.
+    IF immiiq.current_member() IS NOT NULL AND NOT immiiq.address_allowed(immiiq.current_org(), immiiq.current_address()) THEN
+        RAISE EXCEPTION 'the allowlist would lock out who changes it' USING ERRCODE = 'check_violation',
+            HINT = 'Add a network that holds your own address first.';
+    END IF;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION immiiq.current_address() RETURNS inet
+    LANGUAGE c STABLE PARALLEL SAFE STRICT AS 'MODULE_PATHNAME', 'immiiq_current_address';
+COMMENT ON FUNCTION immiiq.current_address() IS 'the address that the tier said in this transaction, else that of the session''s sign-in';
+COMMENT ON FUNCTION immiiq.refuse_lockout() IS 'trigger: no change of the allowlist locks out its author';
+REVOKE ALL ON FUNCTION immiiq.refuse_lockout(), immiiq.current_address() FROM PUBLIC;
+CREATE TRIGGER refuse_lockout AFTER INSERT OR UPDATE OR DELETE ON immiiq.ip_rule
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_lockout();
+
+-- ---- attempts ----
+
+CREATE TABLE immiiq.sign_in_attempt (
+    attempt_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    method text NOT NULL,
+    verdict text NOT NULL CHECK (verdict IN ('ok', 'denied', 'throttled')),
+    reason text,
+    identifier bytea,
+    known_device boolean NOT NULL DEFAULT false,
+    device bytea,
+    org_id uuid,
+    member_id uuid,
+    client_id uuid,
+    session_id uuid,
+    client_ip inet,
+    network cidr,
+    country text,
+    user_agent text
+);
+COMMENT ON TABLE immiiq.sign_in_attempt IS 'every attempt to sign in, with its reason; append-only';
+COMMENT ON COLUMN immiiq.sign_in_attempt.identifier IS 'keyed hash of the e-mail address that was said';
+CREATE INDEX sign_in_attempt_member_idx ON immiiq.sign_in_attempt (org_id, member_id, at);
+CREATE INDEX sign_in_attempt_identifier_idx ON immiiq.sign_in_attempt (identifier, at);
+CREATE INDEX sign_in_attempt_network_idx ON immiiq.sign_in_attempt (network, at);
+REVOKE ALL ON immiiq.sign_in_attempt FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.sign_in_attempt', '');
+SELECT pg_catalog.pg_extension_config_dump('immiiq.sign_in_attempt_attempt_id_seq', '');
+CREATE TRIGGER sign_in_attempt_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.sign_in_attempt
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_change();
+ALTER TABLE immiiq.sign_in_attempt ENABLE ALWAYS TRIGGER sign_in_attempt_append_only;
+INSERT INTO immiiq.privilege VALUES ('auditor', 'SELECT', 'TABLE immiiq.sign_in_attempt');
+
+-- For throttle.c after a start of the server; the keys are as the functions below make them.
+CREATE FUNCTION immiiq.throttled_failures(class text, key bytea, at_most int) RETURNS SETOF timestamptz
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT a.at FROM immiiq.sign_in_attempt AS a
+    WHERE a.at > clock_timestamp() - interval '2 hours'
+        AND CASE class
+            WHEN 'network' THEN a.network = convert_from(key, 'UTF8')::cidr
+            WHEN 'issue-network' THEN a.network = convert_from(key, 'UTF8')::cidr
+            ELSE a.identifier = substr(key, 1, 16)
+        END
+        AND CASE class
+            WHEN 'account' THEN a.method = 'password' AND a.verdict = 'denied' AND NOT a.known_device
+            WHEN 'device' THEN a.method = 'password' AND a.verdict = 'denied' AND a.known_device AND a.device = substr(key, 17)
+            WHEN 'network' THEN a.method IN ('password', 'code') AND a.verdict = 'denied' AND NOT a.known_device
+            WHEN 'code' THEN a.method = 'code' AND a.verdict = 'denied'
+            WHEN 'issue-device' THEN a.method = 'issue' AND a.verdict = 'ok' AND a.known_device AND a.device = substr(key, 17)
+            ELSE a.method = 'issue' AND a.verdict = 'ok' AND NOT a.known_device
+        END
+    ORDER BY a.at DESC
+    LIMIT at_most
+$$;
+COMMENT ON FUNCTION immiiq.throttled_failures(text, bytea, int) IS 'when the attempts of the last two hours failed that a bucket counts, the newest first';
+REVOKE ALL ON FUNCTION immiiq.throttled_failures(text, bytea, int) FROM PUBLIC;
+
+-- Who reads what, as branches that the index serves: auditors all, some members their organisation's, everybody their own.
+CREATE VIEW immiiq.sign_in_log WITH (security_barrier) AS
+    SELECT a.attempt_id, a.at, a.org_id, a.member_id, a.client_id, a.session_id, a.method, a.verdict, a.reason,
+           a.device, a.known_device, a.country, a.client_ip, a.user_agent
+    FROM (
+        SELECT * FROM immiiq.sign_in_attempt WHERE immiiq.journal_reader()
+        UNION ALL
+        SELECT * FROM immiiq.sign_in_attempt WHERE NOT immiiq.journal_reader() AND org_id OPERATOR(pg_catalog.=) immiiq.journal_org()
+        UNION ALL
+        SELECT * FROM immiiq.sign_in_attempt
+        WHERE NOT immiiq.journal_reader() AND immiiq.journal_org() IS NULL
+            AND org_id OPERATOR(pg_catalog.=) immiiq.current_org() AND member_id OPERATOR(pg_catalog.=) immiiq.current_member()
+    ) AS a;
+COMMENT ON VIEW immiiq.sign_in_log IS 'attempts to sign in: one''s own, and the organisation''s for members with scope all and the module reports';
+REVOKE ALL ON immiiq.sign_in_log FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT', 'TABLE immiiq.sign_in_log'),
+    ('auditor', 'SELECT', 'TABLE immiiq.sign_in_log');
+
+-- ---- sessions and devices ----
+
+-- One active session a member, and one a client of the portal; those that issue_session made stand beside.
+CREATE UNIQUE INDEX session_one_member_key ON immiiq.session (org_id, member_id)
+    WHERE revoked_at IS NULL AND NOT impersonated AND member_id IS NOT NULL;
+CREATE UNIQUE INDEX session_one_client_key ON immiiq.session (org_id, client_id)
+    WHERE revoked_at IS NULL AND client_id IS NOT NULL;
+CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.session
+    FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
+ALTER TABLE immiiq.session ENABLE ALWAYS TRIGGER immiiq_capture;
+
+CREATE TABLE immiiq.known_device (
+    org_id uuid NOT NULL,
+    member_id uuid NOT NULL,
+    device bytea NOT NULL,
+    first_seen_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    last_seen_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    user_agent text,
+    PRIMARY KEY (device, org_id, member_id),
+    FOREIGN KEY (org_id, member_id) REFERENCES immiiq.member (org_id, member_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE immiiq.known_device IS 'browsers from which a member has signed in, by keyed hash';
+CREATE INDEX known_device_member_idx ON immiiq.known_device (org_id, member_id);
+REVOKE ALL ON immiiq.known_device FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.known_device', '');
+
+CREATE TABLE immiiq.refresh_token (
+    token_hash bytea NOT NULL PRIMARY KEY CHECK (pg_catalog.octet_length(token_hash) OPERATOR(pg_catalog.=) 32),
+    session_id uuid NOT NULL REFERENCES immiiq.session ON DELETE CASCADE,
+    counter bigint NOT NULL,
+    issued_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    used_at timestamptz,
+    UNIQUE (session_id, counter)
+);
+COMMENT ON TABLE immiiq.refresh_token IS 'refresh tokens of a session, used ones too: a token is stored as its SHA-256 only';
+REVOKE ALL ON immiiq.refresh_token FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.refresh_token', '');
+
+CREATE TYPE immiiq.sign_in_result AS (
+    verdict text,
+    retry_after interval,
+    org_id uuid,
+    member_id uuid,
+    client_id uuid,
+    session_id uuid,
+    session_token text,
+    refresh_token text,
+    access_token text,
+    expires_at timestamptz
+);
+COMMENT ON TYPE immiiq.sign_in_result IS 'ok, denied or throttled; the rest is null unless it is ok';
+
+CREATE FUNCTION immiiq.sign_in_identifier(email text) RETURNS bytea
+    LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT substr(immiiq.keyed_hash('identifier', convert_to(lower(btrim(left(coalesce(email, ''), 320))), 'UTF8')), 1, 16) $$;
+COMMENT ON FUNCTION immiiq.sign_in_identifier(text) IS 'keyed hash of an e-mail address';
+
+CREATE FUNCTION immiiq.sign_in_device(identifier bytea, device text) RETURNS bytea
+    LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT substr(immiiq.keyed_hash('device', identifier || convert_to(left(device, 512), 'UTF8')), 1, 16) WHERE device <> '' $$;
+COMMENT ON FUNCTION immiiq.sign_in_device(bytea, text) IS 'keyed hash of what a browser is known by, of one e-mail address';
+
+-- One attempt as the functions below pass it along.
+CREATE TYPE immiiq.sign_in_context AS (
+    method text,
+    identifier bytea,
+    device bytea,
+    known_device boolean,
+    ip inet,
+    network cidr,
+    user_agent text,
+    country text
+);
+COMMENT ON TYPE immiiq.sign_in_context IS 'who tries to sign in, from where';
+
+CREATE FUNCTION immiiq.begin_sign_in(method text, identifier bytea, ip inet, user_agent text, device text, country text)
+    RETURNS immiiq.sign_in_context
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result immiiq.sign_in_context;
+BEGIN
+    result.method := method;
+    result.identifier := identifier;
+    result.device := immiiq.sign_in_device(identifier, device);
+    result.known_device := result.device IS NOT NULL
+        AND EXISTS (SELECT FROM immiiq.known_device AS d WHERE d.device = result.device);
+    result.ip := immiiq.plain_address(ip);
+    result.network := immiiq.network_of(ip);
+    -- What a browser says of itself is kept without control characters, and not without end.
+    result.user_agent := left(regexp_replace(user_agent, '[[:cntrl:]]', '?', 'g'), 255);
+    result.country := immiiq.country_of(ip, country);
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION immiiq.begin_sign_in(text, bytea, inet, text, text, text) IS 'what is known of an attempt before it is checked';
+
+CREATE FUNCTION immiiq.refuse_sign_in(attempt immiiq.sign_in_context, reason text, org uuid, member uuid, client uuid, session uuid)
+    RETURNS immiiq.sign_in_result
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result immiiq.sign_in_result;
+    written boolean;
+BEGIN
+    written := immiiq.report_sign_in(attempt.method, 'denied', reason, immiiq.sign_in_details(attempt, client), org, member, session,
+                                     attempt.ip, attempt.user_agent);
+    -- Without a worker at least this transaction keeps what must not be lost.
+    IF NOT written AND reason = 'refresh token used again' THEN
+        PERFORM immiiq.end_session(session, reason);
+    END IF;
+    result.verdict := 'denied';
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION immiiq.refuse_sign_in(immiiq.sign_in_context, text, uuid, uuid, uuid, uuid) IS 'records a refusal that outlives a rollback; the answer tells no reason';
+
+CREATE FUNCTION immiiq.sign_in_details(attempt immiiq.sign_in_context, client uuid) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT concat_ws(':', coalesce(encode(attempt.identifier, 'hex'), '-'), coalesce(encode(attempt.device, 'hex'), '-'),
+                           CASE WHEN attempt.known_device THEN '1' ELSE '0' END, coalesce(attempt.country, '-'),
+                           coalesce(client::text, '-')) $$;
+COMMENT ON FUNCTION immiiq.sign_in_details(immiiq.sign_in_context, uuid) IS 'what the journal carries of an attempt to immiiq.take_sign_in';
+
+CREATE FUNCTION immiiq.throttle_sign_in(attempt immiiq.sign_in_context, retry_after interval) RETURNS immiiq.sign_in_result
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result immiiq.sign_in_result;
+BEGIN
+    PERFORM immiiq.report_sign_in(attempt.method, 'throttled', 'too many attempts', immiiq.sign_in_details(attempt, NULL), NULL, NULL, NULL,
+                                  attempt.ip, attempt.user_agent);
+    result.verdict := 'throttled';
+    result.retry_after := retry_after;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION immiiq.throttle_sign_in(immiiq.sign_in_context, interval) IS 'records that an attempt was not even checked';
+
+CREATE FUNCTION immiiq.end_session(session uuid, reason text) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = end_session.reason
+    WHERE s.session_id = end_session.session AND s.revoked_at IS NULL;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION immiiq.end_session(uuid, text) IS 'revokes one session; false when it had ended';
+
+-- Ends the member's (or client's) session and makes the next one. For sign_in_identity, too.
+CREATE FUNCTION immiiq.open_session(attempt immiiq.sign_in_context, org uuid, member uuid, client uuid) RETURNS immiiq.sign_in_result
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result immiiq.sign_in_result;
+    made timestamptz;
+    ttl constant interval := make_interval(secs => extract(epoch FROM current_setting('immiiq.session_ttl')::interval)::double precision);
+    made_by constant regprocedure := to_regprocedure('immiiq.issue_access_token(uuid)');
+BEGIN
+    -- One at a time; the unique index holds where a snapshot is too old to see the other's session.
+    IF client IS NULL THEN
+        PERFORM FROM immiiq.member AS m WHERE m.org_id = org AND m.member_id = member FOR NO KEY UPDATE;
+        result.session_token := immiiq.new_token('s');
+    ELSE
+        result.session_token := immiiq.new_token('p');
+    END IF;
+    BEGIN
+        IF client IS NULL THEN
+            UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
+            WHERE s.org_id = org AND s.member_id = member AND NOT s.impersonated AND s.revoked_at IS NULL;
+        ELSE
+            UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
+            WHERE s.org_id = org AND s.client_id = client AND s.revoked_at IS NULL;
+        END IF;
+        made := clock_timestamp();
+        INSERT INTO immiiq.session (org_id, member_id, client_id, token_hash, issued_at, expires_at, method, client_ip, user_agent,
+                                    device, country)
+        VALUES (org, CASE WHEN client IS NULL THEN member END, client, immiiq.token_digest('sp', result.session_token), made, made + ttl,
+                attempt.method, attempt.ip, attempt.user_agent, attempt.device, attempt.country)
+        RETURNING session_id, expires_at INTO result.session_id, result.expires_at;
+    EXCEPTION WHEN unique_violation THEN
+        RAISE EXCEPTION 'could not serialize access due to concurrent sign-in' USING ERRCODE = 'serialization_failure';
+    END;
+    IF client IS NULL THEN
+        result.refresh_token := immiiq.derive_token('r', uuid_send(result.session_id) || int8send(0));
+        INSERT INTO immiiq.refresh_token (token_hash, session_id, counter)
+        VALUES (immiiq.token_digest('r', result.refresh_token), result.session_id, 0);
+        IF attempt.device IS NOT NULL THEN
+            INSERT INTO immiiq.known_device AS d (org_id, member_id, device, user_agent)
+            VALUES (org, member, attempt.device, attempt.user_agent)
+            ON CONFLICT ON CONSTRAINT known_device_pkey
+            DO UPDATE SET last_seen_at = clock_timestamp(), user_agent = excluded.user_agent;
+        END IF;
+    END IF;
+    IF made_by IS NOT NULL THEN
+        EXECUTE format('SELECT immiiq.issue_access_token(%L::uuid)', result.session_id) INTO result.access_token;
+    END IF;
+    INSERT INTO immiiq.sign_in_attempt (method, verdict, identifier, known_device, device, org_id, member_id, client_id, session_id,
+                                        client_ip, network, country, user_agent)
+    VALUES (attempt.method, 'ok', attempt.identifier, attempt.known_device, attempt.device, org, member, client, result.session_id,
+            attempt.ip, attempt.network, attempt.country, attempt.user_agent);
+    result.verdict := 'ok';
+    result.org_id := org;
+    result.member_id := member;
+    result.client_id := client;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION immiiq.open_session(immiiq.sign_in_context, uuid, uuid, uuid)
+    IS 'makes the one session of a member, or of a client in the portal, and ends the one before';
+REVOKE ALL ON FUNCTION immiiq.sign_in_identifier(text), immiiq.sign_in_device(bytea, text),
+    immiiq.begin_sign_in(text, bytea, inet, text, text, text),
+    immiiq.refuse_sign_in(immiiq.sign_in_context, text, uuid, uuid, uuid, uuid), immiiq.sign_in_details(immiiq.sign_in_context, uuid),
+    immiiq.throttle_sign_in(immiiq.sign_in_context, interval), immiiq.end_session(uuid, text),
+    immiiq.open_session(immiiq.sign_in_context, uuid, uuid, uuid) FROM PUBLIC;
+
+-- ---- what the worker writes ----
+
+-- Sessions to be revoked for a refresh token that came twice, until it is done: the row may just be locked.
+CREATE TABLE immiiq.pending_revocation (
+    session_id uuid NOT NULL,
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    reason text NOT NULL
+);
+COMMENT ON TABLE immiiq.pending_revocation IS 'sessions that the worker still has to revoke';
+REVOKE ALL ON immiiq.pending_revocation FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.pending_revocation', '');
+
+CREATE FUNCTION immiiq.revoke_pending() RETURNS integer
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    done integer := 0;
+    pending record;
+BEGIN
+    -- Never waits: somebody's open transaction must not stop the journal.
+    FOR pending IN
+        SELECT s.session_id, p.reason FROM immiiq.session AS s JOIN immiiq.pending_revocation AS p USING (session_id)
+        WHERE s.revoked_at IS NULL
+        FOR NO KEY UPDATE OF s SKIP LOCKED
+    LOOP
+        done := done + immiiq.end_session(pending.session_id, pending.reason)::integer;
+    END LOOP;
+    DELETE FROM immiiq.pending_revocation AS p
+    WHERE NOT EXISTS (SELECT FROM immiiq.session AS s WHERE s.session_id = p.session_id AND s.revoked_at IS NULL);
+    RETURN done;
+END
+$$;
+COMMENT ON FUNCTION immiiq.revoke_pending() IS 'revokes the sessions of immiiq.pending_revocation that nobody has locked';
+
+CREATE FUNCTION immiiq.take_sign_in() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    detail constant text[] := string_to_array(NEW.object, ':');
+    reason constant text := substr(NEW.reason, strpos(NEW.reason, ' ') + 1);
+BEGIN
+    INSERT INTO immiiq.sign_in_attempt (at, method, verdict, reason, identifier, device, known_device, country, client_id, org_id, member_id,
+                                        session_id, client_ip, network, user_agent)
+    VALUES (NEW.at, NEW.action, split_part(NEW.reason, ' ', 1), reason, decode(nullif(detail[1], '-'), 'hex'),
+            decode(nullif(detail[2], '-'), 'hex'), detail[3] = '1', nullif(detail[4], '-'), nullif(detail[5], '-')::uuid, NEW.org_id,
+            NEW.member_id, NEW.session_id, NEW.client_ip, immiiq.network_of(NEW.client_ip), NEW.user_agent);
+    IF reason = 'refresh token used again' THEN
+        INSERT INTO immiiq.pending_revocation (session_id, reason) VALUES (NEW.session_id, reason);
+        BEGIN
+            PERFORM immiiq.revoke_pending();
+        EXCEPTION WHEN OTHERS THEN
+            NULL;   -- it stays pending
+        END;
+    END IF;
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION immiiq.take_sign_in() IS 'trigger: an attempt that came through the journal goes to immiiq.sign_in_attempt';
+CREATE TRIGGER take_sign_in BEFORE INSERT ON immiiq.journal
+    FOR EACH ROW WHEN (NEW.kind OPERATOR(pg_catalog.=) 'sign-in') EXECUTE FUNCTION immiiq.take_sign_in();
+ALTER TABLE immiiq.journal ENABLE ALWAYS TRIGGER take_sign_in;
+REVOKE ALL ON FUNCTION immiiq.revoke_pending(), immiiq.take_sign_in() FROM PUBLIC;
+
+-- ---- links and codes ----
+
+-- One row for each address, purpose and organisation: a new link takes the place of the former. Tokens and codes are derived from
+-- link_id under the installation key, so that the outbox can show them and the table need not hold them.
+CREATE TABLE immiiq.link (
+    link_id uuid NOT NULL PRIMARY KEY,
+    kind text NOT NULL CHECK (kind IN ('member', 'portal')),
+    purpose text NOT NULL,
+    identifier bytea NOT NULL,
+    org_id uuid,
+    member_id uuid,
+    client_id uuid,
+    email text,
+    token_hash bytea NOT NULL UNIQUE,
+    code_hash bytea,
+    nonce_hash bytea,
+    issued_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    taken_at timestamptz,
+    ended_at timestamptz,
+    CHECK (expires_at OPERATOR(pg_catalog.<=) (issued_at OPERATOR(pg_catalog.+) interval '7 days'))
+);
+COMMENT ON TABLE immiiq.link IS 'the last link of each address and purpose, by hash; without organisation for an address that nobody has';
+CREATE UNIQUE INDEX link_address_key ON immiiq.link (kind, identifier, purpose, org_id, client_id) NULLS NOT DISTINCT;
+CREATE INDEX link_outbox_idx ON immiiq.link (issued_at) WHERE taken_at IS NULL AND ended_at IS NULL AND org_id IS NOT NULL;
+REVOKE ALL ON immiiq.link FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.link', '');
+CREATE INDEX member_sign_in_idx ON immiiq.member (pg_catalog.lower(email));
+
+CREATE FUNCTION immiiq.link_code(link uuid) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT lpad((('x' || encode(substr(immiiq.keyed_hash('link-code', uuid_send(link)), 1, 7), 'hex'))::bit(56)::bigint
+                      % 1000000)::text, 6, '0') $$;
+COMMENT ON FUNCTION immiiq.link_code(uuid) IS 'the six digits of a link';
+
+CREATE FUNCTION immiiq.link_code_hash(link uuid, code text) RETURNS bytea
+    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT immiiq.keyed_hash('code-at-rest', uuid_send(link) || convert_to(code, 'UTF8')) $$;
+COMMENT ON FUNCTION immiiq.link_code_hash(uuid, text) IS 'what is stored of a code';
+
+CREATE FUNCTION immiiq.put_link(kind text, purpose text, identifier bytea, org uuid, member uuid, client uuid, email text,
+                                nonce text, valid interval) RETURNS timestamptz
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    id constant uuid := gen_random_uuid();
+    made constant timestamptz := clock_timestamp();
+    token constant text := immiiq.derive_token(CASE kind WHEN 'portal' THEN 'h' ELSE 'l' END, uuid_send(id));
+BEGIN
+    INSERT INTO immiiq.link (link_id, kind, purpose, identifier, org_id, member_id, client_id, email, token_hash, code_hash, nonce_hash,
+                             issued_at, expires_at)
+    VALUES (id, put_link.kind, put_link.purpose, put_link.identifier, org, member, client, put_link.email, immiiq.token_digest('lh', token),
+            immiiq.link_code_hash(id, immiiq.link_code(id)), sha256(convert_to(nonce, 'UTF8')), made, made + valid)
+    ON CONFLICT (kind, identifier, purpose, org_id, client_id)
+    DO UPDATE SET link_id = excluded.link_id, member_id = excluded.member_id, email = excluded.email, token_hash = excluded.token_hash,
+        code_hash = excluded.code_hash, nonce_hash = excluded.nonce_hash, issued_at = excluded.issued_at,
+        expires_at = excluded.expires_at, taken_at = NULL, ended_at = NULL;
+    RETURN made + valid;
+END
+$$;
+COMMENT ON FUNCTION immiiq.put_link(text, text, bytea, uuid, uuid, uuid, text, text, interval) IS 'makes a link in the place of the former one';
+REVOKE ALL ON FUNCTION immiiq.link_code(uuid), immiiq.link_code_hash(uuid, text),
+    immiiq.put_link(text, text, bytea, uuid, uuid, uuid, text, text, interval) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.issue_link(email text, purpose text DEFAULT 'sign-in', nonce text DEFAULT NULL, ip inet DEFAULT NULL,
+                                  user_agent text DEFAULT NULL, device text DEFAULT NULL, country text DEFAULT NULL,
+                                  OUT verdict text, OUT retry_after interval)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    attempt immiiq.sign_in_context;
+    ttl constant interval := current_setting('immiiq.link_ttl')::interval;
+    found_member record;
+    found_any boolean := false;
+BEGIN
+    IF purpose IS NULL OR purpose NOT IN ('sign-in', 'confirm') THEN
+        RAISE EXCEPTION 'unknown purpose of a link' USING ERRCODE = 'invalid_parameter_value', HINT = 'Use sign-in or confirm.';
+    END IF;
+    attempt := immiiq.begin_sign_in('issue', immiiq.sign_in_identifier(email), ip, user_agent, device, country);
+    -- A browser that has signed in before has a budget of its own: nobody else can use it up.
+    retry_after := immiiq.throttle_reserve(
+        CASE WHEN attempt.known_device THEN ARRAY['issue-device'] ELSE ARRAY['issue', 'issue-network'] END,
+        CASE WHEN attempt.known_device THEN ARRAY[attempt.identifier || attempt.device]
+             ELSE ARRAY[attempt.identifier, convert_to(attempt.network::text, 'UTF8')] END);
+    IF retry_after IS NOT NULL THEN
+        verdict := (immiiq.throttle_sign_in(attempt, retry_after)).verdict;
+        RETURN;
+    END IF;
+    FOR found_member IN
+        SELECT m.org_id, m.member_id FROM immiiq.member AS m JOIN immiiq.org AS o ON o.org_id = m.org_id
+        WHERE lower(m.email) = lower(btrim(left(issue_link.email, 320))) AND m.active AND o.active
+        ORDER BY m.org_id
+    LOOP
+        found_any := true;
+        PERFORM immiiq.put_link('member', purpose, attempt.identifier, found_member.org_id, found_member.member_id, NULL, NULL, nonce, ttl);
+        INSERT INTO immiiq.sign_in_attempt (method, verdict, identifier, known_device, device, org_id, member_id, client_ip, network,
+                                            country, user_agent)
+        VALUES ('issue', 'ok', attempt.identifier, attempt.known_device, attempt.device, found_member.org_id, found_member.member_id,
+                attempt.ip, attempt.network, attempt.country, attempt.user_agent);
+    END LOOP;
+    IF NOT found_any THEN
+        -- Nobody has this address: the same is done, for nothing.
+        PERFORM immiiq.put_link('member', purpose, attempt.identifier, NULL, NULL, NULL, NULL, nonce, ttl);
+        INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, identifier, known_device, device, client_ip, network, country, user_agent)
+        VALUES ('issue', 'ok', 'nobody has this address', attempt.identifier, attempt.known_device, attempt.device, attempt.ip,
+                attempt.network, attempt.country, attempt.user_agent);
+    END IF;
+    PERFORM immiiq.throttle_settle(true);   -- every issue counts
+    verdict := 'ok';
+END
+$$;
+COMMENT ON FUNCTION immiiq.issue_link(text, text, text, inet, text, text, text)
+    IS 'puts a link and a code for whoever has this address into immiiq.outbox; the answer is the same when nobody has it';
+REVOKE ALL ON FUNCTION immiiq.issue_link(text, text, text, inet, text, text, text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.issue_link(text, text, text, inet, text, text, text)');
+
+-- The mailer's.
+CREATE FUNCTION immiiq.read_outbox() RETURNS TABLE (link_id uuid, kind text, purpose text, org_id uuid, org_name text, email text, name text,
+                                                    token text, code text, issued_at timestamptz, expires_at timestamptz)
+    LANGUAGE sql STABLE PARALLEL RESTRICTED ROWS 100 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT l.link_id, l.kind, l.purpose, l.org_id, o.name, coalesce(m.email, l.email), m.name,
+           immiiq.derive_token(CASE l.kind WHEN 'portal' THEN 'h' ELSE 'l' END, uuid_send(l.link_id)),
+           CASE l.kind WHEN 'member' THEN immiiq.link_code(l.link_id) END, l.issued_at, l.expires_at
+    FROM immiiq.link AS l JOIN immiiq.org AS o ON o.org_id = l.org_id
+        LEFT JOIN immiiq.member AS m ON m.org_id = l.org_id AND m.member_id = l.member_id
+    WHERE l.taken_at IS NULL AND l.ended_at IS NULL AND l.expires_at > clock_timestamp()
+    ORDER BY l.issued_at
+$$;
+COMMENT ON FUNCTION immiiq.read_outbox() IS 'what immiiq.outbox shows';
+CREATE VIEW immiiq.outbox AS SELECT * FROM immiiq.read_outbox();
+COMMENT ON VIEW immiiq.outbox IS 'links and codes that are still to be sent, for roles given by immiiq.grant_mailer';
+
+CREATE FUNCTION immiiq.take_outbox(at_most int DEFAULT 100)
+    RETURNS TABLE (link_id uuid, kind text, purpose text, org_id uuid, org_name text, email text, name text,
+                   token text, code text, issued_at timestamptz, expires_at timestamptz)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE ROWS 100 SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    taken uuid[];
+BEGIN
+    SELECT array_agg(l.link_id) INTO taken FROM (
+        SELECT link_id FROM immiiq.link
+        WHERE taken_at IS NULL AND ended_at IS NULL AND org_id IS NOT NULL AND expires_at > clock_timestamp()
+        ORDER BY issued_at
+        LIMIT at_most
+        FOR UPDATE SKIP LOCKED) AS l;
+    RETURN QUERY SELECT o.* FROM immiiq.read_outbox() AS o WHERE o.link_id = ANY (taken);
+    UPDATE immiiq.link SET taken_at = clock_timestamp(), email = NULL WHERE link_id = ANY (taken);
+END
+$$;
+COMMENT ON FUNCTION immiiq.take_outbox(int) IS 'takes messages off immiiq.outbox; two mailers never get the same one';
+REVOKE ALL ON FUNCTION immiiq.read_outbox(), immiiq.take_outbox(int) FROM PUBLIC;
+REVOKE ALL ON immiiq.outbox FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('mailer', 'SELECT', 'TABLE immiiq.outbox'),
+    ('mailer', 'EXECUTE', 'FUNCTION immiiq.read_outbox()'),
+    ('mailer', 'EXECUTE', 'FUNCTION immiiq.take_outbox(int)');
+
+CREATE FUNCTION immiiq.peek_link(token text, OUT verdict text, OUT kind text, OUT purpose text, OUT needs_nonce boolean,
+                                 OUT expires_at timestamptz)
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    SELECT l.kind, l.purpose, l.nonce_hash IS NOT NULL, l.expires_at INTO kind, purpose, needs_nonce, expires_at
+    FROM immiiq.link AS l
+    WHERE l.token_hash = immiiq.token_digest('lh', token) AND l.ended_at IS NULL AND l.expires_at > clock_timestamp();
+    verdict := CASE WHEN FOUND THEN 'ok' ELSE 'denied' END;
+END
+$$;
+COMMENT ON FUNCTION immiiq.peek_link(text) IS 'whether a link would still do, without using it: for the page that a mail scanner may open';
+REVOKE ALL ON FUNCTION immiiq.peek_link(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.peek_link(text)');
+
+CREATE FUNCTION immiiq.redeem_link(token_or_code text, nonce text DEFAULT NULL, email text DEFAULT NULL, purpose text DEFAULT 'sign-in',
+                                   ip inet DEFAULT NULL, user_agent text DEFAULT NULL, device text DEFAULT NULL,
+                                   country text DEFAULT NULL) RETURNS immiiq.sign_in_result
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    by_code constant boolean := coalesce(token_or_code ~ '^[0-9]{6}$', false);
+    address constant bytea := immiiq.sign_in_identifier(email);
+    attempt immiiq.sign_in_context;
+    digest bytea;
+    wait interval;
+    found_link record;
+    used immiiq.link;
+    result immiiq.sign_in_result;
+    good boolean := false;
+BEGIN
+    IF by_code THEN
+        attempt := immiiq.begin_sign_in('code', address, ip, user_agent, device, country);
+        -- Five tries for an address, however often it is issued anew.
+        wait := immiiq.throttle_reserve(ARRAY['code', CASE WHEN NOT attempt.known_device THEN 'network' END],
+                                        ARRAY[address, convert_to(attempt.network::text, 'UTF8')]);
+        IF wait IS NOT NULL THEN
+            RETURN immiiq.throttle_sign_in(attempt, wait);
+        END IF;
+        FOR found_link IN
+            SELECT l.* FROM immiiq.link AS l
+            WHERE l.kind = 'member' AND l.identifier = address AND l.purpose = redeem_link.purpose
+                AND l.ended_at IS NULL AND l.expires_at > clock_timestamp()
+        LOOP
+            IF immiiq.same_bytes(found_link.code_hash, immiiq.link_code_hash(found_link.link_id, token_or_code))
+                AND found_link.org_id IS NOT NULL
+            THEN
+                digest := found_link.token_hash;
+            END IF;
+        END LOOP;
+        good := digest IS NOT NULL;
+        PERFORM immiiq.throttle_settle(NOT good);
+        IF NOT good THEN
+            SELECT l.* INTO found_link FROM immiiq.link AS l
+            WHERE l.kind = 'member' AND l.identifier = address AND l.org_id IS NOT NULL LIMIT 1;
+            RETURN immiiq.refuse_sign_in(attempt, 'wrong code', found_link.org_id, found_link.member_id, NULL, NULL);
+        END IF;
+    ELSE
+        digest := immiiq.token_digest('l', token_or_code);
+    END IF;
+    -- One statement, so that of two only one gets it.
+    UPDATE immiiq.link AS l SET ended_at = clock_timestamp()
+    WHERE l.token_hash = digest AND l.kind = 'member' AND l.purpose = redeem_link.purpose AND l.ended_at IS NULL
+        AND l.expires_at > clock_timestamp() AND l.org_id IS NOT NULL
+        AND (by_code OR l.nonce_hash IS NULL OR immiiq.same_bytes(l.nonce_hash, sha256(convert_to(nonce, 'UTF8'))))
+        AND immiiq.address_allowed(l.org_id, ip)
+    RETURNING l.* INTO used;
+    IF NOT FOUND THEN
+        SELECT l.* INTO found_link FROM immiiq.link AS l WHERE l.token_hash = digest AND l.kind = 'member';
+        attempt := immiiq.begin_sign_in(CASE WHEN by_code THEN 'code' ELSE 'link' END, coalesce(found_link.identifier, address),
+                                        ip, user_agent, device, country);
+        RETURN immiiq.refuse_sign_in(attempt,
+            CASE WHEN found_link.link_id IS NULL THEN 'unknown'
+                 WHEN found_link.ended_at IS NOT NULL THEN 'used'
+                 WHEN found_link.expires_at <= clock_timestamp() THEN 'expired'
+                 WHEN found_link.purpose <> redeem_link.purpose THEN 'another purpose'
+                 WHEN NOT immiiq.address_allowed(found_link.org_id, ip) THEN 'address not allowed'
+                 ELSE 'another browser' END,
+            found_link.org_id, found_link.member_id, NULL, NULL);
+    END IF;
+    attempt := immiiq.begin_sign_in(CASE WHEN by_code THEN 'code' ELSE 'link' END, used.identifier, ip, user_agent, device, country);
+    IF NOT EXISTS (SELECT FROM immiiq.member AS m JOIN immiiq.org AS o ON o.org_id = m.org_id
+                   WHERE m.org_id = used.org_id AND m.member_id = used.member_id AND m.active AND o.active)
+    THEN
+        RETURN immiiq.refuse_sign_in(attempt, 'not active', used.org_id, used.member_id, NULL, NULL);
+    END IF;
+    IF used.purpose = 'confirm' THEN
+        INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, identifier, known_device, device, org_id, member_id, client_ip, network,
+                                            country, user_agent)
+        VALUES (attempt.method, 'ok', 'confirmed', attempt.identifier, attempt.known_device, attempt.device, used.org_id, used.member_id,
+                attempt.ip, attempt.network, attempt.country, attempt.user_agent);
+        result.verdict := 'ok';
+        result.org_id := used.org_id;
+        result.member_id := used.member_id;
+        RETURN result;
+    END IF;
+    RETURN immiiq.open_session(attempt, used.org_id, used.member_id, NULL);
+END
+$$;
+COMMENT ON FUNCTION immiiq.redeem_link(text, text, text, text, inet, text, text, text)
+    IS 'uses a link (with the nonce of the browser that asked for it) or a code (with the e-mail address) once, for a session';
+REVOKE ALL ON FUNCTION immiiq.redeem_link(text, text, text, text, inet, text, text, text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.redeem_link(text, text, text, text, inet, text, text, text)');
+
+-- ---- the end of sessions ----
+
+CREATE FUNCTION immiiq.sign_out() RETURNS boolean
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF immiiq.current_session() IS NULL THEN
+        RAISE EXCEPTION 'nobody is active in this transaction' USING ERRCODE = 'IQ011',
+            HINT = 'Set immiiq.token in this transaction first, with set_config(''immiiq.token'', $1, true) or immiiq.authenticate.';
+    END IF;
+    RETURN immiiq.end_session(immiiq.current_session(), 'signed out');
+END
+$$;
+COMMENT ON FUNCTION immiiq.sign_out() IS 'ends the active session; false when it had ended';
+
+CREATE FUNCTION immiiq.sign_out_everywhere() RETURNS integer
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ended integer;
+BEGIN
+    IF immiiq.current_session() IS NULL THEN
+        RAISE EXCEPTION 'nobody is active in this transaction' USING ERRCODE = 'IQ011',
+            HINT = 'Set immiiq.token in this transaction first, with set_config(''immiiq.token'', $1, true) or immiiq.authenticate.';
+    END IF;
+    UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'signed out everywhere'
+    WHERE s.org_id = immiiq.current_org() AND s.revoked_at IS NULL
+        AND (s.member_id = immiiq.current_member() OR s.client_id = immiiq.current_client());
+    GET DIAGNOSTICS ended = ROW_COUNT;
+    -- Links that are still on their way are a way back in.
+    UPDATE immiiq.link AS l SET ended_at = clock_timestamp()
+    WHERE l.org_id = immiiq.current_org() AND l.ended_at IS NULL
+        AND (l.member_id = immiiq.current_member() OR l.client_id = immiiq.current_client());
+    RETURN ended;
+END
+$$;
+COMMENT ON FUNCTION immiiq.sign_out_everywhere() IS 'ends every session and link of who is active, impersonations too; returns how many sessions';
+
+CREATE FUNCTION immiiq.revoke_session(session uuid) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owned record;
+BEGIN
+    IF immiiq.current_org() IS NULL THEN
+        RAISE EXCEPTION 'nobody is active in this transaction' USING ERRCODE = 'IQ011',
+            HINT = 'Set immiiq.token in this transaction first, with set_config(''immiiq.token'', $1, true) or immiiq.authenticate.';
+    END IF;
+    SELECT s.member_id, s.client_id INTO owned FROM immiiq.session AS s
+    WHERE s.session_id = revoke_session.session AND s.org_id = immiiq.current_org();
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    -- One's own; others' with team_management, clients' with the module clients; operators' all.
+    IF owned.member_id = immiiq.current_member() OR owned.client_id = immiiq.current_client()
+        OR immiiq.visible(CASE WHEN owned.client_id IS NULL THEN 'team_management' ELSE 'clients' END, 'update', immiiq.current_org(),
+                          owned.client_id, NULL, NULL, NULL)
+    THEN
+        RETURN immiiq.end_session(revoke_session.session, 'revoked');
+    END IF;
+    RETURN false;
+END
+$$;
+COMMENT ON FUNCTION immiiq.revoke_session(uuid) IS 'ends a session of one''s own, or with team_management a colleague''s; false when there is none to end';
+REVOKE ALL ON FUNCTION immiiq.sign_out(), immiiq.sign_out_everywhere(), immiiq.revoke_session(uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.sign_out()'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.sign_out_everywhere()'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.revoke_session(uuid)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.revoke_session(uuid)');
+
+CREATE VIEW immiiq.active_session WITH (security_barrier) AS
+    SELECT s.session_id, s.org_id, s.member_id, s.client_id, s.method, s.impersonated, s.issued_at, s.expires_at, s.client_ip, s.user_agent,
+           s.device, s.country, s.session_id OPERATOR(pg_catalog.=) immiiq.current_session() AS is_current
+    FROM (
+        SELECT * FROM immiiq.session WHERE immiiq.journal_reader()
+        UNION ALL
+        SELECT * FROM immiiq.session WHERE NOT immiiq.journal_reader() AND org_id OPERATOR(pg_catalog.=) immiiq.journal_org()
+        UNION ALL
+        SELECT * FROM immiiq.session
+        WHERE NOT immiiq.journal_reader() AND immiiq.journal_org() IS NULL
+            AND org_id OPERATOR(pg_catalog.=) immiiq.current_org()
+            AND (member_id OPERATOR(pg_catalog.=) immiiq.current_member() OR client_id OPERATOR(pg_catalog.=) immiiq.current_client())
+    ) AS s
+    WHERE s.revoked_at IS NULL AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now();
+COMMENT ON VIEW immiiq.active_session IS 'sessions that have not ended: one''s own, and the organisation''s for members with scope all and the module reports';
+REVOKE ALL ON immiiq.active_session FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT', 'TABLE immiiq.active_session'),
+    ('auditor', 'SELECT', 'TABLE immiiq.active_session');

@@ -1,0 +1,246 @@
+/*
+ * What sign-in in SQL cannot do for itself: tokens and their hashes, keyed
+ * hashes under the installation key, and attempts that outlive a rollback.
+ * Trusts its callers, which are the extension's own functions: nobody else may
+ * execute anything here.  Refuses nothing.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inet.h"
+#include "utils/uuid.h"
+
+#include "base/base.h"
+#include "context/context.h"
+#include "context/token.h"
+#include "identity/identity_internal.h"
+#include "journal/journal.h"
+#include "keyring/keyring.h"
+
+PG_FUNCTION_INFO_V1(immiiq_new_token);
+PG_FUNCTION_INFO_V1(immiiq_derive_token);
+PG_FUNCTION_INFO_V1(immiiq_token_digest);
+PG_FUNCTION_INFO_V1(immiiq_keyed_hash);
+PG_FUNCTION_INFO_V1(immiiq_same_bytes);
+PG_FUNCTION_INFO_V1(immiiq_report_sign_in);
+PG_FUNCTION_INFO_V1(immiiq_current_session);
+PG_FUNCTION_INFO_V1(immiiq_current_client);
+PG_FUNCTION_INFO_V1(immiiq_current_address);
+
+static int identity_link_ttl = 600;
+static int identity_refresh_grace = 10;
+
+void
+identity_init(void)
+{
+	DefineCustomIntVariable("immiiq.link_ttl", "How long a link to sign in lasts.", NULL,
+							&identity_link_ttl, 600, 10, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL,
+							NULL);
+	DefineCustomIntVariable("immiiq.refresh_grace",
+							"How long a refresh token that was used gives its successor again.",
+							NULL, &identity_refresh_grace, 10, 0, 60, PGC_SIGHUP, GUC_UNIT_S, NULL,
+							NULL, NULL);
+	throttle_init();
+	password_init();
+}
+
+void
+identity_shmem_request(void)
+{
+	throttle_shmem_request();
+	password_shmem_request();
+}
+
+void
+identity_shmem_startup(void)
+{
+	throttle_shmem_startup();
+	password_shmem_startup();
+}
+
+/* The kind of token that an argument names. */
+static char
+identity_kind(text *arg)
+{
+	if (VARSIZE_ANY_EXHDR(arg) != 1 || strchr(TOKEN_KINDS, *VARDATA_ANY(arg)) == NULL)
+		elog(ERROR, "unknown kind of token");
+	return *VARDATA_ANY(arg);
+}
+
+static text *
+identity_token_text(char token[TOKEN_LEN + 1])
+{
+	text *result = cstring_to_text_with_len(token, TOKEN_LEN);
+
+	crypto_wipe(token, TOKEN_LEN + 1);
+	return result;
+}
+
+/* immiiq.new_token(kind text) → text: 32 random bytes as a token of this kind. */
+Datum
+immiiq_new_token(PG_FUNCTION_ARGS)
+{
+	char token[TOKEN_LEN + 1];
+
+	if (!token_make(identity_kind(PG_GETARG_TEXT_PP(0)), token))
+		elog(ERROR, "could not make a token");
+	PG_RETURN_TEXT_P(identity_token_text(token));
+}
+
+/* HMAC-SHA256 under a key that is derived from the installation key for this label. */
+static void
+identity_hmac(const char *label, bytea *data, uint8_t out[CRYPTO_HASH_BYTES])
+{
+	uint8_t secret[CRYPTO_KEY_BYTES];
+	CryptoHmac hmac;
+	bool done;
+
+	keyring_installation_secret(label, true, secret);
+	done = crypto_hmac_init(&hmac, secret, sizeof(secret)) &&
+		   crypto_hmac(&hmac, VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data), out);
+	crypto_wipe(&hmac, sizeof(hmac));
+	crypto_wipe(secret, sizeof(secret));
+	if (!done)
+		elog(ERROR, "could not compute a keyed hash");
+}
+
+/* immiiq.keyed_hash(label text, data bytea) → bytea: 32 bytes, under the installation key. */
+Datum
+immiiq_keyed_hash(PG_FUNCTION_ARGS)
+{
+	char *label = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	bytea *result = palloc(VARHDRSZ + CRYPTO_HASH_BYTES);
+
+	SET_VARSIZE(result, VARHDRSZ + CRYPTO_HASH_BYTES);
+	identity_hmac(label, PG_GETARG_BYTEA_PP(1), (uint8_t *) VARDATA(result));
+	PG_RETURN_BYTEA_P(result);
+}
+
+/*
+ * immiiq.derive_token(kind text, data bytea) → text: the token whose secret is
+ * the keyed hash of data.  What can be derived again need not be stored.
+ */
+Datum
+immiiq_derive_token(PG_FUNCTION_ARGS)
+{
+	char kind = identity_kind(PG_GETARG_TEXT_PP(0));
+	char label[] = "token-?";
+	uint8_t secret[CRYPTO_HASH_BYTES];
+	char token[TOKEN_LEN + 1];
+	bool done;
+
+	label[6] = kind;
+	identity_hmac(label, PG_GETARG_BYTEA_PP(1), secret);
+	done = token_encode(kind, secret, token);
+	crypto_wipe(secret, sizeof(secret));
+	if (!done)
+		elog(ERROR, "could not make a token");
+	PG_RETURN_TEXT_P(identity_token_text(token));
+}
+
+/*
+ * immiiq.token_digest(kinds text, token text) → bytea: the SHA-256 under which
+ * a token is stored; null for text that is no token of these kinds.
+ */
+Datum
+immiiq_token_digest(PG_FUNCTION_ARGS)
+{
+	char *kinds = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	text *token = PG_GETARG_TEXT_PP(1);
+	bytea *result = palloc(VARHDRSZ + CRYPTO_HASH_BYTES);
+
+	SET_VARSIZE(result, VARHDRSZ + CRYPTO_HASH_BYTES);
+	if (!token_hash(kinds, VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), (uint8_t *) VARDATA(result)))
+		PG_RETURN_NULL();
+	PG_RETURN_BYTEA_P(result);
+}
+
+/* immiiq.same_bytes(a bytea, b bytea) → boolean: compares in a time that tells nothing but the lengths. */
+Datum
+immiiq_same_bytes(PG_FUNCTION_ARGS)
+{
+	bytea *a = PG_GETARG_BYTEA_PP(0);
+	bytea *b = PG_GETARG_BYTEA_PP(1);
+
+	PG_RETURN_BOOL(VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+				   crypto_equal(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)));
+}
+
+/* An argument's text, NULL when the argument is. */
+static const char *
+identity_text(FunctionCallInfo fcinfo, int arg)
+{
+	return PG_ARGISNULL(arg) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(arg));
+}
+
+/*
+ * immiiq.report_sign_in(method, verdict, reason, details text, org, member,
+ * session uuid, ip inet, user_agent text) → boolean: hands an attempt to the
+ * worker, which writes it to immiiq.sign_in_attempt whatever becomes of this
+ * transaction.  Waits until it has unless the verdict is 'throttled'; false
+ * when it did not in time.  details: what immiiq.take_sign_in takes apart.
+ */
+Datum
+immiiq_report_sign_in(PG_FUNCTION_ARGS)
+{
+	JournalSignIn attempt;
+	char *verdict = text_to_cstring(PG_GETARG_TEXT_PP(1));
+
+	memset(&attempt, 0, sizeof(attempt));
+	attempt.method = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	attempt.reason = psprintf("%s %s", verdict, text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	attempt.details = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	attempt.org = PG_ARGISNULL(4) ? NULL : PG_GETARG_UUID_P(4);
+	attempt.member = PG_ARGISNULL(5) ? NULL : PG_GETARG_UUID_P(5);
+	attempt.session = PG_ARGISNULL(6) ? NULL : PG_GETARG_UUID_P(6);
+	if (!PG_ARGISNULL(7))
+		attempt.ip = TextDatumGetCString(DirectFunctionCall1(network_host, PG_GETARG_DATUM(7)));
+	attempt.agent = identity_text(fcinfo, 8);
+	journal_record_sign_in(&attempt);
+	PG_RETURN_BOOL(journal_flush(strcmp(verdict, "throttled") != 0));
+}
+
+/* The active session, null for operators and when nobody is active. */
+Datum
+immiiq_current_session(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *identity = context_current();
+	pg_uuid_t *session;
+
+	if (identity == NULL || base_uuid_is_nil(&identity->session))
+		PG_RETURN_NULL();
+	session = palloc(sizeof(pg_uuid_t));
+	*session = identity->session;
+	PG_RETURN_UUID_P(session);
+}
+
+/* The client of the active portal session, null for everybody else. */
+Datum
+immiiq_current_client(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *identity = context_current();
+	pg_uuid_t *client;
+
+	if (identity == NULL || base_uuid_is_nil(&identity->client))
+		PG_RETURN_NULL();
+	client = palloc(sizeof(pg_uuid_t));
+	*client = identity->client;
+	PG_RETURN_UUID_P(client);
+}
+
+/* immiiq.current_address() → inet: what the tier said in this transaction, else the address of the session's sign-in. */
+Datum
+immiiq_current_address(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *identity = context_current();
+	const char *address = context_client_ip();
+
+	if (identity != NULL && *address == '\0')
+		address = identity->address;
+	if (*address == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(DirectFunctionCall1(inet_in, CStringGetDatum(address)));
+}

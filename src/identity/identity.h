@@ -1,0 +1,13 @@
+/*
+ * Sign-in: links, codes, passwords, sessions and refresh tokens; most of it
+ * is SQL (75_identity.sql).  In C stands what needs a secret, shared memory,
+ * the journal, or a processor for itself.
+ */
+#ifndef IMMIIQ_IDENTITY_H
+#define IMMIIQ_IDENTITY_H
+
+extern void identity_init(void);
+extern void identity_shmem_request(void);
+extern void identity_shmem_startup(void);
+
+#endif /* IMMIIQ_IDENTITY_H */
