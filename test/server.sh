@@ -47,8 +47,8 @@ start_server() {
 # The same under valgrind: many times slower; what it finds is in $SCRATCH/valgrind.PID.
 start_server_under_valgrind() {
 	make_cluster
-	valgrind --quiet --trace-children=yes --leak-check=no --suppressions=test/valgrind.supp --gen-suppressions=all \
-		--log-file="$SCRATCH/valgrind.%p" postgres -D "$DATA" > "$SERVER_LOG" 2>&1 &
+	valgrind --quiet --trace-children=yes --trace-children-skip='/bin/*,/usr/bin/*' --leak-check=no \
+		--fullpath-after= --log-file="$SCRATCH/valgrind.%p" postgres -D "$DATA" > "$SERVER_LOG" 2>&1 &
 	for ((tries = 0; tries < 600; tries++)); do
 		! pg_isready -q || return 0
 		sleep 0.2
