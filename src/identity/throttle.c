@@ -385,6 +385,9 @@ throttle_at_subxact(SubXactEvent event, SubTransactionId mySubid, SubTransaction
 void
 throttle_init(void)
 {
+	/* Loaded later, the library refuses everything, and cannot define what belongs to the server's start. */
+	if (!base_preloaded)
+		return;
 	DefineCustomIntVariable("immiiq.throttle_buckets",
 							"Accounts, networks and devices whose failed sign-ins are remembered at a time.",
 							NULL, &throttle_buckets, 65536, 1024, 16777216, PGC_POSTMASTER, 0, NULL,
