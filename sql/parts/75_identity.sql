@@ -931,3 +931,392 @@ REVOKE ALL ON immiiq.active_session FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
     ('application', 'SELECT', 'TABLE immiiq.active_session'),
     ('auditor', 'SELECT', 'TABLE immiiq.active_session');
+
+-- ---- passwords ----
+
+CREATE TABLE immiiq.password (
+    org_id uuid NOT NULL,
+    member_id uuid NOT NULL PRIMARY KEY,
+    hash text NOT NULL CHECK (immiiq.password_kind(hash) IS NOT NULL),
+    changed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    FOREIGN KEY (org_id, member_id) REFERENCES immiiq.member (org_id, member_id) ON DELETE CASCADE
+);
+COMMENT ON TABLE immiiq.password IS 'password hashes of members who want one: Argon2id, or bcrypt until the next sign-in';
+REVOKE ALL ON immiiq.password FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.password', '');
+CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.password
+    FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
+ALTER TABLE immiiq.password ENABLE ALWAYS TRIGGER immiiq_capture;
+
+-- The DBA loads any list of passwords that are known to be used.
+CREATE TABLE immiiq.password_blocklist (
+    password text NOT NULL PRIMARY KEY CHECK (password OPERATOR(pg_catalog.=) pg_catalog.lower(password))
+);
+COMMENT ON TABLE immiiq.password_blocklist IS 'passwords that set_password refuses, in lower case, loaded by the DBA';
+REVOKE ALL ON immiiq.password_blocklist FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.password_blocklist', '');
+
+CREATE FUNCTION immiiq.check_password(password text, email text, name text, org_name text) RETURNS text
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    plain constant text := lower(normalize(password, NFKC));
+BEGIN
+    -- NIST SP 800-63B: length and what is known or expected, no rules on kinds of characters.
+    RETURN CASE
+        WHEN password IS NULL OR char_length(normalize(password, NFKC)) < 8 THEN 'is shorter than 8 characters'
+        WHEN octet_length(password) > 1024 THEN 'is longer than 1024 bytes'
+        WHEN EXISTS (SELECT FROM immiiq.password_blocklist AS b WHERE b.password = plain) THEN 'is on the list of known passwords'
+        WHEN plain ~ '^(.)\1*$' THEN 'is one character over and over'
+        WHEN strpos('abcdefghijklmnopqrstuvwxyz0123456789012345678909876543210qwertyuiopasdfghjklzxcvbnm', plain) > 0 THEN 'is a sequence'
+        WHEN strpos(plain, 'immiiq') > 0 AND char_length(plain) < 15 THEN 'is the name of this software'
+        WHEN plain IN (lower(email), lower(name), lower(org_name)) THEN 'is the name or address'
+        WHEN char_length(plain) < 15 AND EXISTS (
+            SELECT FROM unnest(ARRAY[lower(email), split_part(lower(email), '@', 1), lower(name), lower(org_name)]) AS known (word)
+            WHERE char_length(known.word) >= 4 AND (strpos(plain, known.word) > 0 OR strpos(known.word, plain) > 0)) THEN 'is made of the name or address'
+    END;
+END
+$$;
+COMMENT ON FUNCTION immiiq.check_password(text, text, text, text) IS 'why a password is not accepted, null when it is';
+
+-- What a password that nobody has is compared with: an account chosen by the address, so that its time is drawn from the same
+-- distribution, bcrypt included; at first, a hash of random bytes.
+CREATE FUNCTION immiiq.decoy_hash(identifier bytea) RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT p.hash FROM immiiq.password AS p WHERE p.member_id >= encode(identifier, 'hex')::uuid ORDER BY p.member_id LIMIT 1),
+        (SELECT p.hash FROM immiiq.password AS p ORDER BY p.member_id LIMIT 1),
+        '$argon2id$v=19$m=19456,t=2,p=1$qT+uMPkYQ/ATi07Eh2XJyg$r5PHb1nBISITTLbUEctPDJP2cHxYOIfjRMSd2rPsUCA')
+$$;
+COMMENT ON FUNCTION immiiq.decoy_hash(bytea) IS 'a hash to spend time on for an address that has none';
+
+CREATE FUNCTION immiiq.password_matches(hash text, password text) RETURNS boolean
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT immiiq.verify_password(hash, CASE WHEN immiiq.password_kind(hash) = 'bcrypt' THEN password ELSE normalize(password, NFKC) END) $$;
+COMMENT ON FUNCTION immiiq.password_matches(text, text) IS 'verify_password on the normalised password; on its bytes for bcrypt, as it was made elsewhere';
+REVOKE ALL ON FUNCTION immiiq.check_password(text, text, text, text), immiiq.decoy_hash(bytea), immiiq.password_matches(text, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.sign_in_password(email text, password text, org uuid DEFAULT NULL, ip inet DEFAULT NULL, user_agent text DEFAULT NULL,
+                                        device text DEFAULT NULL, country text DEFAULT NULL) RETURNS immiiq.sign_in_result
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    attempt immiiq.sign_in_context;
+    wait interval;
+    usable constant boolean := coalesce(octet_length(password) <= 1024, false);
+    account record;
+    good boolean;
+    reason text;
+BEGIN
+    attempt := immiiq.begin_sign_in('password', immiiq.sign_in_identifier(email), ip, user_agent, device, country);
+    wait := immiiq.throttle_reserve(
+        CASE WHEN attempt.known_device THEN ARRAY['device'] ELSE ARRAY['account', 'network'] END,
+        CASE WHEN attempt.known_device THEN ARRAY[attempt.identifier || attempt.device]
+             ELSE ARRAY[attempt.identifier, convert_to(attempt.network::text, 'UTF8')] END);
+    IF wait IS NOT NULL THEN
+        RETURN immiiq.throttle_sign_in(attempt, wait);
+    END IF;
+    -- Of several memberships with this address the one that is named, else the oldest that has a password.
+    SELECT m.org_id, m.member_id, m.active AND o.active AS active, p.hash, immiiq.address_allowed(m.org_id, ip) AS allowed INTO account
+    FROM immiiq.member AS m JOIN immiiq.org AS o ON o.org_id = m.org_id LEFT JOIN immiiq.password AS p ON p.member_id = m.member_id
+    WHERE lower(m.email) = lower(btrim(left(sign_in_password.email, 320))) AND (org IS NULL OR m.org_id = org)
+    ORDER BY p.hash IS NULL, m.created_at, m.org_id
+    LIMIT 1;
+    good := immiiq.password_matches(coalesce(account.hash, immiiq.decoy_hash(attempt.identifier)), CASE WHEN usable THEN password ELSE '' END);
+    reason := CASE WHEN account.member_id IS NULL THEN 'unknown'
+                   WHEN account.hash IS NULL THEN 'no password'
+                   WHEN NOT good OR NOT usable THEN 'wrong password'
+                   WHEN NOT account.active THEN 'not active'
+                   WHEN NOT account.allowed THEN 'address not allowed' END;
+    PERFORM immiiq.throttle_settle(reason IS NOT NULL);
+    IF reason IS NOT NULL THEN
+        RETURN immiiq.refuse_sign_in(attempt, reason, account.org_id, account.member_id, NULL, NULL);
+    END IF;
+    IF immiiq.password_kind(account.hash) <> 'argon2id' THEN
+        UPDATE immiiq.password AS p SET hash = immiiq.hash_password(normalize(password, NFKC))
+        WHERE p.member_id = account.member_id AND p.hash = account.hash;
+    END IF;
+    RETURN immiiq.open_session(attempt, account.org_id, account.member_id, NULL);
+END
+$$;
+COMMENT ON FUNCTION immiiq.sign_in_password(text, text, uuid, inet, text, text, text) IS 'a session for an e-mail address and its password';
+
+CREATE FUNCTION immiiq.set_password(password text, former text DEFAULT NULL) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    account record;
+    attempt immiiq.sign_in_context;
+    reason text;
+    good boolean;
+BEGIN
+    SELECT m.org_id, m.member_id, m.email, m.name, o.name AS org_name, p.hash, s.impersonated,
+           s.method IN ('link', 'code') AND s.issued_at > clock_timestamp() - interval '10 minutes' AS proved, s.client_ip, s.user_agent
+        INTO account
+    FROM immiiq.session AS s JOIN immiiq.member AS m ON m.org_id = s.org_id AND m.member_id = s.member_id
+        JOIN immiiq.org AS o ON o.org_id = m.org_id LEFT JOIN immiiq.password AS p ON p.member_id = m.member_id
+    WHERE s.session_id = immiiq.current_session();
+    IF NOT FOUND OR immiiq.current_actor() <> 'member' OR account.impersonated THEN
+        RAISE EXCEPTION 'only a member who has signed in can set a password' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    -- Whoever holds a session is not yet the member: the former password, or a link of just now, must prove it.
+    IF NOT account.proved THEN
+        IF account.hash IS NULL OR former IS NULL THEN
+            RAISE EXCEPTION 'the former password is needed' USING ERRCODE = 'insufficient_privilege',
+                HINT = 'Or sign in by a link, and set the password within ten minutes.';
+        END IF;
+        attempt := immiiq.begin_sign_in('set-password', immiiq.sign_in_identifier(account.email), account.client_ip, account.user_agent, NULL, NULL);
+        IF immiiq.throttle_reserve(ARRAY['account'], ARRAY[attempt.identifier]) IS NOT NULL THEN
+            RAISE EXCEPTION 'too many attempts' USING ERRCODE = 'insufficient_privilege', HINT = 'Try again later.';
+        END IF;
+        good := immiiq.password_matches(account.hash, left(former, 1024));
+        PERFORM immiiq.throttle_settle(NOT good);
+        IF NOT good THEN
+            PERFORM immiiq.refuse_sign_in(attempt, 'wrong former password', account.org_id, account.member_id, NULL, immiiq.current_session());
+            RAISE EXCEPTION 'the former password is needed' USING ERRCODE = 'insufficient_privilege',
+                HINT = 'Or sign in by a link, and set the password within ten minutes.';
+        END IF;
+    END IF;
+    reason := immiiq.check_password(password, account.email, account.name, account.org_name);
+    IF reason IS NOT NULL THEN
+        RAISE EXCEPTION 'the password %', reason USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO immiiq.password AS p (org_id, member_id, hash)
+    VALUES (account.org_id, account.member_id, immiiq.hash_password(normalize(password, NFKC)))
+    ON CONFLICT ON CONSTRAINT password_pkey DO UPDATE SET hash = excluded.hash, changed_at = excluded.changed_at;
+    -- Other ways in that may be somebody else's end.
+    UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'password changed'
+    WHERE s.org_id = account.org_id AND s.member_id = account.member_id AND s.revoked_at IS NULL AND s.session_id <> immiiq.current_session();
+    UPDATE immiiq.link AS l SET ended_at = clock_timestamp()
+    WHERE l.org_id = account.org_id AND l.member_id = account.member_id AND l.ended_at IS NULL;
+END
+$$;
+COMMENT ON FUNCTION immiiq.set_password(text, text)
+    IS 'sets the active member''s password: with the former one, or within ten minutes of a sign-in by link';
+
+CREATE FUNCTION immiiq.import_password(member uuid, hash text) RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF immiiq.password_kind(import_password.hash) IS NULL THEN
+        RAISE EXCEPTION 'not a hash that is accepted' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'bcrypt as $2a$, $2b$ or $2y$ with cost 4 to 16, or Argon2id.';
+    END IF;
+    -- In the organisation that the operator has entered, so that it is written down who brought it.
+    INSERT INTO immiiq.password (org_id, member_id, hash)
+    SELECT m.org_id, m.member_id, import_password.hash FROM immiiq.member AS m
+    WHERE m.member_id = import_password.member AND m.org_id = immiiq.current_org() AND immiiq.current_actor() = 'operator'
+        AND NOT EXISTS (SELECT FROM immiiq.password AS p WHERE p.member_id = m.member_id);
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no member without a password with this id in the organisation that was entered' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Call immiiq.operate() first.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION immiiq.import_password(uuid, text) IS 'takes a member''s hash over from another system; after operate()';
+
+CREATE FUNCTION immiiq.unlock_sign_in(email text) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    identifier constant bytea := immiiq.sign_in_identifier(email);
+    unlocked boolean;
+BEGIN
+    SELECT bool_or(immiiq.throttle_forget(class, identifier)) INTO unlocked FROM unnest(ARRAY['account', 'code', 'issue']) AS class;
+    INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, identifier) VALUES ('unlock', 'ok', 'by ' || session_user, identifier);
+    RETURN unlocked;
+END
+$$;
+COMMENT ON FUNCTION immiiq.unlock_sign_in(text) IS 'forgets failed attempts on an address; false when there was nothing to forget';
+REVOKE ALL ON FUNCTION immiiq.sign_in_password(text, text, uuid, inet, text, text, text), immiiq.set_password(text, text),
+    immiiq.import_password(uuid, text), immiiq.unlock_sign_in(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.sign_in_password(text, text, uuid, inet, text, text, text)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.set_password(text, text)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.import_password(uuid, text)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.unlock_sign_in(text)');
+
+-- ---- refresh tokens ----
+
+CREATE FUNCTION immiiq.rotate_refresh(refresh_token text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL) RETURNS immiiq.sign_in_result
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    digest constant bytea := immiiq.token_digest('r', rotate_refresh.refresh_token);
+    grace constant interval := current_setting('immiiq.refresh_grace')::interval;
+    used immiiq.refresh_token;
+    rotated boolean;
+    owner record;
+    attempt immiiq.sign_in_context;
+    result immiiq.sign_in_result;
+    made_by constant regprocedure := to_regprocedure('immiiq.issue_access_token(uuid)');
+BEGIN
+    UPDATE immiiq.refresh_token AS r SET used_at = clock_timestamp() WHERE r.token_hash = digest AND r.used_at IS NULL RETURNING r.* INTO used;
+    rotated := FOUND;
+    IF NOT rotated THEN
+        SELECT r.* INTO used FROM immiiq.refresh_token AS r WHERE r.token_hash = digest;
+    END IF;
+    SELECT s.org_id, s.member_id, s.expires_at, s.device, s.country,
+           s.revoked_at IS NULL AND s.expires_at > clock_timestamp() AND m.active AND o.active AS active,
+           immiiq.address_allowed(s.org_id, coalesce(ip, s.client_ip)) AS allowed INTO owner
+    FROM immiiq.session AS s JOIN immiiq.member AS m ON m.org_id = s.org_id AND m.member_id = s.member_id
+        JOIN immiiq.org AS o ON o.org_id = s.org_id
+    WHERE s.session_id = used.session_id;
+    IF NOT coalesce(owner.active AND owner.allowed, false) THEN
+        RETURN immiiq.refuse_sign_in(immiiq.begin_sign_in('refresh', NULL, ip, user_agent, NULL, NULL),
+            CASE WHEN used.session_id IS NULL THEN 'unknown' WHEN owner.active THEN 'address not allowed' ELSE 'session ended' END,
+            owner.org_id, owner.member_id, NULL, used.session_id);
+    END IF;
+    -- Within the grace the former token gives the same successor, until that has been used.
+    IF NOT rotated AND (used.used_at + grace <= clock_timestamp()
+        OR EXISTS (SELECT FROM immiiq.refresh_token AS r
+                   WHERE r.session_id = used.session_id AND r.counter = used.counter + 1 AND r.used_at IS NOT NULL))
+    THEN
+        RETURN immiiq.refuse_sign_in(immiiq.begin_sign_in('refresh', NULL, ip, user_agent, NULL, NULL), 'refresh token used again',
+            owner.org_id, owner.member_id, NULL, used.session_id);
+    END IF;
+    result.refresh_token := immiiq.derive_token('r', uuid_send(used.session_id) || int8send(used.counter + 1));
+    IF rotated THEN
+        INSERT INTO immiiq.refresh_token (token_hash, session_id, counter)
+        VALUES (immiiq.token_digest('r', result.refresh_token), used.session_id, used.counter + 1);
+    END IF;
+    IF made_by IS NOT NULL THEN
+        EXECUTE format('SELECT immiiq.issue_access_token(%L::uuid)', used.session_id) INTO result.access_token;
+    END IF;
+    result.verdict := 'ok';
+    result.org_id := owner.org_id;
+    result.member_id := owner.member_id;
+    result.session_id := used.session_id;
+    result.expires_at := owner.expires_at;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION immiiq.rotate_refresh(text, inet, text)
+    IS 'the next refresh token of a session; a token that comes twice ends the session, whatever becomes of the transaction';
+REVOKE ALL ON FUNCTION immiiq.rotate_refresh(text, inet, text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.rotate_refresh(text, inet, text)');
+
+-- ---- the client portal ----
+
+CREATE FUNCTION immiiq.issue_portal_link(client uuid, email text, valid interval DEFAULT '24 hours',
+                                         OUT verdict text, OUT expires_at timestamptz)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    attempt immiiq.sign_in_context;
+BEGIN
+    IF client IS NULL OR email IS NULL OR strpos(email, '@') = 0 OR char_length(email) > 320 OR email ~ '[[:cntrl:]]' THEN
+        RAISE EXCEPTION 'a client and an e-mail address are needed' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF valid IS NULL OR valid < interval '1 minute' OR valid > interval '7 days' THEN
+        RAISE EXCEPTION 'a portal link lasts from one minute to seven days' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    -- Only for who may see this client, and may write: the same that a policy asks.
+    IF immiiq.current_actor() IS DISTINCT FROM 'member' AND immiiq.current_actor() IS DISTINCT FROM 'operator'
+        OR NOT immiiq.visible('clients', 'update', immiiq.current_org(), client, NULL, NULL, NULL)
+    THEN
+        RAISE EXCEPTION 'no such client' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    attempt := immiiq.begin_sign_in('portal-issue', immiiq.sign_in_identifier(email), immiiq.current_address(), NULL, NULL, NULL);
+    expires_at := immiiq.put_link('portal', 'portal', attempt.identifier, immiiq.current_org(), NULL, client, btrim(email), NULL, valid);
+    INSERT INTO immiiq.sign_in_attempt (method, verdict, identifier, org_id, member_id, client_id, session_id, client_ip, network)
+    VALUES (attempt.method, 'ok', attempt.identifier, immiiq.current_org(), immiiq.current_member(), client, immiiq.current_session(),
+            attempt.ip, attempt.network);
+    verdict := 'ok';
+END
+$$;
+COMMENT ON FUNCTION immiiq.issue_portal_link(uuid, text, interval) IS 'puts a link into the portal for a client into immiiq.outbox';
+
+CREATE FUNCTION immiiq.redeem_portal_link(token text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, device text DEFAULT NULL,
+                                          country text DEFAULT NULL) RETURNS immiiq.sign_in_result
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    digest constant bytea := immiiq.token_digest('h', token);
+    used immiiq.link;
+    found_link immiiq.link;
+BEGIN
+    UPDATE immiiq.link AS l SET ended_at = clock_timestamp()
+    WHERE l.token_hash = digest AND l.kind = 'portal' AND l.ended_at IS NULL AND l.expires_at > clock_timestamp()
+        AND EXISTS (SELECT FROM immiiq.org AS o WHERE o.org_id = l.org_id AND o.active)
+    RETURNING l.* INTO used;
+    IF NOT FOUND THEN
+        SELECT l.* INTO found_link FROM immiiq.link AS l WHERE l.token_hash = digest AND l.kind = 'portal';
+        RETURN immiiq.refuse_sign_in(immiiq.begin_sign_in('portal', found_link.identifier, ip, user_agent, device, country),
+            CASE WHEN found_link.link_id IS NULL THEN 'unknown'
+                 WHEN found_link.ended_at IS NOT NULL THEN 'used'
+                 WHEN found_link.expires_at <= clock_timestamp() THEN 'expired'
+                 ELSE 'not active' END,
+            found_link.org_id, NULL, found_link.client_id, NULL);
+    END IF;
+    RETURN immiiq.open_session(immiiq.begin_sign_in('portal', used.identifier, ip, user_agent, device, country),
+                               used.org_id, NULL, used.client_id);
+END
+$$;
+COMMENT ON FUNCTION immiiq.redeem_portal_link(text, inet, text, text, text) IS 'uses a portal link once, for a session that is the client''s and never a member''s';
+
+CREATE FUNCTION immiiq.revoke_portal(client uuid) RETURNS integer
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ended integer;
+BEGIN
+    IF NOT coalesce(immiiq.visible('clients', 'update', immiiq.current_org(), client, NULL, NULL, NULL), false) THEN
+        RAISE EXCEPTION 'no such client' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    UPDATE immiiq.link AS l SET ended_at = clock_timestamp()
+    WHERE l.org_id = immiiq.current_org() AND l.kind = 'portal' AND l.client_id = client AND l.ended_at IS NULL;
+    UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'portal revoked'
+    WHERE s.org_id = immiiq.current_org() AND s.client_id = client AND s.revoked_at IS NULL;
+    GET DIAGNOSTICS ended = ROW_COUNT;
+    RETURN ended;
+END
+$$;
+COMMENT ON FUNCTION immiiq.revoke_portal(uuid) IS 'ends a client''s links into the portal and session there; returns how many sessions';
+REVOKE ALL ON FUNCTION immiiq.issue_portal_link(uuid, text, interval), immiiq.redeem_portal_link(text, inet, text, text, text),
+    immiiq.revoke_portal(uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.issue_portal_link(uuid, text, interval)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.redeem_portal_link(text, inet, text, text, text)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.revoke_portal(uuid)');
+
+-- ---- anomalies ----
+
+CREATE VIEW immiiq.session_anomaly AS
+    SELECT s.session_id, s.org_id, s.member_id, s.issued_at, s.client_ip, s.country, s.user_agent,
+           pg_catalog.array_remove(ARRAY[
+               CASE WHEN s.country IS NOT NULL AND b.countries IS NOT NULL
+                         AND NOT s.country OPERATOR(pg_catalog.=) ANY (b.countries) THEN 'new country' END,
+               CASE WHEN b.sign_ins OPERATOR(pg_catalog.>) 0
+                         AND (s.device IS NULL OR NOT coalesce(s.device OPERATOR(pg_catalog.=) ANY (b.devices), false)) THEN 'new device' END,
+               CASE WHEN b.last_country OPERATOR(pg_catalog.<>) s.country
+                         AND (s.issued_at OPERATOR(pg_catalog.-) b.last_at) OPERATOR(pg_catalog.<) interval '1 hour' THEN 'impossible pace' END
+           ], NULL) AS reasons
+    FROM immiiq.active_session AS s
+        CROSS JOIN LATERAL (
+            SELECT pg_catalog.count(*) AS sign_ins,
+                   pg_catalog.array_agg(DISTINCT a.country) FILTER (WHERE a.country IS NOT NULL) AS countries,
+                   pg_catalog.array_agg(DISTINCT a.device) FILTER (WHERE a.device IS NOT NULL) AS devices,
+                   pg_catalog.max(a.at) FILTER (WHERE a.country IS NOT NULL) AS last_at,
+                   (pg_catalog.array_agg(a.country ORDER BY a.at DESC) FILTER (WHERE a.country IS NOT NULL))[1] AS last_country
+            FROM immiiq.sign_in_log AS a
+            WHERE a.org_id OPERATOR(pg_catalog.=) s.org_id AND a.member_id OPERATOR(pg_catalog.=) s.member_id
+                AND a.verdict OPERATOR(pg_catalog.=) 'ok' AND a.session_id IS NOT NULL
+                AND a.session_id OPERATOR(pg_catalog.<>) s.session_id AND a.at OPERATOR(pg_catalog.<) s.issued_at
+        ) AS b
+    WHERE s.member_id IS NOT NULL AND NOT s.impersonated;
+COMMENT ON VIEW immiiq.session_anomaly IS 'active sessions, and in what they differ from the member''s sign-ins before: new country, new device, impossible pace';
+REVOKE ALL ON immiiq.session_anomaly FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT', 'TABLE immiiq.session_anomaly'),
+    ('auditor', 'SELECT', 'TABLE immiiq.session_anomaly');
