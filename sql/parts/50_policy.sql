@@ -39,6 +39,18 @@ CREATE FUNCTION immiiq.member_if(shape text) RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_member_if';
 COMMENT ON FUNCTION immiiq.member_if(text) IS 'in plans: the member who is asking; IQ020 when the plan was made for another scope';
 
+CREATE FUNCTION immiiq.offices_if(shape text) RETURNS uuid[]
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_offices_if';
+COMMENT ON FUNCTION immiiq.offices_if(text) IS 'in plans: the offices of who is asking; IQ020 when the plan was made for another scope';
+
+CREATE FUNCTION immiiq.portal_client_if(shape text) RETURNS uuid
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_portal_client_if';
+COMMENT ON FUNCTION immiiq.portal_client_if(text) IS 'in plans: the client who is asking through the portal; IQ020 when the plan was made for another scope';
+
+CREATE FUNCTION immiiq.every_if(shape text) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_every_if';
+COMMENT ON FUNCTION immiiq.every_if(text) IS 'in plans: true for who operates on every organisation; IQ020 when the plan was made for another scope';
+
 CREATE FUNCTION immiiq.client_if(org_id uuid, client_id uuid, shape text) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE COST 10 SUPPORT immiiq.client_support
     AS 'MODULE_PATHNAME', 'immiiq_client_if';
@@ -49,6 +61,16 @@ CREATE FUNCTION immiiq.clients_if(shape text) RETURNS uuid[]
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_clients_if';
 COMMENT ON FUNCTION immiiq.clients_if(text)
     IS 'in plans: the clients assigned to who is asking; IQ020 when the plan was made for another scope';
+
+-- ---- permissions by name ----
+
+CREATE FUNCTION immiiq.has_permission(name text) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_has_permission';
+COMMENT ON FUNCTION immiiq.has_permission(text) IS 'true when the active member has the permission; operators have every one';
+
+CREATE FUNCTION immiiq.require_permission(name text) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_require_permission';
+COMMENT ON FUNCTION immiiq.require_permission(text) IS '42501, recorded, unless the active member has the permission';
 
 -- ---- what is protected ----
 
@@ -137,28 +159,42 @@ RETURN CASE WHEN pg_catalog.octet_length(pg_catalog.format('%s_%s_immiiq', table
     ELSE 'immiiq_' OPERATOR(pg_catalog.||) pg_catalog.md5(pg_catalog.format('%s_%s', table_name, column_name)) END::name;
 COMMENT ON FUNCTION immiiq.made_name(name, name) IS 'name of what immiiq.protect makes for a column; used by immiiq.protect';
 
--- The policies of a table, or the expression that they share but for the command.
-CREATE FUNCTION immiiq.create_policies(target regclass, module text, org name, client name, team name, assignee name) RETURNS void
+-- The policies of a table. Who may not read may change nothing either.
+CREATE FUNCTION immiiq.create_policies(target regclass, module text, org name, client name, team name, assignee name, office name,
+        portal boolean, permissions jsonb) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     command text;
-    visible text;
+    permission text;
+    condition text;
 BEGIN
     FOREACH command IN ARRAY ARRAY['select', 'insert', 'update', 'delete'] LOOP
-        visible := format('immiiq.visible(%L, %L, %I, %s, %s, %s, NULL)', module, command, org,
-            coalesce(quote_ident(client), 'NULL'), coalesce(quote_ident(team), 'NULL'), coalesce(quote_ident(assignee), 'NULL'));
+        condition := format('immiiq.visible(%L, %L, %I, %s, %s, %s, %s)', module,
+            command || CASE WHEN portal AND command = 'select' THEN ' portal' ELSE '' END, org,
+            coalesce(quote_ident(client), 'NULL'), coalesce(quote_ident(team), 'NULL'), coalesce(quote_ident(assignee), 'NULL'),
+            coalesce(quote_ident(office), 'NULL'));
+        FOR permission IN
+            SELECT DISTINCT p.value FROM jsonb_each_text(permissions) AS p
+            WHERE p.key = command OR (p.key = 'read' AND command <> 'insert') OR (p.key = 'write' AND command IN ('insert', 'update'))
+            ORDER BY p.value
+        LOOP
+            condition := CASE WHEN portal AND command = 'select'
+                THEN format('%s AND (immiiq.current_actor() = ''portal'' OR immiiq.has_permission(%L))', condition, permission)
+                ELSE format('%s AND immiiq.has_permission(%L)', condition, permission) END;
+        END LOOP;
         EXECUTE format('CREATE POLICY %I ON %s FOR %s', 'immiiq_' || command, target, command)
-            || CASE WHEN command <> 'insert' THEN format(' USING (%s)', visible) ELSE '' END
-            || CASE WHEN command IN ('insert', 'update') THEN format(' WITH CHECK (%s)', visible) ELSE '' END;
+            || CASE WHEN command <> 'insert' THEN format(' USING (%s)', condition) ELSE '' END
+            || CASE WHEN command IN ('insert', 'update') THEN format(' WITH CHECK (%s)', condition) ELSE '' END;
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION immiiq.create_policies(regclass, text, name, name, name, name)
+COMMENT ON FUNCTION immiiq.create_policies(regclass, text, name, name, name, name, name, boolean, jsonb)
     IS 'creates the four policies of a protected table; used by immiiq.protect';
-REVOKE ALL ON FUNCTION immiiq.create_policies(regclass, text, name, name, name, name) FROM PUBLIC;
-INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.create_policies(regclass, text, name, name, name, name)');
+REVOKE ALL ON FUNCTION immiiq.create_policies(regclass, text, name, name, name, name, name, boolean, jsonb) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('owner', 'EXECUTE', 'FUNCTION immiiq.create_policies(regclass, text, name, name, name, name, name, boolean, jsonb)');
 
 -- Row security and the truncate guard on every partition below: no policy there, so direct access shows nothing.
 CREATE FUNCTION immiiq.close_partitions(target regclass) RETURNS void
@@ -283,9 +319,17 @@ BEGIN
     IF target IS NULL OR org IS NULL THEN
         RAISE EXCEPTION 'table and organisation column must not be null' USING ERRCODE = 'null_value_not_allowed';
     END IF;
-    IF office IS NOT NULL OR coalesce(portal, false) OR permissions IS NOT NULL THEN
-        RAISE EXCEPTION 'offices, portal and permissions are not supported yet'
-            USING ERRCODE = 'feature_not_supported', HINT = 'Leave out office, portal and permissions.';
+    IF coalesce(portal, false) AND client IS NULL THEN
+        RAISE EXCEPTION 'a table without a client cannot be opened to the portal' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Say which column holds the client.';
+    END IF;
+    IF jsonb_typeof(permissions) <> 'object' OR EXISTS (
+        SELECT FROM jsonb_each(CASE jsonb_typeof(permissions) WHEN 'object' THEN permissions ELSE '{}' END) AS p
+        WHERE p.key NOT IN ('read', 'insert', 'update', 'write', 'delete') OR jsonb_typeof(p.value) <> 'string'
+            OR p.value #>> '{}' !~ '^[a-z][a-z0-9_.:-]{0,62}$')
+    THEN
+        RAISE EXCEPTION 'permissions are not as they should be' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Write an object of read, insert, update, write (which is insert and update) and delete with a permission''s name each.';
     END IF;
     IF module IS NOT NULL AND module NOT IN ('clients', 'cases', 'communications', 'ai', 'documents', 'invoices', 'reports', 'billing',
         'settings', 'team_management')
@@ -327,7 +371,7 @@ BEGIN
     END IF;
     FOR col IN
         SELECT want.name, a.attnum, a.atttypid
-        FROM unnest(ARRAY[org, client, team, assignee]) AS want (name)
+        FROM unnest(ARRAY[org, client, team, assignee, office]) AS want (name)
             LEFT JOIN pg_attribute AS a ON a.attrelid = target AND a.attname = want.name AND a.attnum > 0 AND NOT a.attisdropped
         WHERE want.name IS NOT NULL
     LOOP
@@ -339,7 +383,7 @@ BEGIN
                 HINT = 'Ids of organisations, clients, teams and members are uuid.';
         END IF;
     END LOOP;
-    IF (SELECT count(DISTINCT name) <> count(name) FROM unnest(ARRAY[org, client, team, assignee]) AS c (name)) THEN
+    IF (SELECT count(DISTINCT name) <> count(name) FROM unnest(ARRAY[org, client, team, assignee, office]) AS c (name)) THEN
         RAISE EXCEPTION 'one column cannot be two things' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
@@ -359,6 +403,7 @@ BEGIN
         SELECT * FROM (VALUES
             (ARRAY[org], 'immiiq.org'::regclass, ARRAY['org_id']::name[]),
             (ARRAY[org, team], 'immiiq.team'::regclass, ARRAY['org_id', 'team_id']::name[]),
+            (ARRAY[org, office], 'immiiq.team'::regclass, ARRAY['org_id', 'team_id']::name[]),
             (ARRAY[org, assignee], 'immiiq.member'::regclass, ARRAY['org_id', 'member_id']::name[])
         ) AS keys (own, parent, parent_columns)
         WHERE array_position(own, NULL) IS NULL
@@ -408,7 +453,7 @@ BEGIN
 
     -- Indexes that the scopes' conditions need.
     FOR col IN
-        SELECT own FROM (VALUES (1, ARRAY[org, client]), (2, ARRAY[org, team]), (3, ARRAY[org, assignee]), (4, ARRAY[org])) AS want (pos, own)
+        SELECT own FROM (VALUES (1, ARRAY[org, client]), (2, ARRAY[org, team]), (3, ARRAY[org, assignee]), (4, ARRAY[org, office]), (5, ARRAY[org])) AS want (pos, own)
         WHERE array_position(own, NULL) IS NULL
         ORDER BY pos
     LOOP
@@ -439,7 +484,7 @@ BEGIN
     END LOOP;
 
     -- A team, an assignee, a client and a tag imply the organisation: without statistics that say so, estimates are far too low.
-    FOREACH part IN ARRAY array_remove(ARRAY[client, team, assignee], NULL) || sealed LOOP
+    FOREACH part IN ARRAY array_remove(ARRAY[client, team, assignee, office], NULL) || sealed LOOP
         EXECUTE format('CREATE STATISTICS %I.%I (dependencies) ON %I, %I FROM %s', class.relnamespace::regnamespace::text,
             immiiq.made_name(short_name, part::name), org, part, target);
         made := jsonb_set(made, '{statistics}', made -> 'statistics'
@@ -452,7 +497,7 @@ BEGIN
     EXECUTE format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', target);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_truncate', target);
 
-    PERFORM immiiq.create_policies(target, module, org, client, team, assignee);
+    PERFORM immiiq.create_policies(target, module, org, client, team, assignee, office, coalesce(portal, false), coalesce(permissions, '{}'));
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
     EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
     PERFORM immiiq.close_partitions(target);
@@ -463,7 +508,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb)
-    IS 'puts a table under row security and audit: module, and the columns that hold organisation, client, team and assignee';
+    IS 'puts a table under row security and audit: module, the columns that hold organisation, client, team, assignee and office, whether the portal may read, and permissions for commands';
 REVOKE ALL ON FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb) FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb)');
 

@@ -48,12 +48,18 @@ typedef enum ContextModule
 /* Room for a textual address and its terminator. */
 #define CONTEXT_IP_SIZE 46
 
+/* The permission to see the rows of every office. */
+#define CONTEXT_CROSS_OFFICE "cross_office"
+
 typedef struct ContextIdentity
 {
 	LocalTransactionId lxid; /* of the leader's transaction in which it holds */
 	ContextActor actor;
 	ContextScope scope;
-	uint32 modules; /* ContextModule bits */
+	uint32 modules;			  /* ContextModule bits */
+	uint32 assistant_modules; /* where the assistant may write */
+	bool cross_office;		  /* sees the rows of every office */
+	bool every_org;			  /* operate_all(): org is nil */
 	pg_uuid_t org;
 	pg_uuid_t member;  /* nil for an operator and in the portal */
 	pg_uuid_t session; /* nil for an operator */
@@ -62,7 +68,7 @@ typedef struct ContextIdentity
 	TimestampTz expires_at;
 	char operator_role[NAMEDATALEN]; /* login role behind operate() */
 	char tool[NAMEDATALEN];			 /* the assistant's tool */
-	bool several_teams;				 /* scope team, and more than one */
+	bool several_teams;				 /* scope team, and more than one, sub-teams counted */
 	char address[CONTEXT_IP_SIZE];	 /* of the session's sign-in, "" when none was told */
 } ContextIdentity;
 

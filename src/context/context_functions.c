@@ -156,6 +156,7 @@ immiiq_operate(PG_FUNCTION_ARGS)
 	identity.actor = CONTEXT_OPERATOR;
 	identity.scope = CONTEXT_SCOPE_ALL;
 	identity.modules = CONTEXT_MODULE_EVERY;
+	identity.cross_office = true;
 	identity.org = *org;
 	identity.expires_at = DT_NOEND;
 	strlcpy(identity.operator_role, GetUserNameFromId(GetSessionUserId(), false), NAMEDATALEN);

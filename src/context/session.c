@@ -31,13 +31,23 @@
 #define SESSION_CLIENT		 11
 #define SESSION_CLIENT_IP	 13
 
-#define MEMBER_ORG	   1
-#define MEMBER_ID	   2
-#define MEMBER_SCOPE   5
-#define MEMBER_MODULES 6
-#define MEMBER_ACTIVE  7
+#define MEMBER_ORG					   1
+#define MEMBER_ID					   2
+#define MEMBER_SCOPE				   5
+#define MEMBER_MODULES				   6
+#define MEMBER_ACTIVE				   7
+#define MEMBER_PERMISSIONS			   9
+#define MEMBER_ASSISTANT_MODULES	   11
+#define MEMBER_ADDED_SCOPE			   12
+#define MEMBER_ADDED_MODULES		   13
+#define MEMBER_ADDED_PERMISSIONS	   14
+#define MEMBER_ADDED_ASSISTANT_MODULES 15
+
+#define TEAM_ORG	1
+#define TEAM_PARENT 5
 
 #define TEAM_MEMBER_ORG	   1
+#define TEAM_MEMBER_TEAM   2
 #define TEAM_MEMBER_MEMBER 3
 
 #define ORG_ID	   1
@@ -145,27 +155,72 @@ session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, c
 	return *reason == NULL;
 }
 
-static uint32
-session_modules(const SessionRow *row)
+/* The names in a column of type text[], nulls left out; their number, *names in the current memory context. */
+static int
+session_names(const SessionRow *row, AttrNumber attno, char ***names)
 {
 	bool isnull;
-	Datum value = session_column(row, MEMBER_MODULES, TEXTARRAYOID, &isnull);
-	uint32 modules = 0;
-	Datum *names;
+	Datum value = session_column(row, attno, TEXTARRAYOID, &isnull);
+	Datum *items;
 	bool *nulls;
-	int n;
+	int found;
+	int n = 0;
 
+	*names = NULL;
 	if (isnull)
 		return 0;
-	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &names, &nulls,
-					  &n);
-	for (int i = 0; i < n; i++)
+	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls,
+					  &found);
+	*names = palloc(sizeof(char *) * Max(found, 1));
+	for (int i = 0; i < found; i++)
 		if (!nulls[i])
-			modules |= context_module_bit(TextDatumGetCString(names[i]));
+			(*names)[n++] = TextDatumGetCString(items[i]);
+	return n;
+}
+
+static uint32
+session_modules(const SessionRow *row, AttrNumber attno)
+{
+	uint32 modules = 0;
+	char **names;
+	int n = session_names(row, attno, &names);
+
+	for (int i = 0; i < n; i++)
+		modules |= context_module_bit(names[i]);
 	return modules;
 }
 
-/* Reads what the member may see. */
+/* True when the permission, or every one, is among a column's names. */
+static bool
+session_permits(const SessionRow *row, AttrNumber attno, const char *permission)
+{
+	char **names;
+	int n = session_names(row, attno, &names);
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(names[i], permission) == 0 || strcmp(names[i], "*") == 0)
+			return true;
+	return false;
+}
+
+/* The scope that a column names, CONTEXT_SCOPE_NONE for null and for anything else. */
+static ContextScope
+session_scope(const SessionRow *row, AttrNumber attno)
+{
+	bool isnull;
+	Datum value = session_column(row, attno, TEXTOID, &isnull);
+	char *scope = isnull ? "" : TextDatumGetCString(value);
+
+	if (strcmp(scope, "all") == 0)
+		return CONTEXT_SCOPE_ALL;
+	if (strcmp(scope, "team") == 0)
+		return CONTEXT_SCOPE_TEAM;
+	if (strcmp(scope, "assigned") == 0)
+		return CONTEXT_SCOPE_ASSIGNED;
+	return CONTEXT_SCOPE_NONE;
+}
+
+/* Reads what the member may see: their own rights, and what teams and permission groups add. */
 static bool
 session_read_member(ContextIdentity *identity, const char **reason)
 {
@@ -184,20 +239,22 @@ session_read_member(ContextIdentity *identity, const char **reason)
 		*reason = "member not active";
 	else
 	{
-		bool isnull;
-		Datum value = session_column(&row, MEMBER_SCOPE, TEXTOID, &isnull);
-		char *scope = isnull ? "" : TextDatumGetCString(value);
+		ContextScope added = session_scope(&row, MEMBER_ADDED_SCOPE);
 
 		identity->actor = CONTEXT_MEMBER;
-		identity->modules = session_modules(&row);
-		if (strcmp(scope, "all") == 0)
-			identity->scope = CONTEXT_SCOPE_ALL;
-		else if (strcmp(scope, "team") == 0)
-			identity->scope = CONTEXT_SCOPE_TEAM;
-		else if (strcmp(scope, "assigned") == 0)
-			identity->scope = CONTEXT_SCOPE_ASSIGNED;
-		else
+		identity->scope = session_scope(&row, MEMBER_SCOPE);
+		/* the wider one: scopes stand in order, the widest first */
+		if (identity->scope == CONTEXT_SCOPE_NONE)
 			*reason = "member without a scope";
+		else if (added != CONTEXT_SCOPE_NONE)
+			identity->scope = Min(identity->scope, added);
+		identity->modules =
+			session_modules(&row, MEMBER_MODULES) | session_modules(&row, MEMBER_ADDED_MODULES);
+		identity->assistant_modules = session_modules(&row, MEMBER_ASSISTANT_MODULES) |
+									  session_modules(&row, MEMBER_ADDED_ASSISTANT_MODULES);
+		identity->cross_office =
+			session_permits(&row, MEMBER_PERMISSIONS, CONTEXT_CROSS_OFFICE) ||
+			session_permits(&row, MEMBER_ADDED_PERMISSIONS, CONTEXT_CROSS_OFFICE);
 	}
 	session_row_close(&row);
 	return *reason == NULL;
@@ -219,12 +276,14 @@ session_read_org(const pg_uuid_t *org, bool *active)
 	return found;
 }
 
-/* True when the member is in more than one team: a shape of plans of its own. */
+/* True when the member is in more than one team, sub-teams counted: a shape of plans of its own. */
 static bool
 session_in_several_teams(const ContextIdentity *identity)
 {
 	SessionRow row;
 	ScanKeyData keys[2];
+	pg_uuid_t team = {{0}};
+	bool any;
 	bool several;
 
 	ScanKeyInit(&keys[0], TEAM_MEMBER_ORG, BTEqualStrategyNumber, F_UUID_EQ,
@@ -232,7 +291,18 @@ session_in_several_teams(const ContextIdentity *identity)
 	ScanKeyInit(&keys[1], TEAM_MEMBER_MEMBER, BTEqualStrategyNumber, F_UUID_EQ,
 				UUIDPGetDatum(&identity->member));
 	session_row_open(&row, "team_member", "team_member_pkey", keys, 2);
-	several = row.tuple != NULL && systable_getnext(row.scan) != NULL;
+	any = row.tuple != NULL;
+	if (any)
+		team = session_uuid(&row, TEAM_MEMBER_TEAM);
+	several = any && systable_getnext(row.scan) != NULL;
+	session_row_close(&row);
+	if (!any || several)
+		return several;
+
+	ScanKeyInit(&keys[0], TEAM_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&identity->org));
+	ScanKeyInit(&keys[1], TEAM_PARENT, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&team));
+	session_row_open(&row, "team", "team_parent_idx", keys, 2);
+	several = row.tuple != NULL;
 	session_row_close(&row);
 	return several;
 }

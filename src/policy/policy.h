@@ -29,8 +29,17 @@ typedef enum PolicyShape
 	POLICY_SHAPE_ALL = 1,
 	POLICY_SHAPE_TEAM,	/* at most one team: an equality */
 	POLICY_SHAPE_TEAMS, /* any number of teams: = ANY */
-	POLICY_SHAPE_ASSIGNED
+	POLICY_SHAPE_ASSIGNED,
+	POLICY_SHAPE_PORTAL, /* one client's rows */
+	POLICY_SHAPE_EVERY	 /* operate_all(): every organisation's */
 } PolicyShape;
+
+/* Added to the shape of plans on tables with an office. */
+#define POLICY_SHAPE_OFFICES  0x10 /* keeps to the offices of who is asking */
+#define POLICY_SHAPE_CROSSING 0x20 /* sees every office */
+
+/* A permission's name has up to so many bytes. */
+#define POLICY_PERMISSION_MAX 63
 
 extern void policy_init(void);
 /* NULL when the table is not protected. A partition answers for its protected root. */

@@ -12,8 +12,12 @@
 #define SCOPE_INDEXED_CLIENTS 500
 
 extern void scope_init(void);
-/* Teams of the member; the array lives until the memo is next refreshed: copy what must stay. */
+/* Teams of the member and all teams below them; the array lives until the memo is next refreshed: copy what must stay. */
 extern int scope_teams(const ContextIdentity *who, const pg_uuid_t **teams);
+/* Offices of the member: those among the teams above, and those that their teams lie in. */
+extern int scope_offices(const ContextIdentity *who, const pg_uuid_t **offices);
+/* True when the member has the permission, by themselves or through teams and groups. */
+extern bool scope_has_permission(const ContextIdentity *who, const char *name);
 /* True when the client is assigned to the member or, with scope team, to one of the member's teams. */
 extern bool scope_has_client(const ContextIdentity *who, const pg_uuid_t *client);
 /* The whole set, a fresh uuid[] in the current memory context. */

@@ -67,37 +67,62 @@ static PolicyShape visible_planned_shape = POLICY_SHAPE_ALL;
  */
 static bool visible_plans_go = false;
 
+/* True when visible_planned_shape's plans may be about offices, and then whether they see every one. */
+static bool visible_office_plans = false;
+static bool visible_planned_crossing = false;
+
+/* The name of a shape, with what it says of offices, as plans carry it. */
 static const char *
-visible_shape_name(PolicyShape shape)
+visible_shape_name(int shape)
 {
-	switch (shape)
-	{
-		case POLICY_SHAPE_ALL:
-			return "all";
-		case POLICY_SHAPE_TEAM:
-			return "team";
-		case POLICY_SHAPE_TEAMS:
-			return "teams";
-		case POLICY_SHAPE_ASSIGNED:
-			return "assigned";
-	}
-	return "?";
+	static const char *const names[][3] = {
+		[POLICY_SHAPE_ALL] = {"all", "all offices", "all crossing"},
+		[POLICY_SHAPE_TEAM] = {"team", "team offices", "team crossing"},
+		[POLICY_SHAPE_TEAMS] = {"teams", "teams offices", "teams crossing"},
+		[POLICY_SHAPE_ASSIGNED] = {"assigned", "assigned offices", "assigned crossing"},
+		[POLICY_SHAPE_PORTAL] = {"portal", "portal", "portal"},
+		[POLICY_SHAPE_EVERY] = {"every", "every", "every"},
+	};
+
+	return names[shape & ~(POLICY_SHAPE_OFFICES | POLICY_SHAPE_CROSSING)]
+				[shape & POLICY_SHAPE_OFFICES ? 1 : (shape & POLICY_SHAPE_CROSSING ? 2 : 0)];
 }
 
-static PolicyShape
+static int
 visible_shape_from_text(const text *name)
 {
+	static const int offices[] = {0, POLICY_SHAPE_OFFICES, POLICY_SHAPE_CROSSING};
 	const char *s = VARDATA_ANY(name);
 	size_t n = VARSIZE_ANY_EXHDR(name);
 
-	for (PolicyShape shape = POLICY_SHAPE_ALL; shape <= POLICY_SHAPE_ASSIGNED; shape++)
+	for (PolicyShape shape = POLICY_SHAPE_ALL; shape <= POLICY_SHAPE_EVERY; shape++)
 	{
-		const char *known = visible_shape_name(shape);
+		for (int i = 0; i < lengthof(offices); i++)
+		{
+			const char *known = visible_shape_name(shape | offices[i]);
 
-		if (strlen(known) == n && memcmp(known, s, n) == 0)
-			return shape;
+			if (strlen(known) == n && memcmp(known, s, n) == 0)
+				return shape | offices[i];
+		}
 	}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown scope shape")));
+}
+
+/* What a policy's command says: read or write, and whether the portal may, too. */
+#define VISIBLE_WRITES 0x1
+#define VISIBLE_PORTAL 0x2
+
+static int
+visible_command_from_text(const text *command)
+{
+	const char *s = VARDATA_ANY(command);
+	size_t n = VARSIZE_ANY_EXHDR(command);
+
+	if (n == 6 && memcmp(s, "select", 6) == 0)
+		return 0;
+	if (n == 13 && memcmp(s, "select portal", 13) == 0)
+		return VISIBLE_PORTAL;
+	return VISIBLE_WRITES;
 }
 
 /* No module has this bit: nobody has it. */
@@ -120,9 +145,20 @@ visible_who(void)
 {
 	const ContextIdentity *who = context_current();
 
-	if (who == NULL || who->scope == CONTEXT_SCOPE_NONE || who->actor == CONTEXT_PORTAL)
+	if (who == NULL || (who->actor == CONTEXT_PORTAL ? base_uuid_is_nil(&who->client)
+													 : who->scope == CONTEXT_SCOPE_NONE))
 		return NULL;
 	return who;
+}
+
+/* True when the module is not off; the assistant writes only where the member's role lets it. */
+static bool
+visible_has_module(const ContextIdentity *who, uint32 module, int command)
+{
+	if (who->actor == CONTEXT_ASSISTANT && (command & VISIBLE_WRITES) != 0 &&
+		(module == 0 || (who->assistant_modules & module) == 0))
+		return false;
+	return module == 0 || (who->modules & module) != 0;
 }
 
 /* The shape of an identity's scope. */
@@ -131,6 +167,10 @@ visible_shape(const ContextIdentity *who)
 {
 	const pg_uuid_t *teams;
 
+	if (who->actor == CONTEXT_PORTAL)
+		return POLICY_SHAPE_PORTAL;
+	if (who->every_org)
+		return POLICY_SHAPE_EVERY;
 	switch (who->scope)
 	{
 		case CONTEXT_SCOPE_TEAM:
@@ -152,15 +192,23 @@ visible_identity_changed(const ContextIdentity *who)
 {
 	PolicyShape shape = POLICY_SHAPE_ALL;
 
-	if (who->actor == CONTEXT_PORTAL || who->scope == CONTEXT_SCOPE_NONE)
-		return;
-	if (who->scope == CONTEXT_SCOPE_TEAM)
+	if (who->actor == CONTEXT_PORTAL)
+		shape = POLICY_SHAPE_PORTAL;
+	else if (who->every_org)
+		shape = POLICY_SHAPE_EVERY;
+	else if (who->scope == CONTEXT_SCOPE_TEAM)
 		shape = who->several_teams ? POLICY_SHAPE_TEAMS : POLICY_SHAPE_TEAM;
 	else if (who->scope == CONTEXT_SCOPE_ASSIGNED)
 		shape = POLICY_SHAPE_ASSIGNED;
-	if (shape == visible_planned_shape && !visible_plans_go)
+	if (shape == visible_planned_shape && !visible_plans_go &&
+		(!visible_office_plans || who->cross_office == visible_planned_crossing))
+	{
+		visible_planned_crossing = who->cross_office;
 		return;
+	}
 	visible_planned_shape = shape;
+	visible_planned_crossing = who->cross_office;
+	visible_office_plans = false;
 	visible_plans_go = false;
 	ResetPlanCache();
 }
@@ -182,12 +230,18 @@ visible_refuse_plan(void)
 
 /* ERROR when a plan made for this shape would not answer rightly for who is asking. */
 static void
-visible_check_shape(const ContextIdentity *who, PolicyShape shape)
+visible_check_shape(const ContextIdentity *who, int shape)
 {
 	bool holds;
 
-	switch (shape)
+	switch (shape & ~(POLICY_SHAPE_OFFICES | POLICY_SHAPE_CROSSING))
 	{
+		case POLICY_SHAPE_PORTAL:
+			holds = who->actor == CONTEXT_PORTAL;
+			break;
+		case POLICY_SHAPE_EVERY:
+			holds = who->every_org;
+			break;
 		case POLICY_SHAPE_TEAM:
 		case POLICY_SHAPE_TEAMS:
 			holds = who->scope == CONTEXT_SCOPE_TEAM;
@@ -196,9 +250,13 @@ visible_check_shape(const ContextIdentity *who, PolicyShape shape)
 			holds = who->scope == CONTEXT_SCOPE_ASSIGNED;
 			break;
 		default:
-			holds = who->scope == CONTEXT_SCOPE_ALL;
+			holds = who->scope == CONTEXT_SCOPE_ALL && !who->every_org;
 			break;
 	}
+	if ((shape & POLICY_SHAPE_OFFICES) != 0)
+		holds = holds && !who->cross_office;
+	if ((shape & POLICY_SHAPE_CROSSING) != 0)
+		holds = holds && who->cross_office;
 	if (!holds)
 		visible_refuse_plan();
 }
@@ -209,10 +267,8 @@ visible_check_shape(const ContextIdentity *who, PolicyShape shape)
  * remains is closed.
  */
 static VisibleRule
-visible_rule(ContextScope scope, bool client, bool team, bool assignee, bool office)
+visible_rule(ContextScope scope, bool client, bool team, bool assignee)
 {
-	if (office)
-		return VISIBLE_NOTHING;
 	switch (scope)
 	{
 		case CONTEXT_SCOPE_ALL:
@@ -241,11 +297,15 @@ typedef struct VisibleCall
 {
 	bool parsed;
 	uint32 module;
-	PolicyShape shape;
+	int command; /* VISIBLE_… bits */
+	int shape;
 	pg_uuid_t result; /* what was returned last: callers hold pointers to it */
 } VisibleCall;
 
-/* The call site's parsed arguments; shape_arg and module_arg are argument numbers, -1 for none. */
+/*
+ * The call site's parsed arguments; shape_arg and module_arg are argument
+ * numbers, -1 for none. The command stands behind the module.
+ */
 static VisibleCall *
 visible_call(FunctionCallInfo fcinfo, int module_arg, int shape_arg)
 {
@@ -263,7 +323,11 @@ visible_call(FunctionCallInfo fcinfo, int module_arg, int shape_arg)
 		{
 			if (!PG_ARGISNULL(module_arg))
 				call->module = visible_module_from_text(PG_GETARG_TEXT_PP(module_arg));
-			stable = get_fn_expr_arg_stable(fcinfo->flinfo, module_arg);
+			call->command = PG_ARGISNULL(module_arg + 1)
+								? VISIBLE_WRITES
+								: visible_command_from_text(PG_GETARG_TEXT_PP(module_arg + 1));
+			stable = get_fn_expr_arg_stable(fcinfo->flinfo, module_arg) &&
+					 get_fn_expr_arg_stable(fcinfo->flinfo, module_arg + 1);
 		}
 		if (shape_arg >= 0)
 		{
@@ -297,7 +361,8 @@ immiiq_org_if(PG_FUNCTION_ARGS)
 	if (who == NULL)
 		PG_RETURN_NULL();
 	visible_check_shape(who, call->shape);
-	if (call->module != 0 && (who->modules & call->module) == 0)
+	if (who->actor == CONTEXT_PORTAL ? (call->command & VISIBLE_PORTAL) == 0
+									 : !visible_has_module(who, call->module, call->command))
 		PG_RETURN_NULL();
 	call->result = who->org;
 	PG_RETURN_UUID_P(&call->result);
@@ -383,6 +448,61 @@ immiiq_member_if(PG_FUNCTION_ARGS)
 }
 
 /*
+ * immiiq.offices_if(shape text) → uuid[]
+ * The offices of who is asking, NULL when nobody is. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_offices_if);
+Datum
+immiiq_offices_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+	const pg_uuid_t *offices;
+	int n;
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	n = scope_offices(who, &offices);
+	PG_RETURN_ARRAYTYPE_P(scope_uuid_array(offices, n));
+}
+
+/*
+ * immiiq.portal_client_if(shape text) → uuid
+ * The client who is asking through the portal, NULL for nobody. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_portal_client_if);
+Datum
+immiiq_portal_client_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	call->result = who->client;
+	PG_RETURN_UUID_P(&call->result);
+}
+
+/*
+ * immiiq.every_if(shape text) → bool
+ * True for who operates on every organisation, NULL for nobody. IQ020 as org_if.
+ */
+PG_FUNCTION_INFO_V1(immiiq_every_if);
+Datum
+immiiq_every_if(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *who = visible_who();
+	VisibleCall *call = visible_call(fcinfo, -1, 0);
+
+	if (who == NULL)
+		PG_RETURN_NULL();
+	visible_check_shape(who, call->shape);
+	PG_RETURN_BOOL(true);
+}
+
+/*
  * immiiq.client_if(org_id uuid, client_id uuid, shape text) → bool
  * True when the client is assigned to who is asking. IQ020 as org_if.
  */
@@ -451,15 +571,31 @@ immiiq_visible(PG_FUNCTION_ARGS)
 	const pg_uuid_t *teams;
 	int n;
 
-	if (who == NULL || PG_ARGISNULL(ARG_ORG) ||
-		!base_uuid_equal(PG_GETARG_UUID_P(ARG_ORG), &who->org))
+	if (who == NULL || PG_ARGISNULL(ARG_ORG))
 		PG_RETURN_BOOL(false);
-	if (call->module != 0 && (who->modules & call->module) == 0)
+	if (who->every_org)
+		PG_RETURN_BOOL(true);
+	if (!base_uuid_equal(PG_GETARG_UUID_P(ARG_ORG), &who->org))
 		PG_RETURN_BOOL(false);
+	if (who->actor == CONTEXT_PORTAL)
+		PG_RETURN_BOOL((call->command & VISIBLE_PORTAL) != 0 && !PG_ARGISNULL(ARG_CLIENT) &&
+					   base_uuid_equal(PG_GETARG_UUID_P(ARG_CLIENT), &who->client));
+	if (!visible_has_module(who, call->module, call->command))
+		PG_RETURN_BOOL(false);
+	if (!who->cross_office && visible_has_column(fcinfo, ARG_OFFICE))
+	{
+		const pg_uuid_t *offices;
+		bool found = false;
+
+		n = PG_ARGISNULL(ARG_OFFICE) ? 0 : scope_offices(who, &offices);
+		for (int i = 0; i < n && !found; i++)
+			found = base_uuid_equal(PG_GETARG_UUID_P(ARG_OFFICE), &offices[i]);
+		if (!found)
+			PG_RETURN_BOOL(false);
+	}
 	switch (visible_rule(who->scope, visible_has_column(fcinfo, ARG_CLIENT),
 						 visible_has_column(fcinfo, ARG_TEAM),
-						 visible_has_column(fcinfo, ARG_ASSIGNEE),
-						 visible_has_column(fcinfo, ARG_OFFICE)))
+						 visible_has_column(fcinfo, ARG_ASSIGNEE)))
 	{
 		case VISIBLE_ORG:
 			PG_RETURN_BOOL(true);
@@ -516,7 +652,7 @@ visible_text_const(const char *value)
 
 /* A call of name(shape); NULL when the function is absent. */
 static Expr *
-visible_shape_call(const char *name, Oid result, PolicyShape shape)
+visible_shape_call(const char *name, Oid result, int shape)
 {
 	static const Oid types[1] = {TEXTOID};
 	Oid funcid = visible_function(name, 1, types);
@@ -563,14 +699,19 @@ visible_is_null_const(Node *node)
 	return IsA(node, Const) && ((Const *) node)->constisnull;
 }
 
-/* True unless the module is one that who is asking has not. */
+/* True when a policy's module and command, both constants, are open to who is asking. */
 static bool
-visible_has_module(const ContextIdentity *who, Node *module)
+visible_is_open(const ContextIdentity *who, Const *module, Const *command)
 {
-	Const *name = (Const *) module;
-
-	return name->constisnull ||
-		   (who->modules & visible_module_from_text(DatumGetTextPP(name->constvalue))) != 0;
+	if (who->actor == CONTEXT_PORTAL)
+		return false; /* rare, and of few rows: their plans never stay for another identity */
+	return visible_has_module(who,
+							  module->constisnull
+								  ? 0
+								  : visible_module_from_text(DatumGetTextPP(module->constvalue)),
+							  command->constisnull
+								  ? VISIBLE_WRITES
+								  : visible_command_from_text(DatumGetTextPP(command->constvalue)));
 }
 
 /* The quals of the current shape for one call of visible(), or NULL to leave it as it is. */
@@ -580,10 +721,11 @@ visible_simplify(FuncExpr *call)
 	static const Oid org_if_types[3] = {TEXTOID, TEXTOID, TEXTOID};
 	static const Oid client_if_types[3] = {UUIDOID, UUIDOID, TEXTOID};
 	Node *args[ARGS];
-	PolicyShape shape;
+	int shape;
 	ContextScope scope;
+	VisibleRule rule;
 	Oid org_if;
-	Expr *org;
+	List *clauses;
 	Expr *rest = NULL;
 	Oid client_if;
 	int i = 0;
@@ -608,54 +750,94 @@ visible_simplify(FuncExpr *call)
 
 	who = visible_who();
 	shape = who != NULL ? visible_shape(who) : visible_planned_shape;
-	if (who == NULL || shape != visible_planned_shape || !visible_has_module(who, args[ARG_MODULE]) ||
-		(who->scope == CONTEXT_SCOPE_TEAM && scope_teams(who, &teams) == 0))
+	if (who == NULL || shape != visible_planned_shape ||
+		!visible_is_open(who, (Const *) args[ARG_MODULE], (Const *) args[ARG_COMMAND]) ||
+		(shape == POLICY_SHAPE_TEAM && scope_teams(who, &teams) == 0))
 		visible_plans_go = true;
-	scope = shape == POLICY_SHAPE_ALL		 ? CONTEXT_SCOPE_ALL
-			: shape == POLICY_SHAPE_ASSIGNED ? CONTEXT_SCOPE_ASSIGNED
-											 : CONTEXT_SCOPE_TEAM;
-	org = visible_equals(args[ARG_ORG],
-						 (Expr *) makeFuncExpr(org_if, UUIDOID,
-											   list_make3(copyObject(args[ARG_MODULE]),
-														  copyObject(args[ARG_COMMAND]),
-														  visible_text_const(
-															  visible_shape_name(shape))),
-											   InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL));
-	switch (visible_rule(scope, !visible_is_null_const(args[ARG_CLIENT]),
-						 !visible_is_null_const(args[ARG_TEAM]),
-						 !visible_is_null_const(args[ARG_ASSIGNEE]),
-						 !visible_is_null_const(args[ARG_OFFICE])))
+	if (shape == POLICY_SHAPE_EVERY)
+		return (Node *) visible_shape_call("every_if", BOOLOID, shape);
+	if (shape != POLICY_SHAPE_PORTAL && !visible_is_null_const(args[ARG_OFFICE]))
 	{
-		case VISIBLE_ORG:
-			return (Node *) org;
-		case VISIBLE_TEAM:
-			if (shape == POLICY_SHAPE_TEAM)
-				rest = visible_equals(args[ARG_TEAM], visible_shape_call("team_if", UUIDOID, shape));
-			else
-				rest = visible_equals_any(args[ARG_TEAM],
-										  visible_shape_call("teams_if", UUIDARRAYOID, shape));
+		visible_office_plans = true;
+		shape |= (who != NULL ? who->cross_office : visible_planned_crossing)
+					 ? POLICY_SHAPE_CROSSING
+					 : POLICY_SHAPE_OFFICES;
+	}
+	clauses = list_make1(
+		visible_equals(args[ARG_ORG],
+					   (Expr *) makeFuncExpr(org_if, UUIDOID,
+											 list_make3(copyObject(args[ARG_MODULE]),
+														copyObject(args[ARG_COMMAND]),
+														visible_text_const(visible_shape_name(shape))),
+											 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL)));
+	if ((shape & POLICY_SHAPE_OFFICES) != 0)
+		clauses = lappend(clauses,
+						  visible_equals_any(args[ARG_OFFICE],
+											 visible_shape_call("offices_if", UUIDARRAYOID, shape)));
+	switch (shape & ~(POLICY_SHAPE_OFFICES | POLICY_SHAPE_CROSSING))
+	{
+		case POLICY_SHAPE_ALL:
+			scope = CONTEXT_SCOPE_ALL;
 			break;
-		case VISIBLE_MEMBER:
-			rest =
-				visible_equals(args[ARG_ASSIGNEE], visible_shape_call("member_if", UUIDOID, shape));
+		case POLICY_SHAPE_ASSIGNED:
+			scope = CONTEXT_SCOPE_ASSIGNED;
 			break;
-		case VISIBLE_CLIENT:
-			client_if = visible_function("client_if", 3, client_if_types);
-			if (OidIsValid(client_if))
-				rest =
-					(Expr *) makeFuncExpr(client_if, BOOLOID,
-										  list_make3(copyObject(args[ARG_ORG]),
-													 copyObject(args[ARG_CLIENT]),
-													 visible_text_const(visible_shape_name(shape))),
-										  InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+		case POLICY_SHAPE_PORTAL:
+			scope = CONTEXT_SCOPE_NONE;
 			break;
-		case VISIBLE_NOTHING:
-			rest = visible_equals(args[ARG_ORG], visible_shape_call("nothing_if", UUIDOID, shape));
+		default:
+			scope = CONTEXT_SCOPE_TEAM;
 			break;
 	}
-	if (rest == NULL)
+	rule = visible_rule(scope, !visible_is_null_const(args[ARG_CLIENT]),
+						!visible_is_null_const(args[ARG_TEAM]),
+						!visible_is_null_const(args[ARG_ASSIGNEE]));
+	if (shape == POLICY_SHAPE_PORTAL && !visible_is_null_const(args[ARG_CLIENT]))
+		clauses = lappend(clauses,
+						  visible_equals(args[ARG_CLIENT],
+										 visible_shape_call("portal_client_if", UUIDOID, shape)));
+	else
+	{
+		switch (rule)
+		{
+			case VISIBLE_ORG:
+				break;
+			case VISIBLE_TEAM:
+				if ((shape & 0xf) == POLICY_SHAPE_TEAM)
+					rest = visible_equals(args[ARG_TEAM],
+										  visible_shape_call("team_if", UUIDOID, shape));
+				else
+					rest = visible_equals_any(args[ARG_TEAM],
+											  visible_shape_call("teams_if", UUIDARRAYOID, shape));
+				break;
+			case VISIBLE_MEMBER:
+				rest = visible_equals(args[ARG_ASSIGNEE],
+									  visible_shape_call("member_if", UUIDOID, shape));
+				break;
+			case VISIBLE_CLIENT:
+				client_if = visible_function("client_if", 3, client_if_types);
+				if (OidIsValid(client_if))
+					rest = (Expr *) makeFuncExpr(client_if, BOOLOID,
+												 list_make3(copyObject(args[ARG_ORG]),
+															copyObject(args[ARG_CLIENT]),
+															visible_text_const(
+																visible_shape_name(shape))),
+												 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+				break;
+			case VISIBLE_NOTHING:
+				rest =
+					visible_equals(args[ARG_ORG], visible_shape_call("nothing_if", UUIDOID, shape));
+				break;
+		}
+		if (rule != VISIBLE_ORG)
+			clauses = lappend(clauses, rest);
+	}
+	/* A helper that is not there, while the extension is made or dropped: left as it is. */
+	if (list_member_ptr(clauses, NULL))
 		return NULL;
-	return (Node *) makeBoolExpr(AND_EXPR, list_make2(org, rest), -1);
+	if (list_length(clauses) == 1)
+		return linitial(clauses);
+	return (Node *) makeBoolExpr(AND_EXPR, clauses, -1);
 }
 
 /* Planner support of immiiq.visible. */
@@ -702,7 +884,7 @@ immiiq_client_support(PG_FUNCTION_ARGS)
 	Node *request = (Node *) PG_GETARG_POINTER(0);
 	const ContextIdentity *who = visible_who();
 
-	if (who != NULL && who->scope == CONTEXT_SCOPE_ALL)
+	if (who != NULL && who->scope != CONTEXT_SCOPE_TEAM && who->scope != CONTEXT_SCOPE_ASSIGNED)
 		PG_RETURN_POINTER(NULL);
 	if (IsA(request, SupportRequestIndexCondition))
 	{

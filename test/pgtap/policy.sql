@@ -445,9 +445,9 @@ SELECT throws_ok($$SELECT immiiq.protect('typed', 'clients', org => 'good', clie
 SELECT throws_ok($$SELECT immiiq.protect('typed', 'clients', org => 'good', client => 'good')$$, '22023', NULL, 'protect refuses one column as two things');
 SELECT throws_ok($$SELECT immiiq.protect('rowless', 'clients', team => 'team_id')$$, '42703', NULL, 'protect refuses a missing column');
 SELECT throws_ok($$SELECT immiiq.protect('rowless', 'everything')$$, '22023', NULL, 'protect refuses an unknown module');
-SELECT throws_ok($$SELECT immiiq.protect('rowless', 'clients', office => 'org_id')$$, '0A000', NULL, 'protect refuses offices until there are any');
-SELECT throws_ok($$SELECT immiiq.protect('rowless', 'clients', portal => true)$$, '0A000', NULL, 'protect refuses a portal until there is one');
-SELECT throws_ok($$SELECT immiiq.protect('rowless', 'clients', permissions => '{}')$$, '0A000', NULL, 'protect refuses permissions until there are any');
+SELECT throws_ok($$SELECT immiiq.protect('rowless', 'clients', office => 'org_id')$$, '22023', NULL, 'protect refuses one column as two things');
+SELECT throws_ok($$SELECT immiiq.protect('rowless', 'clients', portal => true)$$, '22023', NULL, 'protect opens no table without a client to the portal');
+SELECT throws_ok($$SELECT immiiq.protect('rowless', 'clients', permissions => '{"truncate": "x"}')$$, '22023', NULL, 'protect refuses permissions for commands that there are not');
 SELECT throws_ok($$SELECT immiiq.protect('every_client', 'clients')$$, '42809', NULL, 'protect refuses a view');
 SELECT throws_ok($$SELECT immiiq.protect('passing', 'clients')$$, '42809', NULL, 'protect refuses a temporary table');
 SELECT throws_ok($$SELECT immiiq.protect('message_2025', 'clients')$$, '42809', NULL, 'protect refuses a partition');
