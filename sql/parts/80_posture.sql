@@ -30,7 +30,7 @@ DECLARE
         SELECT p.relid::oid FROM immiiq.protection AS p JOIN pg_class AS c ON c.oid = p.relid
         UNION SELECT l.polrelid FROM pg_policy AS l WHERE l.polname = 'immiiq_select'
         UNION SELECT c.oid FROM pg_class AS c WHERE c.relnamespace = 'immiiq'::regnamespace
-            AND c.relname IN ('org', 'team', 'member', 'team_member', 'role_template', 'assignment'));
+            AND c.relname IN ('org', 'team', 'member', 'team_member', 'role_template', 'permission_group', 'member_permission_group', 'assignment'));
 BEGIN
     -- The library.
     SELECT * INTO library FROM immiiq.library_status();
