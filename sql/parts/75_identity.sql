@@ -314,6 +314,7 @@ CREATE TABLE immiiq.refresh_token (
     used_at timestamptz,
     UNIQUE (session_id, counter)
 );
+CREATE INDEX refresh_token_issued_idx ON immiiq.refresh_token USING brin (issued_at);
 COMMENT ON TABLE immiiq.refresh_token IS 'refresh tokens of a session, used ones too: a token is stored as its SHA-256 only';
 REVOKE ALL ON immiiq.refresh_token FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.refresh_token', '');
@@ -565,7 +566,19 @@ COMMENT ON FUNCTION immiiq.take_sign_in() IS 'trigger: an attempt that came thro
 CREATE TRIGGER take_sign_in BEFORE INSERT ON immiiq.journal
     FOR EACH ROW WHEN (NEW.kind OPERATOR(pg_catalog.=) 'sign-in') EXECUTE FUNCTION immiiq.take_sign_in();
 ALTER TABLE immiiq.journal ENABLE ALWAYS TRIGGER take_sign_in;
-REVOKE ALL ON FUNCTION immiiq.revoke_pending(), immiiq.take_sign_in() FROM PUBLIC;
+
+CREATE FUNCTION immiiq.purge_sign_in() RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM immiiq.link AS l WHERE l.expires_at < clock_timestamp() - interval '1 day';
+    -- A session lasts a day at most: by then its tokens say nothing any more.
+    DELETE FROM immiiq.refresh_token AS r WHERE r.issued_at < clock_timestamp() - interval '2 days';
+END
+$$;
+COMMENT ON FUNCTION immiiq.purge_sign_in() IS 'deletes links and refresh tokens that have been dead for a day; the worker calls it';
+REVOKE ALL ON FUNCTION immiiq.revoke_pending(), immiiq.take_sign_in(), immiiq.purge_sign_in() FROM PUBLIC;
 
 -- ---- links and codes ----
 

@@ -337,13 +337,19 @@ context_utility_before(PlannedStmt *pstmt, const char *query_string, ProcessUtil
 bool
 context_log_is_secret(const char *statement)
 {
+	/* what is given a token, a code or a password */
+	static const char *const takers[] = {"immiiq.token", "authenticate(",	"_password(",
+										 "redeem_",		 "rotate_refresh(", "peek_link("};
 	size_t len;
 
 	if (context_first() != NULL)
 		return true;
-	return statement != NULL &&
-		   (token_find(statement, &len) != NULL || strcasestr(statement, "immiiq.token") != NULL ||
-			strcasestr(statement, "authenticate(") != NULL);
+	if (statement == NULL)
+		return false;
+	for (int i = 0; i < lengthof(takers); i++)
+		if (strcasestr(statement, takers[i]) != NULL)
+			return true;
+	return token_find(statement, &len) != NULL;
 }
 
 void

@@ -6,11 +6,15 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inet.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "base/base.h"
@@ -29,6 +33,9 @@ PG_FUNCTION_INFO_V1(immiiq_report_sign_in);
 PG_FUNCTION_INFO_V1(immiiq_current_session);
 PG_FUNCTION_INFO_V1(immiiq_current_client);
 PG_FUNCTION_INFO_V1(immiiq_current_address);
+
+#define IDENTITY_TIDY_S	 2	 /* between two looks at sessions that are still to be revoked */
+#define IDENTITY_PURGE_S 600 /* between two at what is long dead */
 
 static int identity_link_ttl = 600;
 static int identity_refresh_grace = 10;
@@ -59,6 +66,37 @@ identity_shmem_startup(void)
 {
 	throttle_shmem_startup();
 	password_shmem_startup();
+}
+
+static TimestampTz identity_tidied = 0;
+static TimestampTz identity_purged = 0;
+
+bool
+identity_tidy_due(void)
+{
+	return TimestampDifferenceExceeds(identity_tidied, GetCurrentTimestamp(),
+									  IDENTITY_TIDY_S * 1000);
+}
+
+void
+identity_tidy(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	bool purge = TimestampDifferenceExceeds(identity_purged, now, IDENTITY_PURGE_S * 1000);
+
+	identity_tidied = now;
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	SPI_connect();
+	if (SPI_execute(purge ? "SELECT immiiq.revoke_pending(), immiiq.purge_sign_in()"
+						  : "SELECT immiiq.revoke_pending()",
+					false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not tidy up sign-in");
+	SPI_finish();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	if (purge)
+		identity_purged = now;
 }
 
 /* The kind of token that an argument names. */

@@ -10,4 +10,9 @@ extern void identity_init(void);
 extern void identity_shmem_request(void);
 extern void identity_shmem_startup(void);
 
+/* Called by the worker outside a transaction: revokes what could not be revoked at once, and deletes links and refresh tokens long dead. */
+extern void identity_tidy(void);
+/* True when it is time to. */
+extern bool identity_tidy_due(void);
+
 #endif /* IMMIIQ_IDENTITY_H */

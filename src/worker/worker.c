@@ -31,6 +31,7 @@
 
 #include "audit/audit.h"
 #include "base/base.h"
+#include "identity/identity.h"
 #include "journal/ring.h"
 #include "journal/writer.h"
 #include "worker/launcher.h"
@@ -113,9 +114,17 @@ worker_call_sealer(void)
 		worker_seal();
 }
 
+static void
+worker_run_tidy(void)
+{
+	pgstat_report_activity(STATE_RUNNING, "immiiq: tidying up sign-in");
+	identity_tidy();
+}
+
 static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
 	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
+	{"sign-in", worker_run_tidy, identity_tidy_due, 0, 0},
 };
 
 static WorkerTask worker_sealing = {"seal", worker_seal, audit_seal_wanted, 0, 0};
