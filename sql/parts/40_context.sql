@@ -79,6 +79,13 @@ COMMENT ON FUNCTION immiiq.operate(uuid, text) IS 'an operator''s way into one o
 REVOKE ALL ON FUNCTION immiiq.operate(uuid, text) FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES ('operator', 'EXECUTE', 'FUNCTION immiiq.operate(uuid, text)');
 
+CREATE FUNCTION immiiq.operate_all(reason text) RETURNS immiiq.identity
+    LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT
+    AS 'MODULE_PATHNAME', 'immiiq_operate_all';
+COMMENT ON FUNCTION immiiq.operate_all(text) IS 'the owner''s way into every organisation, for migrations, until the transaction ends, written down first';
+REVOKE ALL ON FUNCTION immiiq.operate_all(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.operate_all(text)');
+
 CREATE FUNCTION immiiq.issue_session(member uuid) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'immiiq_issue_session';
@@ -97,7 +104,7 @@ INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.
 CREATE FUNCTION immiiq.current_org() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE STRICT
     AS 'MODULE_PATHNAME', 'immiiq_current_org';
-COMMENT ON FUNCTION immiiq.current_org() IS 'the active organisation, null when nobody is active';
+COMMENT ON FUNCTION immiiq.current_org() IS 'the active organisation, null when nobody is active and after operate_all';
 
 CREATE FUNCTION immiiq.current_member() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE STRICT

@@ -705,6 +705,30 @@ INSERT INTO immiiq.privilege VALUES
     ('application', 'EXECUTE', 'FUNCTION immiiq.apply_role(text, uuid[])'),
     ('operator', 'EXECUTE', 'FUNCTION immiiq.apply_role(text, uuid[])');
 
+-- ---- may I see it, and handing over ----
+
+-- The caller's own SELECT and row security decide: these tell nobody more than a SELECT would, and record what was asked.
+CREATE FUNCTION immiiq.verify_access(target regclass, id anyelement) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT AS 'MODULE_PATHNAME', 'immiiq_verify_access';
+COMMENT ON FUNCTION immiiq.verify_access(regclass, anyelement)
+    IS 'true when who is asking sees the row with this id; false alike for absent and foreign rows, which is recorded';
+CREATE FUNCTION immiiq.verify_access(target regclass, id text) RETURNS boolean
+    LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT AS 'MODULE_PATHNAME', 'immiiq_verify_access';
+COMMENT ON FUNCTION immiiq.verify_access(regclass, text) IS 'the same for an id as text';
+REVOKE ALL ON FUNCTION immiiq.verify_access(regclass, anyelement), immiiq.verify_access(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.reassign(client uuid, member uuid DEFAULT NULL, team uuid DEFAULT NULL) RETURNS bigint
+    LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'immiiq_reassign';
+COMMENT ON FUNCTION immiiq.reassign(uuid, uuid, uuid)
+    IS 'hands a client''s rows and assignments, as far as who is asking may update them, to a member or a team; returns how many';
+REVOKE ALL ON FUNCTION immiiq.reassign(uuid, uuid, uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.verify_access(regclass, anyelement)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.verify_access(regclass, text)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.reassign(uuid, uuid, uuid)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.reassign(uuid, uuid, uuid)');
+
 -- ---- roles of the server ----
 
 CREATE FUNCTION immiiq.grant_kind(kind text, role regrole) RETURNS void

@@ -29,6 +29,7 @@
 
 PG_FUNCTION_INFO_V1(immiiq_authenticate);
 PG_FUNCTION_INFO_V1(immiiq_operate);
+PG_FUNCTION_INFO_V1(immiiq_operate_all);
 PG_FUNCTION_INFO_V1(immiiq_act_as_assistant);
 PG_FUNCTION_INFO_V1(immiiq_issue_session);
 PG_FUNCTION_INFO_V1(immiiq_current_org);
@@ -52,6 +53,7 @@ context_identity_row(FunctionCallInfo fcinfo)
 		if (identity->modules & ((uint32) 1 << i))
 			names[n++] = CStringGetTextDatum(context_module_name((uint32) 1 << i));
 	values[0] = UUIDPGetDatum(&identity->org);
+	nulls[0] = identity->every_org;
 	values[1] = UUIDPGetDatum(&identity->member);
 	nulls[1] = base_uuid_is_nil(&identity->member);
 	values[2] = UUIDPGetDatum(&identity->session);
@@ -115,14 +117,48 @@ context_text_argument(text *arg, const char *what, size_t limit)
 
 /* Writes an operator's way in down, and returns when the worker has committed it. */
 static void
-context_record_operate(const pg_uuid_t *org, const char *reason)
+context_record_operate(const char *action, const pg_uuid_t *org, const char *reason)
 {
-	journal_record(JOURNAL_OPERATE, "operate", "", reason, 0, org);
+	journal_record(JOURNAL_OPERATE, action, "", reason, 0, org);
 	if (journal_flush(true))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_JOURNAL), errmsg("the journal did not acknowledge in time"),
 			 errhint("See immiiq.doctor() for the state of the worker, and try again.")));
+}
+
+/* ERROR where an operator's way in cannot be written down first, or somebody else was first in this transaction. */
+static void
+context_check_operate(const pg_uuid_t *org, bool every_org)
+{
+	const ContextIdentity *first = context_first();
+
+	base_require_preload();
+	if (RecoveryInProgress())
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("cannot operate on a standby"),
+				 errhint("The way in must be written down first: use the primary.")));
+	if (!every_org && !session_org_exists(org))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("organisation does not exist")));
+	if (first != NULL && (first->actor != CONTEXT_OPERATOR || first->every_org != every_org ||
+						  !base_uuid_equal(&first->org, org)))
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SECOND_IDENTITY),
+						errmsg("another identity was first in this transaction"),
+						errhint("End the transaction before acting for somebody else.")));
+}
+
+/* An operator's identity, still without organisation. */
+static void
+context_make_operator(ContextIdentity *identity)
+{
+	memset(identity, 0, sizeof(*identity));
+	identity->actor = CONTEXT_OPERATOR;
+	identity->scope = CONTEXT_SCOPE_ALL;
+	identity->modules = CONTEXT_MODULE_EVERY;
+	identity->cross_office = true;
+	identity->expires_at = DT_NOEND;
+	strlcpy(identity->operator_role, GetUserNameFromId(GetSessionUserId(), false), NAMEDATALEN);
 }
 
 /*
@@ -136,32 +172,33 @@ immiiq_operate(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *org = PG_GETARG_UUID_P(0);
 	char *reason = context_text_argument(PG_GETARG_TEXT_PP(1), "reason", JOURNAL_REASON_MAX);
-	const ContextIdentity *first = context_first();
 	ContextIdentity identity;
 
-	base_require_preload();
-	if (RecoveryInProgress())
-		ereport(ERROR,
-				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION), errmsg("cannot operate on a standby"),
-				 errhint("The way in must be written down first: use the primary.")));
-	if (!session_org_exists(org))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("organisation does not exist")));
-	if (first != NULL && (first->actor != CONTEXT_OPERATOR || !base_uuid_equal(&first->org, org)))
-		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SECOND_IDENTITY),
-						errmsg("another identity was first in this transaction"),
-						errhint("End the transaction before acting for somebody else.")));
-
-	memset(&identity, 0, sizeof(identity));
-	identity.actor = CONTEXT_OPERATOR;
-	identity.scope = CONTEXT_SCOPE_ALL;
-	identity.modules = CONTEXT_MODULE_EVERY;
-	identity.cross_office = true;
+	context_check_operate(org, false);
+	context_make_operator(&identity);
 	identity.org = *org;
-	identity.expires_at = DT_NOEND;
-	strlcpy(identity.operator_role, GetUserNameFromId(GetSessionUserId(), false), NAMEDATALEN);
+	context_record_operate("operate", org, reason);
+	context_enter(&identity);
+	PG_RETURN_DATUM(context_identity_row(fcinfo));
+}
 
-	context_record_operate(org, reason);
+/*
+ * immiiq.operate_all(reason text) → immiiq.identity
+ * The same for every organisation at once, for migrations by the tables' owner:
+ * there is no current organisation, and sealed values stay sealed.  Errors: as
+ * operate.
+ */
+Datum
+immiiq_operate_all(PG_FUNCTION_ARGS)
+{
+	static const pg_uuid_t nil = {{0}};
+	char *reason = context_text_argument(PG_GETARG_TEXT_PP(0), "reason", JOURNAL_REASON_MAX);
+	ContextIdentity identity;
+
+	context_check_operate(&nil, true);
+	context_make_operator(&identity);
+	identity.every_org = true;
+	context_record_operate("operate_all", NULL, reason);
 	context_enter(&identity);
 	PG_RETURN_DATUM(context_identity_row(fcinfo));
 }
@@ -269,7 +306,7 @@ immiiq_current_org(PG_FUNCTION_ARGS)
 	const ContextIdentity *identity = context_current();
 	pg_uuid_t *org;
 
-	if (identity == NULL)
+	if (identity == NULL || identity->every_org)
 		PG_RETURN_NULL();
 	org = palloc(sizeof(pg_uuid_t));
 	*org = identity->org;

@@ -128,7 +128,7 @@ journal_next_event(const pg_uuid_t *org)
 	journal_copy_text(event->agent, sizeof(event->agent), context_user_agent());
 	if (identity != NULL)
 	{
-		event->has_org = true;
+		event->has_org = !identity->every_org;
 		event->org = identity->org;
 		event->has_member = !base_uuid_is_nil(&identity->member);
 		event->member = identity->member;
