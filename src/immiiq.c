@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "context/context.h"
+#include "firewall/firewall.h"
 #include "hooks/hooks.h"
 #include "journal/journal.h"
 #include "keyring/keyring.h"
@@ -32,6 +33,7 @@ _PG_init(void)
 	search_init();
 	types_init();
 	policy_init();
+	firewall_init();
 	audit_init();
 	identity_init();
 	worker_init();

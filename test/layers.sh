@@ -9,7 +9,7 @@ envelope
 context journal
 search
 types
-policy
+policy firewall
 directory
 audit
 erasure documents identity

@@ -121,5 +121,12 @@ extern bool context_function_is_denied(Oid funcid);
 extern bool context_role_is_application(Oid roleid);
 /* The same for this session's user, from a cache that is filled inside transactions; false while unknown. Never raises. */
 extern bool context_session_is_application(void);
+/*
+ * True when an application role acts now: in a session of one, and not inside
+ * a SECURITY DEFINER function of somebody else's.  Reads the catalog when it must.
+ */
+extern bool context_application_acts(void);
+/* True when somebody is active in this transaction, or was. */
+extern bool context_had_identity(void);
 
 #endif /* IMMIIQ_CONTEXT_H */

@@ -129,6 +129,24 @@ context_session_is_application(void)
 	return guard_application && guard_session_user == GetSessionUserId();
 }
 
+bool
+context_application_acts(void)
+{
+	Oid user = GetUserId();
+
+	guard_learn();
+	if (!context_session_is_application())
+		return false;
+	return user == GetOuterUserId() || user == GetSessionUserId() ||
+		   context_role_is_application(user);
+}
+
+bool
+context_had_identity(void)
+{
+	return context_first() != NULL;
+}
+
 /* ---- functions that show other sessions, or end them ---- */
 
 /* What was found out about functions of extensions, by OID modulo the size; emptied whenever pg_proc changes. */

@@ -17,6 +17,7 @@
 #include "audit/audit.h"
 #include "base/base.h"
 #include "context/context.h"
+#include "firewall/firewall.h"
 #include "hooks/hooks.h"
 #include "identity/identity.h"
 #include "journal/journal.h"
@@ -32,6 +33,7 @@ static get_relation_info_hook_type previous_relation_info = NULL;
 static ExecutorStart_hook_type previous_executor_start = NULL;
 static ExecutorRun_hook_type previous_executor_run = NULL;
 static ExecutorFinish_hook_type previous_executor_finish = NULL;
+static ExecutorCheckPerms_hook_type previous_check_perms = NULL;
 static ProcessUtility_hook_type previous_utility = NULL;
 static object_access_hook_type previous_object_access = NULL;
 static emit_log_hook_type previous_emit_log = NULL;
@@ -68,6 +70,7 @@ hooks_plan(Query *parse, const char *query_string, int cursorOptions, ParamListI
 {
 	PlannedStmt *plan;
 
+	firewall_before_planning();
 	parse = search_rewrite_query(parse);
 	if (previous_planner)
 		plan = previous_planner(parse, query_string, cursorOptions, boundParams);
@@ -145,6 +148,14 @@ hooks_executor_finish(QueryDesc *query_desc)
 	journal_pop_frame(&frame);
 }
 
+static bool
+hooks_check_perms(List *range_table, bool raise)
+{
+	if (previous_check_perms && !previous_check_perms(range_table, raise))
+		return false;
+	return firewall_check_relations(range_table, raise);
+}
+
 static void
 hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			  ProcessUtilityContext stage, ParamListInfo params, QueryEnvironment *environment,
@@ -154,6 +165,7 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 
 	journal_push_frame(&frame, NULL, pstmt->utilityStmt);
 	query_string = context_utility_before(pstmt, query_string, stage);
+	pstmt = firewall_utility_before(pstmt);
 	worker_utility_before(pstmt->utilityStmt);
 	if (previous_utility)
 		previous_utility(pstmt, query_string, read_only_tree, stage, params, environment, dest,
@@ -188,7 +200,8 @@ hooks_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int su
 		previous_object_access(access, class_id, object_id, sub_id, arg);
 	if (access == OAT_POST_CREATE || access == OAT_POST_ALTER)
 		types_object_changed(class_id, object_id, sub_id);
-	if (access == OAT_FUNCTION_EXECUTE && context_function_is_denied(object_id))
+	if (access == OAT_FUNCTION_EXECUTE &&
+		(context_function_is_denied(object_id) || firewall_function_is_denied(object_id)))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(object_id));
 }
 
@@ -226,6 +239,7 @@ hooks_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_PARALLEL_PRE_COMMIT:
 			audit_before_commit();
 			journal_before_commit();
+			firewall_before_commit();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
@@ -260,6 +274,8 @@ hooks_init(void)
 	ExecutorRun_hook = hooks_executor_run;
 	previous_executor_finish = ExecutorFinish_hook;
 	ExecutorFinish_hook = hooks_executor_finish;
+	previous_check_perms = ExecutorCheckPerms_hook;
+	ExecutorCheckPerms_hook = hooks_check_perms;
 	previous_object_access = object_access_hook;
 	object_access_hook = hooks_object_access;
 	previous_emit_log = emit_log_hook;

@@ -1,5 +1,7 @@
 -- Which rows who sees and writes: scopes, modules, plans across identities, protect() and unprotect().
 \i test/pgtap/setup.psql
+-- These tests PREPARE and make temporary tables as the application, which the firewall would refuse.
+SET immiiq.firewall = off;
 SELECT plan(139);
 
 -- ---- three scopes × ten modules × four commands ----

@@ -1,5 +1,7 @@
 -- Equality on sealed columns: every form of argument and its plan under row security, keys and joins, what is refused, what leaks.
 \i test/pgtap/setup.psql
+-- These tests PREPARE and make temporary tables as the application, which the firewall would refuse.
+SET immiiq.firewall = off;
 SELECT plan(157);
 
 CREATE TABLE client (
