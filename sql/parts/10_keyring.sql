@@ -18,7 +18,7 @@ SELECT pg_catalog.pg_extension_config_dump('immiiq.wrapped_key_key_id_seq', '');
 CREATE TABLE immiiq.wrapped_key (
     key_id int8 NOT NULL CONSTRAINT wrapped_key_pkey PRIMARY KEY CHECK (key_id BETWEEN 1 AND 4294967295),
     org_id uuid,
-    purpose text NOT NULL CHECK (purpose IN ('installation', 'data', 'index', 'audit')),
+    purpose text NOT NULL CHECK (purpose IN ('installation', 'data', 'index', 'audit', 'subject')),
     version int4 NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
     root_id text COLLATE "C" NOT NULL REFERENCES immiiq.root_key,
     wrapped bytea NOT NULL CHECK (pg_catalog.octet_length(wrapped) OPERATOR(pg_catalog.=) 88),
@@ -33,6 +33,23 @@ COMMENT ON COLUMN immiiq.wrapped_key.wrapped IS '88 bytes: nonce, ciphertext, MA
 REVOKE ALL ON immiiq.wrapped_key FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.wrapped_key', '');
 
+-- One row a client: images of the log that name the client are sealed under it. Nothing makes a client's row unique but habit:
+-- two transactions that make one at once have one each. Without its rows, a client's images cannot be opened by anyone.
+CREATE TABLE immiiq.subject_key (
+    key_id int8 NOT NULL CONSTRAINT subject_key_pkey PRIMARY KEY,
+    org_id uuid NOT NULL,
+    client_id uuid NOT NULL,
+    parent int8 NOT NULL,
+    wrapped bytea NOT NULL CHECK (pg_catalog.octet_length(wrapped) OPERATOR(pg_catalog.=) 88),
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX subject_key_client_idx ON immiiq.subject_key (org_id, client_id);
+COMMENT ON TABLE immiiq.subject_key IS 'keys of clients, wrapped under the subject-wrapping key of their organisation';
+COMMENT ON COLUMN immiiq.subject_key.key_id IS 'counts together with immiiq.wrapped_key.key_id';
+COMMENT ON COLUMN immiiq.subject_key.parent IS 'the subject-wrapping key: immiiq.wrapped_key.key_id';
+REVOKE ALL ON immiiq.subject_key FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.subject_key', '');
+
 CREATE FUNCTION immiiq.keyring_guard() RETURNS trigger
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keyring_guard';
 COMMENT ON FUNCTION immiiq.keyring_guard() IS 'refuses UPDATE, DELETE and TRUNCATE of keys; makes every backend forget cached keys after INSERT';
@@ -41,6 +58,14 @@ CREATE TRIGGER keyring_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.root_
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
 CREATE TRIGGER keyring_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.wrapped_key
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
+CREATE TRIGGER keyring_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.subject_key
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
+ALTER TABLE immiiq.subject_key ENABLE ALWAYS TRIGGER keyring_guard;
+CREATE TRIGGER keyring_forget AFTER INSERT ON immiiq.subject_key
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
+ALTER TABLE immiiq.subject_key ENABLE ALWAYS TRIGGER keyring_forget;
+COMMENT ON TRIGGER keyring_forget ON immiiq.subject_key IS 'restored keys are used at once';
+COMMENT ON TRIGGER keyring_guard ON immiiq.subject_key IS 'no role edits keys by hand';
 CREATE TRIGGER keyring_forget AFTER INSERT ON immiiq.wrapped_key
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.keyring_guard();
 ALTER TABLE immiiq.root_key ENABLE ALWAYS TRIGGER keyring_guard;

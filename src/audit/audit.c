@@ -32,6 +32,7 @@
 #include "audit/tree.h"
 #include "base/base.h"
 #include "crypto/crypto.h"
+#include "keyring/keyring.h"
 
 #define AUDIT_SLOTS                                                                                \
 	256 /* databases share a slot by their OID: a false alarm costs one empty round */
@@ -288,6 +289,23 @@ audit_key_hash(const char *origin, const uint8 *public_key)
 						 CRYPTO_PUB_BYTES, hash))
 		elog(ERROR, "could not compute a hash");
 	return canonical_u32(hash);
+}
+
+/* ---- keyed tags ---- */
+
+void
+audit_tag(const pg_uuid_t *org, AuditTag kind, const void *data, Size len,
+		  uint8 out[CANONICAL_TAG_BYTES])
+{
+	uint8 inner[1 + CRYPTO_HASH_BYTES];
+	uint8 hash[CRYPTO_HASH_BYTES];
+
+	inner[0] = (uint8) kind;
+	if (!crypto_sha256(data, len, inner + 1) ||
+		!crypto_hmac(keyring_audit_tag_key(org), inner, sizeof(inner), hash))
+		elog(ERROR, "could not compute a hash");
+	memcpy(out, hash, CANONICAL_TAG_BYTES);
+	crypto_wipe(inner, sizeof(inner));
 }
 
 /* ---- the guard of the log's tables ---- */

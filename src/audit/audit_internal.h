@@ -34,9 +34,15 @@ enum
 	LEAF_TXID,
 	LEAF_INCARNATION,
 	LEAF_SEQ,
-	LEAF_HASH
+	LEAF_HASH,
+	LEAF_AT,
+	LEAF_KEY_ID,
+	LEAF_MEMBER,
+	LEAF_SESSION,
+	LEAF_ROW,
+	LEAF_ADDRESS
 };
-#define LEAF_COLUMNS LEAF_HASH
+#define LEAF_COLUMNS LEAF_ADDRESS
 
 enum
 {
@@ -85,6 +91,13 @@ enum
 	STATE_AT
 };
 #define STATE_COLUMNS STATE_AT
+
+enum
+{
+	RULE_TARGET = 1,
+	RULE_COLUMN,
+	RULE_RULE
+};
 
 /* Who wrote, where nobody is active; below stand the values of ContextActor. */
 #define AUDIT_ACTOR_DATABASE	16 /* a role without identity: a superuser, an owner */
@@ -138,6 +151,21 @@ extern uint32 audit_key_hash(const char *origin, const uint8 *public_key);
 extern uint8 *audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, const char *purpose,
 								const uint8 *sealed, uint32 sealed_len, CryptoXaes *key,
 								size_t *len);
+
+/* Opens the image, or the former one, under the key that it names; NULL when that is gone. salt may be NULL. */
+extern uint8 *audit_open_image(const uint8 *body, const CanonicalEntry *entry, bool former,
+							   size_t *len, const uint8 **salt);
+
+/* What a keyed tag of the log is made from. */
+typedef enum AuditTag
+{
+	AUDIT_TAG_ADDRESS = 1, /* the text of a client's address */
+	AUDIT_TAG_ROW = 2	   /* schema, table and key columns of a row (docs/audit-format.md) */
+} AuditTag;
+
+/* Eight bytes that only who has the organisation's audit key can make. */
+extern void audit_tag(const pg_uuid_t *org, AuditTag kind, const void *data, Size len,
+					  uint8 out[CANONICAL_TAG_BYTES]);
 
 extern void capture_init(void);
 

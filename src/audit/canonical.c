@@ -193,6 +193,8 @@ canonical_put_entry(CanonicalBuffer *b, const CanonicalEntry *e)
 	canonical_put_field(b, CANONICAL_F_TABLE, e->table, e->table_len);
 	canonical_put_field32(b, CANONICAL_F_KEY_ID, e->key_id);
 	canonical_put_field32(b, CANONICAL_F_CONTEXT, e->context);
+	canonical_put_field64(b, CANONICAL_F_ROW, e->row);
+	canonical_put_field(b, CANONICAL_F_COMMITMENT, e->commitment, CANONICAL_HASH_BYTES);
 	if (e->who != NULL)
 		canonical_put_field(b, CANONICAL_F_WHO, e->who, e->who_len);
 }
@@ -201,8 +203,8 @@ bool
 canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 {
 	/* exact sizes of the fields of fixed width; 0: any size of at least one byte */
-	static const uint8_t width[CANONICAL_F_IMAGE + 1] = {0, 1, 1, 16, 8, 4, 8, 4,
-														 0, 0, 4, 4,  0, 0, 0};
+	static const uint8_t width[CANONICAL_F_LAST + 1] = {0, 1, 1, 16, 8,	 4, 8, 4, 0,
+														0, 4, 4, 8,	 32, 0, 0, 0, 0};
 	size_t pos = 0;
 	uint32_t seen = 0;
 	uint32_t required;
@@ -219,7 +221,7 @@ canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 
 		if (!canonical_get_field(body, len, &pos, &tag, &value, &n))
 			return false;
-		if (tag <= last || tag > CANONICAL_F_IMAGE)
+		if (tag <= last || tag > CANONICAL_F_LAST)
 			return false;
 		if (width[tag] != 0 ? n != width[tag] : n == 0)
 			return false;
@@ -265,6 +267,12 @@ canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 			case CANONICAL_F_CONTEXT:
 				e->context = canonical_u32(value);
 				break;
+			case CANONICAL_F_ROW:
+				e->row = canonical_u64(value);
+				break;
+			case CANONICAL_F_COMMITMENT:
+				e->commitment = value;
+				break;
 			case CANONICAL_F_WHO:
 				e->who = value;
 				e->who_len = n;
@@ -284,10 +292,17 @@ canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 				if (e->clear_len == 0)
 					e->clear_len = start;
 				break;
+			case CANONICAL_F_FORMER:
+				if (n < 4 + CANONICAL_SEAL_BYTES)
+					return false;
+				e->former_key_id = canonical_u32(value);
+				e->former = value + 4;
+				e->former_len = n - 4;
+				break;
 		}
 	}
-	required = ((UINT32_C(1) << (CANONICAL_F_IMAGE + 1)) - 2) & ~(UINT32_C(1) << CANONICAL_F_WHO) &
-			   ~(UINT32_C(1) << CANONICAL_F_ORIGIN);
+	required = ((UINT32_C(1) << (CANONICAL_F_LAST + 1)) - 2) & ~(UINT32_C(1) << CANONICAL_F_WHO) &
+			   ~(UINT32_C(1) << CANONICAL_F_ORIGIN) & ~(UINT32_C(1) << CANONICAL_F_FORMER);
 	if ((seen & required) != required)
 		return false;
 	if ((e->who != NULL) != (e->origin != NULL) || (e->who != NULL) != (e->context == e->seq))
@@ -308,6 +323,8 @@ canonical_put_who(CanonicalBuffer *b, const CanonicalWho *w)
 		canonical_put_field(b, CANONICAL_W_TOOL, w->tool, w->tool_len);
 	if (w->impersonated)
 		canonical_put_field8(b, CANONICAL_W_IMPERSONATED, 1);
+	if (w->address != NULL)
+		canonical_put_field(b, CANONICAL_W_ADDRESS, w->address, CANONICAL_TAG_BYTES);
 }
 
 bool
@@ -355,6 +372,11 @@ canonical_parse_who(const uint8_t *p, size_t len, CanonicalWho *w)
 				if (n != 1 || value[0] != 1)
 					return false;
 				w->impersonated = true;
+				break;
+			case CANONICAL_W_ADDRESS:
+				if (n != CANONICAL_TAG_BYTES)
+					return false;
+				w->address = value;
 				break;
 			default:
 				return false;

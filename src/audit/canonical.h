@@ -18,7 +18,10 @@
 #define CANONICAL_LABEL_BYTES  16 /* in front of the clear part, in the AAD of what is sealed */
 #define CANONICAL_LABEL_IMAGE  "immiiq/v1/image" /* and one zero byte */
 #define CANONICAL_LABEL_ORIGIN "immiiq/v1/origin"
+#define CANONICAL_LABEL_FORMER "immiiq/v1/former"
 #define CANONICAL_UUID_BYTES   16
+#define CANONICAL_HASH_BYTES   32
+#define CANONICAL_TAG_BYTES	   8
 #define CANONICAL_SEAL_BYTES   40 /* nonce and MAC around what is sealed */
 
 /* Operations of an entry */
@@ -38,9 +41,15 @@
 #define CANONICAL_F_TABLE		9
 #define CANONICAL_F_KEY_ID		10 /* 4 bytes */
 #define CANONICAL_F_CONTEXT		11 /* 4 bytes: seq of the entry of this transaction that says who */
-#define CANONICAL_F_WHO			12 /* fields of CANONICAL_W_; only when context equals seq */
-#define CANONICAL_F_ORIGIN		13 /* sealed fields of CANONICAL_O_; with CANONICAL_F_WHO */
-#define CANONICAL_F_IMAGE		14 /* sealed columns */
+#define CANONICAL_F_ROW			12 /* 8 bytes: keyed tag of table and primary key */
+#define CANONICAL_F_COMMITMENT	13 /* 32 bytes: over every column (commit.h) */
+#define CANONICAL_F_WHO			14 /* fields of CANONICAL_W_; only when context equals seq */
+#define CANONICAL_F_ORIGIN		15 /* sealed fields of CANONICAL_O_; with CANONICAL_F_WHO */
+#define CANONICAL_F_IMAGE		16 /* sealed columns */
+#define CANONICAL_F_FORMER                                                                         \
+	17 /* 4 bytes key id, then sealed columns: old values under another subject's key */
+
+#define CANONICAL_F_LAST CANONICAL_F_FORMER
 
 /* Fields of who wrote */
 #define CANONICAL_W_ACTOR		 1 /* 1 byte */
@@ -49,6 +58,7 @@
 #define CANONICAL_W_ROLE		 4 /* login role */
 #define CANONICAL_W_TOOL		 5 /* optional */
 #define CANONICAL_W_IMPERSONATED 6 /* 1 byte, value 1, optional */
+#define CANONICAL_W_ADDRESS		 7 /* 8 bytes: keyed tag of the address, optional */
 
 /* Fields of the origin, each optional */
 #define CANONICAL_O_ADDRESS		1
@@ -60,7 +70,8 @@
 #define CANONICAL_C_KEY		   0x02
 #define CANONICAL_C_KIND_SHIFT 2	/* two bits of CANONICAL_KIND_ */
 #define CANONICAL_C_SEALED	   0x10 /* the column's type is sealed */
-#define CANONICAL_C_KNOWN	   0x1f
+#define CANONICAL_C_HASHED	   0x20 /* the value is a keyed hash, by a rule */
+#define CANONICAL_C_KNOWN	   0x3f
 
 #define CANONICAL_KIND_TEXT	   0
 #define CANONICAL_KIND_NUMBER  1
@@ -114,6 +125,11 @@ typedef struct CanonicalEntry
 	uint32_t origin_len;
 	const uint8_t *image;
 	uint32_t image_len;
+	uint64_t row;			   /* keyed tag */
+	const uint8_t *commitment; /* 32 bytes */
+	const uint8_t *former;	   /* nonce, ciphertext, MAC; NULL when there is none */
+	uint32_t former_len;
+	uint32_t former_key_id;
 	size_t clear_len; /* bytes before what is sealed: the AAD after the label */
 } CanonicalEntry;
 
@@ -132,6 +148,7 @@ typedef struct CanonicalWho
 	const char *tool; /* NULL when none */
 	uint32_t tool_len;
 	bool impersonated;
+	const uint8_t *address; /* 8 bytes, NULL when none */
 } CanonicalWho;
 
 extern void canonical_put_who(CanonicalBuffer *b, const CanonicalWho *w);

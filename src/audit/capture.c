@@ -6,7 +6,10 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/relation.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -15,12 +18,14 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "port/pg_bswap.h"
 #include "replication/logicalworker.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/datum.h"
 #include "utils/float.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -32,6 +37,7 @@
 #include "audit/audit.h"
 #include "audit/audit_internal.h"
 #include "audit/canonical.h"
+#include "audit/commit.h"
 #include "base/base.h"
 #include "context/context.h"
 #include "crypto/crypto.h"
@@ -53,7 +59,8 @@ typedef struct CaptureColumn
 	AttrNumber attnum;
 	bool byval;
 	bool sealed;
-	bool plain; /* its bytes are its text */
+	bool plain;	 /* its bytes are its text */
+	bool hashed; /* by a rule */
 	int16 len;
 	uint8 flags;
 	Oid typid;
@@ -73,9 +80,18 @@ typedef struct CaptureRelation
 	char *schema;
 	char *table;
 	AttrNumber org;
+	AttrNumber client; /* 0 where images go under the organisation's audit key */
 	int ncolumns;
 	CaptureColumn *columns;
 } CaptureRelation;
+
+/* What a rule makes of a column. */
+typedef enum CaptureRule
+{
+	CAPTURE_WHOLE,
+	CAPTURE_OMIT,
+	CAPTURE_HASH
+} CaptureRule;
 
 /* Who wrote, and where in this transaction that is said. */
 typedef struct CaptureContext
@@ -108,6 +124,9 @@ static struct
 	MemoryContext row;	  /* reset after every row */
 	CanonicalBuffer arena;
 	CanonicalBuffer image;
+	CanonicalBuffer former;	  /* old columns, when they belong to another subject */
+	CanonicalBuffer hashes;	  /* commitments */
+	CanonicalBuffer row_name; /* what a row's tag is made of */
 	CaptureEntry *entries;
 	int count;
 	int size;
@@ -161,6 +180,43 @@ capture_find_org(Relation rel, const PolicyTable *policy, const Trigger *trigger
 	if (attnum > 0 && TupleDescAttr(RelationGetDescr(rel), attnum - 1)->atttypid == UUIDOID)
 		return attnum;
 	return InvalidAttrNumber;
+}
+
+/* The attribute that names the client, 0 when there is none. */
+static AttrNumber
+capture_find_client(Relation rel, const PolicyTable *policy)
+{
+	if (policy == NULL || policy->client <= 0 ||
+		TupleDescAttr(RelationGetDescr(rel), policy->client - 1)->atttypid != UUIDOID)
+		return InvalidAttrNumber;
+	return policy->client;
+}
+
+/* What immiiq.audit_rule says of a column. */
+static CaptureRule
+capture_rule(Oid relid, const char *column)
+{
+	Relation rules = table_open(base_relation("audit_rule"), AccessShareLock);
+	CaptureRule rule = CAPTURE_WHOLE;
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key[0], RULE_TARGET, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(rules, base_relation("audit_rule_pkey"), true, NULL, 1, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TupleDesc desc = RelationGetDescr(rules);
+		bool isnull;
+		Datum name = heap_getattr(tuple, RULE_COLUMN, desc, &isnull);
+		Datum what = heap_getattr(tuple, RULE_RULE, desc, &isnull);
+
+		if (strcmp(NameStr(*DatumGetName(name)), column) == 0)
+			rule = strcmp(TextDatumGetCString(what), "omit") == 0 ? CAPTURE_OMIT : CAPTURE_HASH;
+	}
+	systable_endscan(scan);
+	table_close(rules, AccessShareLock);
+	return rule;
 }
 
 static uint8
@@ -225,6 +281,14 @@ capture_describe_column(CaptureColumn *column, Form_pg_attribute att, bool key)
 	column->name_len = name.len;
 }
 
+/* Its value is written as a keyed hash: text, whatever its type. */
+static void
+capture_hash_column(CaptureColumn *column)
+{
+	column->hashed = true;
+	column->flags = (column->flags & CANONICAL_C_KEY) | CANONICAL_C_HASHED;
+}
+
 static CaptureRelation *
 capture_describe(Relation rel, const Trigger *trigger)
 {
@@ -233,6 +297,7 @@ capture_describe(Relation rel, const Trigger *trigger)
 	CaptureRelation *known;
 	const PolicyTable *policy;
 	Bitmapset *keys;
+	CaptureRule rule;
 	MemoryContext memory;
 	MemoryContext old;
 	bool found;
@@ -276,6 +341,7 @@ capture_describe(Relation rel, const Trigger *trigger)
 	}
 	known->root = policy != NULL ? policy->relid : relid;
 	known->org = capture_find_org(rel, policy, trigger);
+	known->client = capture_find_client(rel, policy);
 	known->table = get_rel_name(known->root);
 	known->schema = get_namespace_name(get_rel_namespace(known->root));
 	known->columns = palloc0(sizeof(CaptureColumn) * Max(desc->natts, 1));
@@ -286,9 +352,14 @@ capture_describe(Relation rel, const Trigger *trigger)
 
 		if (att->attisdropped)
 			continue;
+		rule = capture_rule(known->root, NameStr(att->attname));
+		if (rule == CAPTURE_OMIT)
+			continue;
 		capture_describe_column(&known->columns[known->ncolumns++], att,
 								bms_is_member(att->attnum - FirstLowInvalidHeapAttributeNumber,
 											  keys));
+		if (rule == CAPTURE_HASH)
+			capture_hash_column(&known->columns[known->ncolumns - 1]);
 	}
 	MemoryContextSwitchTo(old);
 	if (known->table == NULL || known->schema == NULL)
@@ -318,8 +389,14 @@ capture_begin(void)
 	memory = AllocSetContextCreate(TopTransactionContext, "immiiq audit", ALLOCSET_DEFAULT_SIZES);
 	memset(&capture.arena, 0, sizeof(CanonicalBuffer));
 	memset(&capture.image, 0, sizeof(CanonicalBuffer));
+	memset(&capture.former, 0, sizeof(CanonicalBuffer));
+	memset(&capture.hashes, 0, sizeof(CanonicalBuffer));
+	memset(&capture.row_name, 0, sizeof(CanonicalBuffer));
 	capture.arena.grow = capture_grow;
 	capture.image.grow = capture_grow;
+	capture.former.grow = capture_grow;
+	capture.hashes.grow = capture_grow;
+	capture.row_name.grow = capture_grow;
 	capture.row = AllocSetContextCreate(memory, "immiiq audit row", ALLOCSET_DEFAULT_SIZES);
 	capture.size = 32;
 	capture.entries = MemoryContextAlloc(memory, sizeof(CaptureEntry) * capture.size);
@@ -339,6 +416,10 @@ capture_end(void)
 {
 	if (capture.image.data != NULL)
 		crypto_wipe(capture.image.data, capture.image.size);
+	if (capture.former.data != NULL)
+		crypto_wipe(capture.former.data, capture.former.size);
+	if (capture.row_name.data != NULL)
+		crypto_wipe(capture.row_name.data, capture.row_name.size);
 	memset(&capture, 0, sizeof(capture));
 }
 
@@ -564,13 +645,19 @@ capture_add_context(const pg_uuid_t *org, uint32 seq)
 
 /* Writes who is writing into a buffer. */
 static void
-capture_put_who(CanonicalBuffer *b)
+capture_put_who(CanonicalBuffer *b, const pg_uuid_t *org)
 {
 	const ContextIdentity *identity = context_current();
 	CanonicalWho who;
+	uint8 address[CANONICAL_TAG_BYTES];
 	char *role;
 
 	memset(&who, 0, sizeof(who));
+	if (context_client_ip()[0] != '\0')
+	{
+		audit_tag(org, AUDIT_TAG_ADDRESS, context_client_ip(), strlen(context_client_ip()), address);
+		who.address = address;
+	}
 	who.actor = capture_actor(identity);
 	role = GetUserNameFromId(GetSessionUserId(), true);
 	if (role == NULL)
@@ -661,6 +748,26 @@ capture_restore_settings(const CaptureSettings *saved)
 	session_timezone = saved->zone;
 }
 
+/* Writes a value's text, or its keyed hash in hexadecimal. */
+static void
+capture_put_text(CanonicalBuffer *b, const CaptureColumn *column, const char *text, size_t len,
+				 const pg_uuid_t *org)
+{
+	uint8 hash[CRYPTO_HASH_BYTES];
+	char hex[2 * CRYPTO_HASH_BYTES];
+
+	if (column->hashed)
+	{
+		if (!crypto_hmac(keyring_audit_tag_key(org), text, len, hash))
+			elog(ERROR, "could not compute a hash");
+		hex_encode((char *) hash, sizeof(hash), hex);
+		text = hex;
+		len = sizeof(hex);
+	}
+	canonical_put_length(b, len);
+	canonical_put(b, text, len);
+}
+
 static void
 capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, bool isnull,
 				  const pg_uuid_t *org)
@@ -677,8 +784,7 @@ capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, 
 		char *opened = types_open(value, column->typid, org);
 
 		len = strlen(opened);
-		canonical_put_length(b, len);
-		canonical_put(b, opened, len);
+		capture_put_text(b, column, opened, len, org);
 		crypto_wipe(opened, len);
 		return;
 	}
@@ -696,8 +802,41 @@ capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, 
 		text = OutputFunctionCall((FmgrInfo *) &column->out, value);
 		len = strlen(text);
 	}
-	canonical_put_length(b, len);
-	canonical_put(b, text, len);
+	capture_put_text(b, column, text, len, org);
+}
+
+/* True when both rows name the same client, or none. */
+static bool
+capture_same_client(const CaptureRelation *rel, TupleTableSlot *a, TupleTableSlot *b)
+{
+	int n = rel->client - 1;
+
+	if (n < 0)
+		return true;
+	if (a->tts_isnull[n] || b->tts_isnull[n])
+		return a->tts_isnull[n] == b->tts_isnull[n];
+	return base_uuid_equal(DatumGetUUIDP(a->tts_values[n]), DatumGetUUIDP(b->tts_values[n]));
+}
+
+/* Writes what names a row within its organisation: schema, table and key values, each with its length. */
+static void
+capture_put_row_name(const CaptureRelation *rel, TupleTableSlot *slot, const pg_uuid_t *org)
+{
+	CanonicalBuffer *b = &capture.row_name;
+
+	b->len = 0;
+	canonical_put_length(b, strlen(rel->schema));
+	canonical_put(b, rel->schema, strlen(rel->schema));
+	canonical_put_length(b, strlen(rel->table));
+	canonical_put(b, rel->table, strlen(rel->table));
+	for (int i = 0; i < rel->ncolumns; i++)
+	{
+		const CaptureColumn *column = &rel->columns[i];
+		int n = column->attnum - 1;
+
+		if ((column->flags & CANONICAL_C_KEY) != 0)
+			capture_put_value(b, column, slot->tts_values[n], slot->tts_isnull[n], org);
+	}
 }
 
 static void
@@ -709,6 +848,7 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 	int old_count = 0;
 
 	b->len = 0;
+	capture.former.len = 0;
 	canonical_put_length(b, new != NULL ? rel->ncolumns : 0);
 	for (int i = 0; i < rel->ncolumns; i++)
 	{
@@ -731,6 +871,13 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 			changed = bms_add_member(changed, i);
 		old_count++;
 	}
+	if (new != NULL && old != NULL && !capture_same_client(rel, new, old))
+	{
+		/* the old values are the other subject's */
+		canonical_put_length(b, 0);
+		b = &capture.former;
+		canonical_put_length(b, 0);
+	}
 	canonical_put_length(b, old_count);
 	for (int i = 0; old_count > 0 && i < rel->ncolumns; i++)
 	{
@@ -740,6 +887,7 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 		if (new == NULL || bms_is_member(i, changed))
 			capture_put_value(b, column, old->tts_values[n], old->tts_isnull[n], org);
 	}
+	capture_put_row_name(rel, new != NULL ? new : old, org);
 }
 
 /* The same under fixed settings, which it puts back on every path. */
@@ -765,40 +913,77 @@ capture_put_image_pinned(const CaptureRelation *rel, TupleTableSlot *new, TupleT
 
 /* ---- an entry ---- */
 
+/* A cipher, and the nonce that one sealed part of this entry gets. */
+typedef struct CaptureKey
+{
+	CryptoXaes *cipher;
+	const uint8 *salt;
+	uint32 id;
+	uint8 nonce[CRYPTO_NONCE_BYTES];
+} CaptureKey;
+
+/* The key of a row's client, or the organisation's audit key where slot is NULL or names none. */
+static void
+capture_take_key(CaptureKey *key, const CaptureRelation *rel, TupleTableSlot *slot,
+				 const pg_uuid_t *org)
+{
+	const pg_uuid_t *client = NULL;
+
+	if (slot != NULL && rel->client > 0 && !slot->tts_isnull[rel->client - 1])
+		client = DatumGetUUIDP(slot->tts_values[rel->client - 1]);
+	key->id = 0;
+	key->cipher = keyring_image_key(org, client, &key->id, &key->salt);
+	crypto_nonce(key->nonce, CRYPTO_NONCE_BYTES);
+}
+
 /* Appends nonce, ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
 static void
 capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag,
-				   const char *purpose, CryptoXaes *key, const uint8 *plain, Size len)
+				   const char *purpose, const CaptureKey *key, const uint8 *plain, Size len)
 {
 	Size sealed_len = len + CANONICAL_SEAL_BYTES;
+	Size prefix = tag == CANONICAL_F_FORMER ? sizeof(uint32) : 0;
 	uint8 *at;
 
 	if (sealed_len > MaxAllocSize)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("row is too large to be audited")));
 	canonical_put_byte(arena, tag);
-	canonical_put_length(arena, sealed_len);
+	canonical_put_length(arena, prefix + sealed_len);
+	if (prefix != 0)
+	{
+		uint32 key_id = pg_hton32(key->id);
+
+		canonical_put(arena, &key_id, sizeof(key_id));
+	}
 	at = canonical_reserve(arena, sealed_len);
 	if (at == NULL)
 		elog(ERROR, "could not grow the audit buffer");
 	memset(arena->data + label, 0, CANONICAL_LABEL_BYTES);
 	memcpy(arena->data + label, purpose, strlen(purpose));
-	crypto_nonce(at, CRYPTO_NONCE_BYTES);
-	if (!crypto_xaes_seal(key, at, arena->data + label, clear_end - label, plain, len,
+	memcpy(at, key->nonce, CRYPTO_NONCE_BYTES);
+	if (!crypto_xaes_seal(key->cipher, at, arena->data + label, clear_end - label, plain, len,
 						  at + CRYPTO_NONCE_BYTES))
 		elog(ERROR, "could not seal an audit entry");
 }
 
 /* Appends one entry over the image that stands in capture.image. */
 static void
-capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
+capture_add(const CaptureRelation *rel, uint8 operation, TupleTableSlot *new, TupleTableSlot *old,
+			const pg_uuid_t *org)
 {
 	CanonicalBuffer *arena = &capture.arena;
 	CanonicalBuffer who = {.grow = capture_grow_small};
 	CanonicalEntry entry;
 	CaptureContext *context;
 	CaptureEntry *pending;
-	CryptoXaes *key;
+	CanonicalBuffer origin = {.grow = capture_grow_small};
+	CaptureKey key;
+	CaptureKey former;
+	CaptureKey own; /* the organisation's */
+	uint8 commitment[COMMIT_HASH_BYTES];
+	uint8 row[CANONICAL_TAG_BYTES];
+	bool ok;
 	Size start = arena->len;
 	Size label;
 	Size clear_end;
@@ -808,8 +993,15 @@ capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("transaction has too many audited changes")));
 	memset(&entry, 0, sizeof(entry));
-	key = keyring_audit_key(org, &entry.key_id);
+	capture_take_key(&key, rel, new != NULL ? new : old, org);
+	if (capture.former.len > 0)
+		capture_take_key(&former, rel, old, org);
 	context = capture_find_context(org);
+	if (context == NULL)
+		capture_take_key(&own, rel, NULL, org);
+	audit_tag(org, AUDIT_TAG_ROW, capture.row_name.data, capture.row_name.len, row);
+	entry.row = canonical_u64(row);
+	entry.key_id = key.id;
 	entry.operation = operation;
 	entry.org = org->data;
 	entry.at = GetCurrentTimestamp();
@@ -823,10 +1015,21 @@ capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
 	entry.context = context != NULL ? context->seq : entry.seq;
 	if (context == NULL)
 	{
-		capture_put_who(&who);
+		capture_put_who(&who, org);
 		entry.who = who.data;
 		entry.who_len = who.len;
+		capture_put_origin(&origin);
 	}
+	capture.hashes.len = 0;
+	ok = commit_image(&capture.hashes, key.salt, key.nonce, capture.image.data, capture.image.len);
+	if (capture.former.len > 0)
+		ok = ok && commit_image(&capture.hashes, former.salt, former.nonce, capture.former.data,
+								capture.former.len);
+	if (context == NULL)
+		ok = ok && commit_origin(&capture.hashes, own.salt, own.nonce, origin.data, origin.len);
+	if (!ok || !commit_root(capture.hashes.data, capture.hashes.len, commitment))
+		elog(ERROR, "could not compute the commitments of an audit entry");
+	entry.commitment = commitment;
 
 	/* the body begins on an aligned place; the label before it gives way to the length word of the bytea */
 	label = MAXALIGN(start);
@@ -835,15 +1038,13 @@ capture_add(const CaptureRelation *rel, uint8 operation, const pg_uuid_t *org)
 	canonical_put_entry(arena, &entry);
 	clear_end = arena->len;
 	if (context == NULL)
-	{
-		CanonicalBuffer origin = {.grow = capture_grow_small};
-
-		capture_put_origin(&origin);
-		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, CANONICAL_LABEL_ORIGIN, key,
-						   origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
-	}
-	capture_put_sealed(arena, label, clear_end, CANONICAL_F_IMAGE, CANONICAL_LABEL_IMAGE, key,
+		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, CANONICAL_LABEL_ORIGIN,
+						   &own, origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
+	capture_put_sealed(arena, label, clear_end, CANONICAL_F_IMAGE, CANONICAL_LABEL_IMAGE, &key,
 					   capture.image.data, capture.image.len);
+	if (capture.former.len > 0)
+		capture_put_sealed(arena, label, clear_end, CANONICAL_F_FORMER, CANONICAL_LABEL_FORMER,
+						   &former, capture.former.data, capture.former.len);
 	if (arena->len - body > MaxAllocSize - VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("row is too large to be audited")));
@@ -984,8 +1185,11 @@ immiiq_capture(PG_FUNCTION_ARGS)
 	if (operation != CANONICAL_INSERT || !capture_restores_directory(relation, &org))
 	{
 		capture_put_image_pinned(rel, new, old, &org);
-		capture_add(rel, operation, &org);
+		capture_add(rel, operation, new, old, &org);
 		crypto_wipe(capture.image.data, capture.image.len);
+		if (capture.former.len > 0)
+			crypto_wipe(capture.former.data, capture.former.len);
+		crypto_wipe(capture.row_name.data, capture.row_name.len);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(capture.row);
@@ -1008,4 +1212,51 @@ immiiq_refuse_truncate(PG_FUNCTION_ARGS)
 					errmsg("protected table \"%s\" cannot be truncated",
 						   RelationGetRelationName(trigdata->tg_relation)),
 					errhint("Use DELETE, which the audit records row by row.")));
+}
+
+PG_FUNCTION_INFO_V1(immiiq_check_audit_rule);
+
+/*
+ * immiiq.check_audit_rule(): AFTER INSERT OR UPDATE OR DELETE, for each row of
+ * immiiq.audit_rule.  Makes every backend read the table's rules anew.  Errors:
+ * 42703 for a column that is not there; 42P10 for one of the primary key, which
+ * names the row in the log.
+ */
+Datum
+immiiq_check_audit_rule(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigdata = (TriggerData *) fcinfo->context;
+	HeapTuple tuples[2];
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
+		!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+						errmsg("immiiq.check_audit_rule can only be a trigger after each row")));
+	tuples[0] = trigdata->tg_trigtuple;
+	tuples[1] = TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple : NULL;
+	for (int i = 0; i < 2 && tuples[i] != NULL; i++)
+	{
+		TupleDesc desc = RelationGetDescr(trigdata->tg_relation);
+		bool isnull;
+		Oid relid = DatumGetObjectId(heap_getattr(tuples[i], RULE_TARGET, desc, &isnull));
+		bool holds = !TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) && (i == 1 || tuples[1] == NULL);
+		char *column = NameStr(*DatumGetName(heap_getattr(tuples[i], RULE_COLUMN, desc, &isnull)));
+		Relation target = try_relation_open(relid, AccessShareLock);
+		AttrNumber attnum;
+
+		if (target == NULL)
+			continue; /* dropped: its rules are of no account */
+		attnum = get_attnum(relid, column);
+		if (holds && attnum <= 0)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_COLUMN),
+							errmsg("column \"%s\" of table \"%s\" does not exist", column,
+								   RelationGetRelationName(target))));
+		if (holds && bms_is_member(attnum - FirstLowInvalidHeapAttributeNumber,
+								   RelationGetIndexAttrBitmap(target, INDEX_ATTR_BITMAP_PRIMARY_KEY)))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_COLUMN_REFERENCE),
+							errmsg("a column of the primary key cannot be left out of the log")));
+		CacheInvalidateRelcache(target);
+		relation_close(target, AccessShareLock);
+	}
+	return PointerGetDatum(NULL);
 }

@@ -13,12 +13,15 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/supportnodes.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
+#include "utils/typcache.h"
 #include "utils/uuid.h"
 
 #include "audit/audit_internal.h"
@@ -107,6 +110,26 @@ audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, const char *pu
 	}
 	*len = sealed_len - CANONICAL_SEAL_BYTES;
 	return plain;
+}
+
+uint8 *
+audit_open_image(const uint8 *body, const CanonicalEntry *entry, bool former, size_t *len,
+				 const uint8 **salt)
+{
+	pg_uuid_t org;
+	uint32 key_id = former ? entry->former_key_id : entry->key_id;
+	const uint8 *ignored;
+	CryptoXaes *key;
+
+	memcpy(org.data, entry->org, UUID_LEN);
+	key = keyring_find_image_key(&org, key_id, salt != NULL ? salt : &ignored);
+	if (key == NULL)
+		return NULL;
+	if (former)
+		return audit_open_sealed(body, entry, CANONICAL_LABEL_FORMER, entry->former,
+								 entry->former_len, key, len);
+	return audit_open_sealed(body, entry, CANONICAL_LABEL_IMAGE, entry->image, entry->image_len,
+							 key, len);
 }
 
 /* ---- columns as jsonb ---- */
@@ -234,14 +257,16 @@ view_set_who(Datum *values, bool *nulls, const uint8 *body, const CanonicalEntry
 	if (opens)
 	{
 		pg_uuid_t org;
-		uint32 key_id = entry->key_id;
+		uint32 key_id = 0;
+		const uint8 *salt;
 		CanonicalOrigin origin;
 		uint8 *plain;
 		size_t len;
 
 		memcpy(org.data, entry->org, UUID_LEN);
-		plain = audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin,
-								  entry->origin_len, keyring_audit_key(&org, &key_id), &len);
+		plain =
+			audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin, entry->origin_len,
+							  keyring_image_key(&org, NULL, &key_id, &salt), &len);
 		if (plain != NULL && canonical_parse_origin(plain, len, &origin))
 		{
 			view_set_text(values, nulls, FIELD_ADDRESS, origin.address, origin.address_len);
@@ -252,24 +277,38 @@ view_set_who(Datum *values, bool *nulls, const uint8 *body, const CanonicalEntry
 	}
 }
 
+/* Opens a part of the image; NULL when its key is gone (the client was erased) or it does not hold together. */
+static uint8 *
+view_open_image(const uint8 *body, const CanonicalEntry *entry, bool former, size_t *len)
+{
+	uint8 *plain = audit_open_image(body, entry, former, len, NULL);
+
+	if (plain != NULL && !canonical_check_image(plain, *len))
+		return NULL;
+	return plain;
+}
+
 static void
 view_set_image(Datum *values, bool *nulls, const uint8 *body, const CanonicalEntry *entry)
 {
-	pg_uuid_t org;
-	uint32 key_id = entry->key_id;
 	uint8 *plain;
 	size_t len;
 
-	memcpy(org.data, entry->org, UUID_LEN);
-	plain = audit_open_sealed(body, entry, CANONICAL_LABEL_IMAGE, entry->image, entry->image_len,
-							  keyring_audit_key(&org, &key_id), &len);
-	if (plain == NULL || !canonical_check_image(plain, len))
-		return;
-	nulls[FIELD_KEY] = !view_image_part(plain, len, VIEW_KEY, &values[FIELD_KEY]);
-	nulls[FIELD_OLD] = !view_image_part(plain, len, VIEW_OLD, &values[FIELD_OLD]);
-	nulls[FIELD_NEW] = !view_image_part(plain, len, VIEW_NEW, &values[FIELD_NEW]);
-	crypto_wipe(plain, len);
-	pfree(plain);
+	plain = view_open_image(body, entry, false, &len);
+	if (plain != NULL)
+	{
+		nulls[FIELD_KEY] = !view_image_part(plain, len, VIEW_KEY, &values[FIELD_KEY]);
+		nulls[FIELD_OLD] = !view_image_part(plain, len, VIEW_OLD, &values[FIELD_OLD]);
+		nulls[FIELD_NEW] = !view_image_part(plain, len, VIEW_NEW, &values[FIELD_NEW]);
+		crypto_wipe(plain, len);
+		pfree(plain);
+	}
+	if (entry->former != NULL && (plain = view_open_image(body, entry, true, &len)) != NULL)
+	{
+		nulls[FIELD_OLD] = !view_image_part(plain, len, VIEW_OLD, &values[FIELD_OLD]);
+		crypto_wipe(plain, len);
+		pfree(plain);
+	}
 }
 
 PG_FUNCTION_INFO_V1(immiiq_entry_fields);
@@ -351,6 +390,19 @@ view_verify_function(void)
 						   ObjectIdGetDatum(base_schema()));
 }
 
+/* Whether nobody is active and the role may verify the log. */
+static bool
+view_sees_all(void)
+{
+	Oid verify;
+
+	if (context_current() != NULL)
+		return false;
+	verify = view_verify_function();
+	return OidIsValid(verify) &&
+		   pg_proc_aclcheck(verify, GetOuterUserId(), ACL_EXECUTE) == ACLCHECK_OK;
+}
+
 PG_FUNCTION_INFO_V1(immiiq_audit_all);
 
 /*
@@ -361,13 +413,61 @@ PG_FUNCTION_INFO_V1(immiiq_audit_all);
 Datum
 immiiq_audit_all(PG_FUNCTION_ARGS)
 {
-	Oid verify;
+	PG_RETURN_BOOL(view_sees_all());
+}
 
-	if (context_current() != NULL)
-		PG_RETURN_BOOL(false);
-	verify = view_verify_function();
-	PG_RETURN_BOOL(OidIsValid(verify) &&
-				   pg_proc_aclcheck(verify, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK);
+PG_FUNCTION_INFO_V1(immiiq_audit_sees);
+
+/* immiiq.audit_sees(org uuid): whether the caller may read this organisation's log. */
+Datum
+immiiq_audit_sees(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *identity = context_current();
+
+	if (identity == NULL)
+		PG_RETURN_BOOL(view_sees_all());
+	PG_RETURN_BOOL(!PG_ARGISNULL(0) && view_identity_reads(identity) &&
+				   base_uuid_equal(&identity->org, PG_GETARG_UUID_P(0)));
+}
+
+/* A function of schema immiiq without arguments. */
+static Oid
+view_function(const char *name)
+{
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+						   PointerGetDatum(buildoidvector(NULL, 0)),
+						   ObjectIdGetDatum(base_schema()));
+}
+
+PG_FUNCTION_INFO_V1(immiiq_audit_sees_support);
+
+/*
+ * Planner support: audit_sees(org_id) becomes org_id = audit_org() while someone
+ * is active, audit_all() while nobody is.  A plan that outlives the change shows
+ * nothing: each of the two is false where the other one holds.
+ */
+Datum
+immiiq_audit_sees_support(PG_FUNCTION_ARGS)
+{
+	Node *request = (Node *) PG_GETARG_POINTER(0);
+	FuncExpr *call;
+	Oid helper;
+
+	/* without a query being planned the result may be kept for others */
+	if (!IsA(request, SupportRequestSimplify) || ((SupportRequestSimplify *) request)->root == NULL)
+		PG_RETURN_POINTER(NULL);
+	call = ((SupportRequestSimplify *) request)->fcall;
+	helper = view_function(context_current() != NULL ? "audit_org" : "audit_all");
+	if (list_length(call->args) != 1 || !OidIsValid(helper))
+		PG_RETURN_POINTER(NULL);
+	if (context_current() == NULL)
+		PG_RETURN_POINTER(
+			makeFuncExpr(helper, BOOLOID, NIL, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL));
+	PG_RETURN_POINTER(make_opclause(lookup_type_cache(UUIDOID, TYPECACHE_EQ_OPR)->eq_opr, BOOLOID,
+									false, linitial(call->args),
+									(Expr *) makeFuncExpr(helper, UUIDOID, NIL, InvalidOid,
+														  InvalidOid, COERCE_EXPLICIT_CALL),
+									InvalidOid, InvalidOid));
 }
 
 PG_FUNCTION_INFO_V1(immiiq_audit_incarnation);

@@ -87,9 +87,29 @@ enum
 	FOUND_INCARNATION,
 	FOUND_TXID,
 	FOUND_SEQ,
-	FOUND_HASH
+	FOUND_HASH,
+	FOUND_AT,
+	FOUND_KEY_ID,
+	FOUND_ROW,
+	FOUND_CONTEXT,
+	FOUND_MEMBER, /* these three only in an entry that says who */
+	FOUND_SESSION,
+	FOUND_ADDRESS
 };
-#define FOUND_COLUMNS FOUND_HASH
+#define FOUND_COLUMNS FOUND_ADDRESS
+
+/* How many of a transaction's contexts are remembered; an entry of an older one is indexed without who. */
+#define SEAL_CONTEXTS 64
+
+/* Who wrote, as the context entries of the transaction at hand say. */
+typedef struct SealContext
+{
+	uint32 seq;
+	bool has[3];
+	pg_uuid_t member;
+	pg_uuid_t session;
+	int64 address;
+} SealContext;
 
 static const pg_uuid_t seal_database_tree = {{0}};
 
@@ -253,10 +273,47 @@ seal_begin_sort(SealRound *round)
 		operators[i] = lookup_type_cache(types[i], TYPECACHE_LT_OPR)->lt_opr;
 	}
 	TupleDescInitEntry(round->found_desc, FOUND_HASH, NULL, BYTEAOID, -1, 0);
+	TupleDescInitEntry(round->found_desc, FOUND_AT, NULL, TIMESTAMPTZOID, -1, 0);
+	TupleDescInitEntry(round->found_desc, FOUND_KEY_ID, NULL, INT8OID, -1, 0);
+	TupleDescInitEntry(round->found_desc, FOUND_ROW, NULL, INT8OID, -1, 0);
+	TupleDescInitEntry(round->found_desc, FOUND_CONTEXT, NULL, INT4OID, -1, 0);
+	TupleDescInitEntry(round->found_desc, FOUND_MEMBER, NULL, UUIDOID, -1, 0);
+	TupleDescInitEntry(round->found_desc, FOUND_SESSION, NULL, UUIDOID, -1, 0);
+	TupleDescInitEntry(round->found_desc, FOUND_ADDRESS, NULL, INT8OID, -1, 0);
 	round->found_slot = MakeSingleTupleTableSlot(round->found_desc, &TTSOpsMinimalTuple);
 	round->sort = tuplesort_begin_heap(round->found_desc, 4, columns, operators, collations,
 									   nulls_first, SEAL_SORT_KB, NULL, TUPLESORT_NONE);
 	MemoryContextSwitchTo(old);
+}
+
+/* What the leaf repeats of a body, for searching; nothing of one that is malformed, which verification finds. */
+static void
+seal_describe(const uint8 *body, Size len, Datum *values, bool *nulls)
+{
+	CanonicalEntry entry;
+	CanonicalWho who;
+
+	for (int i = FOUND_AT; i <= FOUND_ADDRESS; i++)
+		nulls[i - 1] = true;
+	if (!canonical_parse_entry(body, len, &entry))
+		return;
+	values[FOUND_AT - 1] = TimestampTzGetDatum(entry.at);
+	values[FOUND_KEY_ID - 1] = Int64GetDatum(entry.key_id);
+	values[FOUND_ROW - 1] = Int64GetDatum((int64) entry.row);
+	values[FOUND_CONTEXT - 1] = Int32GetDatum((int32) entry.context);
+	for (int i = FOUND_AT; i <= FOUND_CONTEXT; i++)
+		nulls[i - 1] = false;
+	if (entry.who == NULL || !canonical_parse_who(entry.who, entry.who_len, &who))
+		return;
+	if (who.member != NULL)
+		values[FOUND_MEMBER - 1] = UUIDPGetDatum((const pg_uuid_t *) who.member);
+	if (who.session != NULL)
+		values[FOUND_SESSION - 1] = UUIDPGetDatum((const pg_uuid_t *) who.session);
+	if (who.address != NULL)
+		values[FOUND_ADDRESS - 1] = Int64GetDatum((int64) canonical_u64(who.address));
+	nulls[FOUND_MEMBER - 1] = who.member == NULL;
+	nulls[FOUND_SESSION - 1] = who.session == NULL;
+	nulls[FOUND_ADDRESS - 1] = who.address == NULL;
 }
 
 /* Takes one entry into the round; org, body and so on as they stand in its row. */
@@ -283,6 +340,7 @@ seal_found(SealRound *round, Datum org, Datum incarnation, Datum txid, Datum seq
 	values[FOUND_TXID - 1] = txid;
 	values[FOUND_SEQ - 1] = seq;
 	values[FOUND_HASH - 1] = PointerGetDatum(hash);
+	seal_describe((uint8 *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), values, nulls);
 	slot = round->found_slot;
 	ExecClearTuple(slot);
 	ExecStoreMinimalTuple(heap_form_minimal_tuple(round->found_desc, values, nulls), slot, false);
@@ -606,10 +664,74 @@ seal_end_batch(Relation trees, AuditWriter *batches, const pg_uuid_t *org, uint6
 	seal_store_tree(trees, org, tree);
 }
 
+/* The contexts of the transaction at hand, in a ring. */
+typedef struct SealContexts
+{
+	Datum incarnation;
+	Datum txid;
+	int count;
+	SealContext ring[SEAL_CONTEXTS];
+} SealContexts;
+
+/* Fills the columns of a leaf that searches go by. */
+static void
+seal_describe_leaf(SealContexts *contexts, TupleTableSlot *slot, Datum *values, bool *nulls)
+{
+	static const int same[3][2] = {{LEAF_AT, FOUND_AT},
+								   {LEAF_KEY_ID, FOUND_KEY_ID},
+								   {LEAF_ROW, FOUND_ROW}};
+	uint32 seq = (uint32) DatumGetInt32(slot->tts_values[FOUND_SEQ - 1]);
+	uint32 wanted = (uint32) DatumGetInt32(slot->tts_values[FOUND_CONTEXT - 1]);
+	SealContext *context = NULL;
+
+	if (contexts->txid != slot->tts_values[FOUND_TXID - 1] ||
+		contexts->incarnation != slot->tts_values[FOUND_INCARNATION - 1])
+	{
+		contexts->txid = slot->tts_values[FOUND_TXID - 1];
+		contexts->incarnation = slot->tts_values[FOUND_INCARNATION - 1];
+		contexts->count = 0;
+	}
+	for (int i = 0; i < 3; i++)
+	{
+		values[same[i][0] - 1] = slot->tts_values[same[i][1] - 1];
+		nulls[same[i][0] - 1] = slot->tts_isnull[same[i][1] - 1];
+	}
+	nulls[LEAF_MEMBER - 1] = nulls[LEAF_SESSION - 1] = nulls[LEAF_ADDRESS - 1] = true;
+	if (slot->tts_isnull[FOUND_CONTEXT - 1])
+		return;
+	if (wanted == seq)
+	{
+		context = &contexts->ring[contexts->count++ % SEAL_CONTEXTS];
+		context->seq = seq;
+		for (int i = 0; i < 3; i++)
+			context->has[i] = !slot->tts_isnull[FOUND_MEMBER - 1 + i];
+		if (context->has[0])
+			context->member = *DatumGetUUIDP(slot->tts_values[FOUND_MEMBER - 1]);
+		if (context->has[1])
+			context->session = *DatumGetUUIDP(slot->tts_values[FOUND_SESSION - 1]);
+		if (context->has[2])
+			context->address = DatumGetInt64(slot->tts_values[FOUND_ADDRESS - 1]);
+	}
+	for (int i = Min(contexts->count, SEAL_CONTEXTS) - 1; context == NULL && i >= 0; i--)
+	{
+		if (contexts->ring[i].seq == wanted)
+			context = &contexts->ring[i];
+	}
+	if (context == NULL)
+		return;
+	values[LEAF_MEMBER - 1] = UUIDPGetDatum(&context->member);
+	values[LEAF_SESSION - 1] = UUIDPGetDatum(&context->session);
+	values[LEAF_ADDRESS - 1] = Int64GetDatum(context->address);
+	nulls[LEAF_MEMBER - 1] = !context->has[0];
+	nulls[LEAF_SESSION - 1] = !context->has[1];
+	nulls[LEAF_ADDRESS - 1] = !context->has[2];
+}
+
 /* Writes leaves, batches, trees and a signed head for what was found. */
 static void
 seal_write(SealRound *round)
 {
+	SealContexts *contexts = palloc0(sizeof(SealContexts));
 	Relation trees = table_open(base_relation("tree"), RowExclusiveLock);
 	AuditWriter leaves;
 	AuditWriter batches;
@@ -639,6 +761,7 @@ seal_write(SealRound *round)
 		{
 			if (first != 0)
 			{
+				contexts->count = 0;
 				seal_end_batch(trees, &batches, &org, first, &tree, &database.frontier);
 				audit_writer_flush(&leaves);
 				audit_writer_flush(&batches);
@@ -656,6 +779,7 @@ seal_write(SealRound *round)
 		values[LEAF_INCARNATION - 1] = slot->tts_values[FOUND_INCARNATION - 1];
 		values[LEAF_SEQ - 1] = slot->tts_values[FOUND_SEQ - 1];
 		values[LEAF_HASH - 1] = slot->tts_values[FOUND_HASH - 1];
+		seal_describe_leaf(contexts, slot, values, nulls);
 		audit_writer_add(&leaves, values, nulls);
 		CHECK_FOR_INTERRUPTS();
 	}

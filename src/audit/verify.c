@@ -27,6 +27,7 @@
 
 #include "audit/audit_internal.h"
 #include "audit/canonical.h"
+#include "audit/commit.h"
 #include "audit/tree.h"
 #include "base/base.h"
 #include "crypto/crypto.h"
@@ -44,7 +45,8 @@ typedef struct VerifyKey
 		uint32 key_id;
 	} id;
 	bool usable;
-	bool foreign; /* cannot be had although the organisation's current key can */
+	bool foreign; /* another organisation's, or of no kind that seals images */
+	bool gone;	  /* nowhere: a client's, destroyed with the client */
 } VerifyKey;
 
 typedef struct VerifyRun
@@ -58,11 +60,19 @@ typedef struct VerifyRun
 	Oid entries_index;
 	TupleDesc entry_desc;
 	MemoryContext row; /* reset after every leaf */
+	CanonicalBuffer hashes;
+	bool origin_known;
+	bool origin_usable;
+	pg_uuid_t origin_org;
 	/* the context entry that was checked last */
 	uint32 context_incarnation;
 	uint64 context_txid;
 	uint32 context_seq;
 	pg_uuid_t context_org;
+	bool context_has[3]; /* member, session, address */
+	pg_uuid_t context_member;
+	pg_uuid_t context_session;
+	int64 context_address;
 } VerifyRun;
 
 static void verify_report(VerifyRun *run, const char *severity, const pg_uuid_t *org,
@@ -90,6 +100,13 @@ verify_report(VerifyRun *run, const char *severity, const pg_uuid_t *org, uint64
 	nulls[2] = position == 0;
 	values[3] = CStringGetTextDatum(text);
 	tuplestore_putvalues(run->result->setResult, run->result->setDesc, values, nulls);
+}
+
+static void *
+verify_grow(void *old, size_t size)
+{
+	return old == NULL ? MemoryContextAllocHuge(TopTransactionContext, size)
+					   : repalloc_huge(old, size);
 }
 
 static void
@@ -164,9 +181,18 @@ static void
 verify_ask_audit_key(void *arg)
 {
 	VerifyKey *key = arg;
-	uint32 key_id = key->id.key_id;
+	const uint8 *salt;
 
-	(void) keyring_audit_key(&key->id.org, &key_id);
+	key->usable = keyring_find_image_key(&key->id.org, key->id.key_id, &salt) != NULL;
+}
+
+static void
+verify_ask_origin_key(void *arg)
+{
+	VerifyKey *key = arg;
+	const uint8 *salt;
+
+	(void) keyring_image_key(&key->id.org, NULL, &key->id.key_id, &salt);
 }
 
 static void
@@ -175,9 +201,26 @@ verify_ask_signing_key(void *arg)
 	keyring_installation_secret("log-signing", false, arg);
 }
 
-/* What is known of the key that sealed an entry; that it cannot be had is said once a key. */
+/* True when some table of keys has a row of this id: then it is not what sealed this organisation's entry. */
+static bool
+verify_key_exists(VerifyRun *run, const char *table, const char *index, uint32 key_id)
+{
+	Relation rel = table_open(base_relation(table), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	bool found;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) key_id));
+	scan = systable_beginscan(rel, base_relation(index), true, run->snapshot, 1, &key);
+	found = HeapTupleIsValid(systable_getnext(scan));
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* What is known of the key that sealed an image; that it cannot be had is said once a key. */
 static const VerifyKey *
-verify_audit_key(VerifyRun *run, const CanonicalEntry *entry)
+verify_image_key(VerifyRun *run, const CanonicalEntry *entry, uint32 key_id)
 {
 	VerifyKey key;
 	VerifyKey *known;
@@ -185,22 +228,25 @@ verify_audit_key(VerifyRun *run, const CanonicalEntry *entry)
 
 	memset(&key, 0, sizeof(key));
 	memcpy(key.id.org.data, entry->org, UUID_LEN);
-	key.id.key_id = entry->key_id;
+	key.id.key_id = key_id;
 	known = hash_search(run->keys, &key.id, HASH_ENTER, &found);
 	if (!found)
 	{
-		known->usable = known->foreign = false;
-		/* key id 0 asks for the current key */
-		known->usable = entry->key_id != 0 && verify_try_key(verify_ask_audit_key, &key);
-		if (!known->usable)
-		{
-			key.id.key_id = 0;
-			known->foreign = verify_try_key(verify_ask_audit_key, &key);
-		}
-		if (!known->usable && !known->foreign)
+		known->foreign = known->gone = false;
+		if (!verify_try_key(verify_ask_audit_key, &key))
 			verify_report(run, "warning", &key.id.org, 0,
 						  "audit key %u cannot be had: whether its entries open was not checked",
-						  entry->key_id);
+						  key_id);
+		else if (!key.usable)
+		{
+			known->foreign = verify_key_exists(run, "wrapped_key", "wrapped_key_pkey", key_id) ||
+							 verify_key_exists(run, "subject_key", "subject_key_pkey", key_id);
+			known->gone = !known->foreign;
+			if (known->gone)
+				verify_report(run, "warning", &key.id.org, 0,
+							  "key %u is gone: whether its entries open was not checked", key_id);
+		}
+		known->usable = key.usable;
 	}
 	return known;
 }
@@ -236,6 +282,55 @@ verify_body(VerifyRun *run, HeapTuple tuple)
 	return isnull ? NULL : DatumGetByteaPP(body);
 }
 
+/* Remembers what an entry that says who says. */
+static void
+verify_note_who(VerifyRun *run, const CanonicalEntry *context)
+{
+	CanonicalWho who;
+
+	run->context_incarnation = context->incarnation;
+	run->context_txid = context->txid;
+	run->context_seq = context->seq;
+	memcpy(run->context_org.data, context->org, UUID_LEN);
+	if (!canonical_parse_who(context->who, context->who_len, &who))
+		memset(&who, 0, sizeof(who)); /* cannot be: the entry has been parsed */
+	run->context_has[0] = who.member != NULL;
+	run->context_has[1] = who.session != NULL;
+	run->context_has[2] = who.address != NULL;
+	if (who.member != NULL)
+		memcpy(run->context_member.data, who.member, UUID_LEN);
+	if (who.session != NULL)
+		memcpy(run->context_session.data, who.session, UUID_LEN);
+	if (who.address != NULL)
+		run->context_address = (int64) canonical_u64(who.address);
+}
+
+/* True when what a leaf repeats of its entry, for searching, is so; the entry's context was looked at last. */
+static bool
+verify_leaf_columns(VerifyRun *run, HeapTuple leaf, TupleDesc desc, bytea *body)
+{
+	CanonicalEntry entry;
+	bool isnull;
+	Datum value;
+
+	if (!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &entry))
+		return true; /* has been said */
+	if (verify_int(leaf, LEAF_AT, desc) != entry.at ||
+		(uint32) verify_int(leaf, LEAF_KEY_ID, desc) != entry.key_id ||
+		(uint64) verify_int(leaf, LEAF_ROW, desc) != entry.row)
+		return false;
+	value = heap_getattr(leaf, LEAF_ADDRESS, desc, &isnull);
+	if (isnull == run->context_has[2] || (!isnull && DatumGetInt64(value) != run->context_address))
+		return false;
+	value = heap_getattr(leaf, LEAF_MEMBER, desc, &isnull);
+	if (isnull == run->context_has[0] ||
+		(!isnull && !base_uuid_equal(DatumGetUUIDP(value), &run->context_member)))
+		return false;
+	value = heap_getattr(leaf, LEAF_SESSION, desc, &isnull);
+	return isnull != run->context_has[1] &&
+		   (isnull || base_uuid_equal(DatumGetUUIDP(value), &run->context_session));
+}
+
 /* True when the entry that another one names as its context says who. */
 static bool
 verify_context(VerifyRun *run, const CanonicalEntry *entry)
@@ -244,8 +339,12 @@ verify_context(VerifyRun *run, const CanonicalEntry *entry)
 	bytea *body;
 	CanonicalEntry context;
 
-	if (entry->context == entry->seq ||
-		(run->context_txid == entry->txid && run->context_seq == entry->context &&
+	if (entry->context == entry->seq)
+	{
+		verify_note_who(run, entry);
+		return true;
+	}
+	if ((run->context_txid == entry->txid && run->context_seq == entry->context &&
 		 run->context_incarnation == entry->incarnation &&
 		 memcmp(run->context_org.data, entry->org, UUID_LEN) == 0))
 		return true;
@@ -254,11 +353,79 @@ verify_context(VerifyRun *run, const CanonicalEntry *entry)
 		!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &context) ||
 		context.who == NULL || memcmp(context.org, entry->org, UUID_LEN) != 0)
 		return false;
-	run->context_incarnation = entry->incarnation;
-	run->context_txid = entry->txid;
-	run->context_seq = entry->context;
-	memcpy(run->context_org.data, entry->org, UUID_LEN);
+	verify_note_who(run, &context);
 	return true;
+}
+
+/* What is wrong with the image, or the former one; whole is cleared when its key is not there. */
+static const char *
+verify_image(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, bool former,
+			 bool *whole)
+{
+	const VerifyKey *known;
+	const uint8 *salt;
+	uint8 *plain;
+	size_t len;
+	bool ok;
+
+	if (former && entry->former == NULL)
+		return NULL;
+	known = verify_image_key(run, entry, former ? entry->former_key_id : entry->key_id);
+	if (known->foreign)
+		return "entry is sealed under a key that is not the organisation's";
+	if (!known->usable)
+	{
+		*whole = false;
+		return NULL;
+	}
+	plain = audit_open_image(body, entry, former, &len, &salt);
+	if (plain == NULL)
+		return "image of the entry does not open under the organisation's audit key";
+	ok = canonical_check_image(plain, len) &&
+		 commit_image(&run->hashes, salt, former ? entry->former : entry->image, plain, len);
+	crypto_wipe(plain, len);
+	return ok ? NULL : "image of the entry is malformed";
+}
+
+/* The same of the origin, which stands under the organisation's audit key. */
+static const char *
+verify_origin(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, bool *whole)
+{
+	VerifyKey ask;
+	const uint8 *salt;
+	CryptoXaes *key;
+	CanonicalOrigin origin;
+	uint8 *plain;
+	size_t len;
+	bool ok;
+
+	if (entry->origin == NULL)
+		return NULL;
+	memset(&ask, 0, sizeof(ask));
+	memcpy(ask.id.org.data, entry->org, UUID_LEN);
+	if (!run->origin_known || !base_uuid_equal(&run->origin_org, &ask.id.org))
+	{
+		run->origin_known = true;
+		run->origin_org = ask.id.org;
+		run->origin_usable = verify_try_key(verify_ask_origin_key, &ask);
+		if (!run->origin_usable)
+			verify_report(run, "warning", &ask.id.org, 0,
+						  "audit key cannot be had: whether origins open was not checked");
+	}
+	if (!run->origin_usable)
+	{
+		*whole = false;
+		return NULL;
+	}
+	key = keyring_image_key(&ask.id.org, NULL, &ask.id.key_id, &salt);
+	plain = audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin, entry->origin_len,
+							  key, &len);
+	if (plain == NULL)
+		return "origin of the entry does not open under the organisation's audit key";
+	ok = canonical_parse_origin(plain, len, &origin) &&
+		 commit_origin(&run->hashes, salt, entry->origin, plain, len);
+	crypto_wipe(plain, len);
+	return ok ? NULL : "origin of the entry is malformed";
 }
 
 /* What is wrong with the body of an entry and the columns beside it; NULL when nothing is. */
@@ -270,11 +437,9 @@ verify_entry(VerifyRun *run, HeapTuple tuple, const pg_uuid_t *org)
 	const uint8 *body;
 	CanonicalEntry entry;
 	pg_uuid_t row_org;
-	const VerifyKey *known;
-	uint32 key_id;
-	CryptoXaes *key;
-	uint8 *plain;
-	size_t len;
+	const char *problem;
+	uint8 hash[COMMIT_HASH_BYTES];
+	bool whole = true;
 
 	if (bytes == NULL)
 		return "entry has no body";
@@ -294,24 +459,14 @@ verify_entry(VerifyRun *run, HeapTuple tuple, const pg_uuid_t *org)
 		return "columns of the entry differ from its body";
 	if (!verify_context(run, &entry))
 		return "entry of the same transaction that says who is missing";
-	known = verify_audit_key(run, &entry);
-	if (known->foreign)
-		return "entry is sealed under a key that is not the organisation's";
-	if (!known->usable)
-		return NULL;
-	key_id = entry.key_id;
-	key = keyring_audit_key(org, &key_id);
-	plain = audit_open_sealed(body, &entry, CANONICAL_LABEL_IMAGE, entry.image, entry.image_len,
-							  key, &len);
-	if (plain == NULL)
-		return "image of the entry does not open under the organisation's audit key";
-	if (!canonical_check_image(plain, len))
-		return "image of the entry is malformed";
-	crypto_wipe(plain, len);
-	if (entry.origin != NULL &&
-		(plain = audit_open_sealed(body, &entry, CANONICAL_LABEL_ORIGIN, entry.origin,
-								   entry.origin_len, key, &len)) == NULL)
-		return "origin of the entry does not open under the organisation's audit key";
+	run->hashes.len = 0;
+	if ((problem = verify_image(run, body, &entry, false, &whole)) != NULL ||
+		(problem = verify_image(run, body, &entry, true, &whole)) != NULL ||
+		(problem = verify_origin(run, body, &entry, &whole)) != NULL)
+		return problem;
+	if (whole && (!commit_root(run->hashes.data, run->hashes.len, hash) ||
+				  memcmp(hash, entry.commitment, sizeof(hash)) != 0))
+		return "commitments of the entry are not those of its image";
 	return NULL;
 }
 
@@ -356,6 +511,8 @@ verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, HeapTuple lea
 						  "entry is not the one that was sealed: its hash differs from the leaf");
 		else if ((problem = verify_entry(run, entry, org)) != NULL)
 			verify_report(run, "error", org, position, "%s", problem);
+		else if (!verify_leaf_columns(run, leaf, desc, body))
+			verify_report(run, "error", org, position, "columns of the leaf differ from its entry");
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(run->row);
@@ -819,6 +976,7 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 	ctl.entrysize = sizeof(VerifyKey);
 	ctl.hcxt = CurrentMemoryContext;
 	run.keys = hash_create("immiiq verify keys", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	run.hashes.grow = verify_grow;
 	run.entries = table_open(base_relation("entry"), AccessShareLock);
 	run.entries_index = base_relation("entry_pkey");
 	run.entry_desc = RelationGetDescr(run.entries);
@@ -829,6 +987,8 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 
 	table_close(run.entries, AccessShareLock);
 	hash_destroy(run.keys);
+	if (run.hashes.data != NULL)
+		pfree(run.hashes.data);
 	MemoryContextDelete(run.row);
 	return (Datum) 0;
 }

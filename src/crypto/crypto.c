@@ -370,6 +370,16 @@ crypto_xaes_open(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES], const u
 	return ok;
 }
 
+/* ---- XChaCha20 ---- */
+
+bool
+crypto_keystream(const uint8_t key[CRYPTO_KEY_BYTES], const uint8_t nonce[CRYPTO_NONCE_BYTES],
+				 uint64_t block, uint8_t *out, size_t n)
+{
+	memset(out, 0, n);
+	return crypto_stream_xchacha20_xor_ic(out, out, n, nonce, block, key) == 0;
+}
+
 /* ---- SHA-256, HMAC-SHA256, HKDF-SHA256 ---- */
 
 bool

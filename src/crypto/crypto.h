@@ -54,6 +54,12 @@ extern bool crypto_xaes_open(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYT
 							 const uint8_t *aad, size_t aad_len, const uint8_t *sealed,
 							 size_t sealed_len, uint8_t *out) CRYPTO_MUST_USE;
 
+/* ---- XChaCha20 ----
+ * Keystream from a block of 64 bytes on: pseudorandom bytes that need not be kept. */
+extern bool crypto_keystream(const uint8_t key[CRYPTO_KEY_BYTES],
+							 const uint8_t nonce[CRYPTO_NONCE_BYTES], uint64_t block, uint8_t *out,
+							 size_t n) CRYPTO_MUST_USE;
+
 /* ---- SHA-256, HMAC-SHA256, HKDF-SHA256 ---- */
 extern bool crypto_sha256(const void *data, size_t len,
 						  uint8_t out[CRYPTO_HASH_BYTES]) CRYPTO_MUST_USE;

@@ -62,10 +62,12 @@ typedef enum KeyringPurpose
 	PURPOSE_INSTALLATION = 1,
 	PURPOSE_DATA,
 	PURPOSE_INDEX,
-	PURPOSE_AUDIT
+	PURPOSE_AUDIT,
+	PURPOSE_SUBJECT
 } KeyringPurpose;
 
-static const char *const purpose_names[] = {NULL, "installation", "data", "index", "audit"};
+static const char *const purpose_names[] = {NULL,	 "installation", "data",
+											"index", "audit",		 "subject"};
 
 /* A row of immiiq.wrapped_key. */
 typedef struct KeyRow
@@ -80,10 +82,10 @@ typedef struct KeyRow
 
 /* ---- the cache ---- */
 
-#define CACHE_LIVE	  256 /* entries that can be found */
-#define CACHE_PINNED  8	  /* the last ones handed out outlive eviction and invalidation */
+#define CACHE_LIVE	  1024 /* entries that can be found */
+#define CACHE_PINNED  8	   /* the last ones handed out outlive eviction and invalidation */
 #define CACHE_SLOTS	  (CACHE_LIVE + CACHE_PINNED)
-#define CACHE_BUCKETS 512
+#define CACHE_BUCKETS 2048
 
 typedef enum CacheKind
 {
@@ -91,7 +93,10 @@ typedef enum CacheKind
 	CACHE_KEY,		   /* key id → row, and the key once it is opened */
 	CACHE_FIELD,	   /* key id, type, domain → cipher */
 	CACHE_TAG,		   /* org, type, domain, kind of token → HMAC */
-	CACHE_AUDIT		   /* key id → cipher */
+	CACHE_AUDIT,	   /* key id → cipher, and the salt key in its secret */
+	CACHE_AUDIT_TAG,   /* org → HMAC */
+	CACHE_CLIENT,	   /* client → key id of its subject key, row.org telling whose client */
+	CACHE_SUBJECT	   /* key id of a subject key → cipher, and the salt key in its secret */
 } CacheKind;
 
 /* Compared as bytes: no padding, unused fields zero. */
@@ -138,8 +143,9 @@ static int cache_recent_next = 0;
 static int cache_live = 0;
 static bool cache_stale = false;
 static uint64 cache_generation = 0;
-static Oid cache_relid = InvalidOid; /* immiiq.wrapped_key, once read */
-static bool created_here = false;	 /* this transaction made keys */
+static Oid cache_relid = InvalidOid;		 /* immiiq.wrapped_key, once read */
+static Oid cache_subject_relid = InvalidOid; /* immiiq.subject_key */
+static bool created_here = false;			 /* this transaction made keys */
 
 static void
 cache_exit(int code, Datum arg)
@@ -304,7 +310,7 @@ cache_enter(CacheEntry *entry, const CacheKey *key)
 static void
 keyring_relcache_changed(Datum arg, Oid relid)
 {
-	if (!OidIsValid(relid) || relid == cache_relid)
+	if (!OidIsValid(relid) || relid == cache_relid || relid == cache_subject_relid)
 		cache_stale = true;
 }
 
@@ -454,7 +460,7 @@ read_key_row(HeapTuple tuple, TupleDesc desc, KeyRow *row)
 		!copy_text(tuple, Anum_key_root_id, desc, row->root_id, sizeof(row->root_id)) ||
 		!copy_bytes(tuple, Anum_key_wrapped, desc, row->wrapped, sizeof(row->wrapped)))
 		return false;
-	for (KeyringPurpose p = PURPOSE_INSTALLATION; p <= PURPOSE_AUDIT; p++)
+	for (KeyringPurpose p = PURPOSE_INSTALLATION; p <= PURPOSE_SUBJECT; p++)
 	{
 		if (strcmp(purpose, purpose_names[p]) == 0)
 			row->purpose = p;
@@ -735,23 +741,314 @@ keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringToke
 	return &cache_pin(cache_enter(entry, &key))->secret->hmac;
 }
 
-CryptoXaes *
-keyring_audit_key(const pg_uuid_t *org, uint32_t *key_id)
+/* ---- keys of clients, and what seals images of the log ---- */
+
+/* Columns of immiiq.subject_key, in the order of sql/parts/10_keyring.sql. */
+enum
 {
-	CacheKey key = {.kind = CACHE_AUDIT};
+	Anum_subject_id = 1,
+	Anum_subject_org,
+	Anum_subject_client,
+	Anum_subject_parent,
+	Anum_subject_wrapped,
+	Anum_subject_created,
+	Natts_subject = Anum_subject_created
+};
+
+/* A row of immiiq.subject_key. */
+typedef struct SubjectRow
+{
+	uint32 key_id;
+	uint32 parent;
+	pg_uuid_t org;
+	pg_uuid_t client;
+	uint8 wrapped[KEYRING_WRAPPED_BYTES];
+} SubjectRow;
+
+/* Finds a subject key by id, or the first of a client. */
+static bool
+scan_subjects(uint32 key_id, const pg_uuid_t *org, const pg_uuid_t *client, SubjectRow *row)
+{
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	Relation rel;
+	bool found = false;
+
+	if (HistoricSnapshotActive())
+		return false;
+	rel = table_open(base_relation("subject_key"), AccessShareLock);
+	cache_subject_relid = RelationGetRelid(rel);
+	if (key_id != 0)
+	{
+		ScanKeyInit(&key[0], Anum_subject_id, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum(key_id));
+		scan = systable_beginscan(rel, base_relation("subject_key_pkey"), true, NULL, 1, key);
+	}
+	else
+	{
+		ScanKeyInit(&key[0], Anum_subject_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+		ScanKeyInit(&key[1], Anum_subject_client, BTEqualStrategyNumber, F_UUID_EQ,
+					UUIDPGetDatum(client));
+		scan = systable_beginscan(rel, base_relation("subject_key_client_idx"), true, NULL, 2, key);
+	}
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TupleDesc desc = RelationGetDescr(rel);
+		bool isnull;
+		uint32 id = (uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_id, desc, &isnull));
+
+		if (found && id >= row->key_id)
+			continue;
+		if (!copy_bytes(tuple, Anum_subject_wrapped, desc, row->wrapped, sizeof(row->wrapped)))
+			continue;
+		row->key_id = id;
+		row->org = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_org, desc, &isnull));
+		row->client = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_client, desc, &isnull));
+		row->parent =
+			(uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_parent, desc, &isnull));
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* The key under which a client's key is wrapped: of the subject-wrapping key, for this client alone. */
+static void
+derive_subject_wrapper(CacheEntry *source, const pg_uuid_t *client, uint8 out[CRYPTO_KEY_BYTES])
+{
+	if (!keyring_derive(opened_key(source), "subject", client->data, UUID_LEN, out, CRYPTO_KEY_BYTES))
+		raise_cipher();
+}
+
+static void
+bind_subject(const SubjectRow *row, char *parent, size_t size, KeyringBinding *binding)
+{
+	snprintf(parent, size, "%u", row->parent);
+	binding->purpose = "client";
+	memcpy(binding->org, row->org.data, UUID_LEN);
+	binding->version = 1;
+	binding->key_id = row->key_id;
+	binding->root_id = parent;
+}
+
+/*
+ * Makes a client's key.  No lock and no uniqueness: two transactions that make
+ * one at the same time have one each, and both open.
+ */
+static void
+make_subject(const pg_uuid_t *org, const pg_uuid_t *client, SubjectRow *row)
+{
+	CacheEntry *source = find_current(org, PURPOSE_SUBJECT);
+	KeyringBinding binding;
+	char parent[16];
+	uint8 wrapper[CRYPTO_KEY_BYTES];
+	uint8 key[CRYPTO_KEY_BYTES];
+	char *wrapped = palloc(VARHDRSZ + KEYRING_WRAPPED_BYTES);
+	Datum values[Natts_subject];
+	bool nulls[Natts_subject] = {false};
+	Relation rel;
+	HeapTuple tuple;
+	bool ok;
+
+	if (source == NULL)
+		raise_no_org_key();
+	row->org = *org;
+	row->client = *client;
+	row->parent = source->row.key_id;
+	row->key_id = (uint32) nextval_internal(base_relation("wrapped_key_key_id_seq"), false);
+	derive_subject_wrapper(source, client, wrapper);
+	bind_subject(row, parent, sizeof(parent), &binding);
+	crypto_random(key, sizeof(key));
+	ok = keyring_wrap(wrapper, &binding, key, row->wrapped);
+	crypto_wipe(key, sizeof(key));
+	crypto_wipe(wrapper, sizeof(wrapper));
+	if (!ok)
+		raise_cipher();
+	SET_VARSIZE(wrapped, VARHDRSZ + KEYRING_WRAPPED_BYTES);
+	memcpy(wrapped + VARHDRSZ, row->wrapped, KEYRING_WRAPPED_BYTES);
+
+	values[Anum_subject_id - 1] = Int64GetDatum(row->key_id);
+	values[Anum_subject_org - 1] = UUIDPGetDatum(org);
+	values[Anum_subject_client - 1] = UUIDPGetDatum(client);
+	values[Anum_subject_parent - 1] = Int64GetDatum(row->parent);
+	values[Anum_subject_wrapped - 1] = PointerGetDatum(wrapped);
+	values[Anum_subject_created - 1] = TimestampTzGetDatum(GetCurrentTransactionStartTimestamp());
+	rel = table_open(base_relation("subject_key"), RowExclusiveLock);
+	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
+	CatalogTupleInsert(rel, tuple);
+	created_here = true;
+	heap_freetuple(tuple);
+	pfree(wrapped);
+	table_close(rel, NoLock);
+	CommandCounterIncrement(); /* the same statement may ask again once the cache has forgotten */
+}
+
+/* Derives cipher and salt key from 32 bytes and enters them. */
+static CacheEntry *
+make_image_key(const CacheKey *key, uint32 key_id, const pg_uuid_t *org, const uint8 *secret)
+{
+	CacheEntry *entry = cache_take();
+	uint8 derived[CRYPTO_KEY_BYTES];
+
+	entry->row.key_id = key_id;
+	entry->row.org = *org;
+	if (keyring_derive(secret, "audit", NULL, 0, derived, sizeof(derived)) &&
+		keyring_derive(secret, "audit-salt", NULL, 0, entry->secret->key, CRYPTO_KEY_BYTES))
+		entry->xaes = crypto_xaes_new(derived);
+	crypto_wipe(derived, sizeof(derived));
+	if (entry->xaes == NULL)
+	{
+		cache_release(entry);
+		raise_cipher();
+	}
+	return cache_enter(entry, key);
+}
+
+/* The cipher of a client's key; NULL when the row is gone or is another organisation's. */
+static CacheEntry *
+find_subject(uint32 key_id, const pg_uuid_t *org, const SubjectRow *known)
+{
+	CacheKey key = {.kind = CACHE_SUBJECT, .key_id = key_id};
+	CacheEntry *entry = cache_find(&key);
 	CacheEntry *source;
+	KeyringBinding binding;
+	SubjectRow row;
+	char parent[16];
+	uint8 wrapper[CRYPTO_KEY_BYTES];
+	uint8 secret[CRYPTO_KEY_BYTES];
+	bool ok;
+
+	if (entry != NULL)
+		return base_uuid_equal(&entry->row.org, org) ? entry : NULL;
+	if (known != NULL)
+		row = *known;
+	else if (!scan_subjects(key_id, NULL, NULL, &row))
+		return NULL;
+	if (!base_uuid_equal(&row.org, org))
+		return NULL;
+	source = find_key(row.parent);
+	if (source == NULL || source->row.purpose != PURPOSE_SUBJECT ||
+		!base_uuid_equal(&source->row.org, org))
+		return NULL;
+	derive_subject_wrapper(source, &row.client, wrapper);
+	bind_subject(&row, parent, sizeof(parent), &binding);
+	ok = keyring_unwrap(wrapper, &binding, row.wrapped, sizeof(row.wrapped), secret);
+	crypto_wipe(wrapper, sizeof(wrapper));
+	if (!ok)
+		return NULL;
+	entry = make_image_key(&key, key_id, org, secret);
+	crypto_wipe(secret, sizeof(secret));
+	return entry;
+}
+
+/* The cipher for what is written now of a client. */
+static CacheEntry *
+find_client(const pg_uuid_t *org, const pg_uuid_t *client)
+{
+	CacheKey key = {.kind = CACHE_CLIENT, .org = *client};
+	CacheEntry *entry;
+	SubjectRow row;
+
+	key.domain = hash_bytes(org->data, UUID_LEN);
+	entry = cache_find(&key);
+	if (entry != NULL && base_uuid_equal(&entry->row.org, org))
+	{
+		CacheEntry *subject = find_subject(entry->row.key_id, org, NULL);
+
+		if (subject != NULL)
+			return subject;
+	}
+	if (entry != NULL)
+		cache_remove(entry);
+	if (!scan_subjects(0, org, client, &row))
+		make_subject(org, client, &row);
+	entry = cache_take();
+	entry->row.key_id = row.key_id;
+	entry->row.org = *org;
+	cache_enter(entry, &key);
+	return find_subject(row.key_id, org, &row);
+}
+
+/* An audit key, current or by id; NULL when there is none, or the id names another kind of key. */
+static CacheEntry *
+find_audit(const pg_uuid_t *org, uint32 key_id)
+{
+	CacheKey key = {.kind = CACHE_AUDIT, .key_id = key_id};
+	CacheEntry *entry = key_id != 0 ? cache_find(&key) : NULL;
+	CacheEntry *source;
+
+	if (entry != NULL)
+		return entry;
+	source = key_id == 0 ? find_current(org, PURPOSE_AUDIT) : find_key(key_id);
+	if (source == NULL || source->row.purpose != PURPOSE_AUDIT)
+		return NULL;
+	key.key_id = source->row.key_id;
+	entry = cache_find(&key);
+	if (entry == NULL)
+		entry = make_image_key(&key, key.key_id, &source->row.org, opened_key(source));
+	return entry;
+}
+
+CryptoXaes *
+keyring_find_image_key(const pg_uuid_t *org, uint32_t key_id, const uint8_t **salt)
+{
 	CacheEntry *entry;
 
 	cache_begin();
-	source = *key_id == 0 ? find_current(org, PURPOSE_AUDIT) : find_key(*key_id);
-	if (source == NULL || source->row.purpose != PURPOSE_AUDIT ||
-		!base_uuid_equal(&source->row.org, org))
-		raise_no_org_key();
-	*key_id = key.key_id = source->row.key_id;
-	entry = cache_find(&key);
+	entry = find_subject(key_id, org, NULL);
 	if (entry == NULL)
-		entry = make_cipher(&key, source, "audit", NULL, 0);
-	return cache_pin(entry)->xaes;
+		entry = find_audit(org, key_id);
+	if (entry == NULL || !base_uuid_equal(&entry->row.org, org))
+		return NULL;
+	cache_pin(entry);
+	*salt = entry->secret->key;
+	return entry->xaes;
+}
+
+CryptoXaes *
+keyring_image_key(const pg_uuid_t *org, const pg_uuid_t *client, uint32_t *key_id,
+				  const uint8_t **salt)
+{
+	CacheEntry *entry;
+
+	cache_begin();
+	entry = client != NULL ? find_client(org, client) : find_audit(org, 0);
+	if (entry == NULL || !base_uuid_equal(&entry->row.org, org))
+		raise_no_org_key();
+	*key_id = entry->row.key_id;
+	cache_pin(entry);
+	*salt = entry->secret->key;
+	return entry->xaes;
+}
+
+const CryptoHmac *
+keyring_audit_tag_key(const pg_uuid_t *org)
+{
+	CacheKey key = {.kind = CACHE_AUDIT_TAG, .org = *org};
+	CacheEntry *entry;
+	CacheEntry *source;
+	uint8 derived[CRYPTO_KEY_BYTES];
+	bool ok;
+
+	cache_begin();
+	entry = cache_find(&key);
+	if (entry != NULL)
+		return &cache_pin(entry)->secret->hmac;
+	source = find_current(org, PURPOSE_AUDIT);
+	if (source == NULL)
+		raise_no_org_key();
+	ok = keyring_derive(opened_key(source), "audit-tag", NULL, 0, derived, sizeof(derived));
+	entry = cache_take();
+	ok = ok && crypto_hmac_init(&entry->secret->hmac, derived, sizeof(derived));
+	crypto_wipe(derived, sizeof(derived));
+	if (!ok)
+	{
+		cache_release(entry);
+		raise_cipher();
+	}
+	return &cache_pin(cache_enter(entry, &key))->secret->hmac;
 }
 
 /* ---- making keys ---- */
@@ -936,6 +1233,7 @@ make_org_keys(const KeyringRoot *root, const pg_uuid_t *org)
 	store_key(root, org, PURPOSE_DATA);
 	store_key(root, org, PURPOSE_INDEX);
 	store_key(root, org, PURPOSE_AUDIT);
+	store_key(root, org, PURPOSE_SUBJECT);
 }
 
 void
@@ -949,7 +1247,7 @@ keyring_create_org(const pg_uuid_t *org)
 	if (base_uuid_is_nil(org))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the nil uuid cannot be an organisation")));
-	for (KeyringPurpose p = PURPOSE_DATA; p <= PURPOSE_AUDIT; p++)
+	for (KeyringPurpose p = PURPOSE_DATA; p <= PURPOSE_SUBJECT; p++)
 	{
 		if (scan_keys(0, org, p, &row))
 			ereport(ERROR, (errcode(ERRCODE_DUPLICATE_OBJECT),

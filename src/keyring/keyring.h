@@ -36,8 +36,19 @@ extern bool keyring_key_org(uint32_t key_id, pg_uuid_t *org);
 /* HMAC of the organisation's index secret for one type, domain and kind of token. */
 extern const CryptoHmac *keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain,
 										 KeyringTokenKind kind);
-/* The organisation's audit key (whole entries are sealed under it); by id for opening (key_id 0: the current one, which is reported). */
-extern CryptoXaes *keyring_audit_key(const pg_uuid_t *org, uint32_t *key_id);
+/*
+ * What seals an image of the log: the key of a client (made and wrapped at first
+ * use), or with client NULL the organisation's audit key; its id is reported.
+ * *salt gets 32 bytes for commitments, valid as long as the cipher.  ERROR
+ * (IQ002, IQ003) when it cannot be had.
+ */
+extern CryptoXaes *keyring_image_key(const pg_uuid_t *org, const pg_uuid_t *client,
+									 uint32_t *key_id, const uint8_t **salt);
+/* The same by id for reading; NULL when there is no such key of this organisation, as after an erasure. */
+extern CryptoXaes *keyring_find_image_key(const pg_uuid_t *org, uint32_t key_id,
+										  const uint8_t **salt);
+/* HMAC key for tags in the log: of addresses, of rows, of columns that are hashed. */
+extern const CryptoHmac *keyring_audit_tag_key(const pg_uuid_t *org);
 /* 32 bytes derived from the installation key for a fixed label (e.g. "log-signing"). Creates the installation key at first use when may_create. */
 extern void keyring_installation_secret(const char *label, bool may_create, uint8_t out[32]);
 /* Makes and wraps the keys of a new organisation. */

@@ -39,10 +39,11 @@ immiiq_open_org_keys(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t *org = PG_GETARG_UUID_P(0);
 	uint32 key_id = 0;
+	const uint8 *salt;
 
 	(void) keyring_seal_key(org, ENVELOPE_TYPE_TEXT, 0, &key_id);
 	(void) keyring_tag_key(org, ENVELOPE_TYPE_TEXT, 0, KEYRING_TOKEN_EQUALITY);
 	key_id = 0;
-	(void) keyring_audit_key(org, &key_id);
+	(void) keyring_image_key(org, NULL, &key_id, &salt);
 	PG_RETURN_VOID();
 }

@@ -1,6 +1,6 @@
 -- The log: what is captured, in whose name, who may read it.
 \i test/pgtap/setup.psql
-SELECT plan(80);
+SELECT plan(83);
 
 ---- A practice in small
 
@@ -331,6 +331,7 @@ BEGIN;
 INSERT INTO note (org_id, note_id) VALUES (:'alpha', 73);
 COMMIT;
 CALL immiiq.seal();
+SELECT is((SELECT count(*) FROM immiiq.audit_waiting), 0::bigint, 'after a round nothing waits');
 SELECT is((SELECT array_agg(DISTINCT state) FROM immiiq.audit_log), '{signed}', 'after a round every entry is signed');
 
 ---- Refusals of capture
@@ -389,9 +390,11 @@ SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
 SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE org_id = :'alpha'), 0::bigint, 'another organisation''s owner sees none of Alpha''s');
 SELECT isnt((SELECT count(*) FROM immiiq.audit_log), 0::bigint, 'but their own');
 COMMIT;
-SELECT throws_ok('SELECT FROM immiiq.entry', '42501', NULL, 'the application cannot read immiiq.entry');
-SELECT throws_ok('SELECT FROM immiiq.entry_placed', '42501', NULL, 'nor immiiq.entry_placed');
-SELECT throws_ok('SELECT FROM immiiq.leaf', '42501', NULL, 'nor immiiq.leaf');
+SELECT is((SELECT count(*) FROM immiiq.entry), 0::bigint, 'the application without identity reads no entry');
+SELECT is((SELECT count(*) FROM immiiq.leaf), 0::bigint, 'nor a leaf');
+SELECT is((SELECT count(*) FROM immiiq.subject_key), 0::bigint, 'nor whose a key is');
+SELECT throws_ok('SELECT wrapped FROM immiiq.subject_key', '42501', NULL, 'and never a wrapped key');
+SELECT is((SELECT count(*) FROM immiiq.waiting()), 0::bigint, 'nor what waits for its seal');
 SELECT throws_ok('SELECT FROM immiiq.verify_audit()', '42501', NULL, 'nor verify');
 SELECT throws_ok('CALL immiiq.seal()', '42501', NULL, 'nor seal');
 SELECT throws_ok('INSERT INTO immiiq.entry DEFAULT VALUES', '42501', NULL, 'nor write immiiq.entry');
@@ -409,7 +412,7 @@ SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE coalesce(key, old_row, ne
 SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE actor IS NULL OR role_name IS NULL OR operation IS NULL OR table_name IS NULL OR at IS NULL),
     0::bigint, 'with who, what and when');
 SELECT is_empty('SELECT * FROM immiiq.verify_audit()', 'an auditor verifies');
-SELECT throws_ok('SELECT FROM immiiq.entry', '42501', NULL, 'an auditor cannot read immiiq.entry');
+SELECT throws_ok('SELECT wrapped FROM immiiq.subject_key', '42501', NULL, 'an auditor cannot read wrapped keys of clients');
 SELECT throws_ok('UPDATE immiiq.audit_log SET actor = $$x$$', '55000', NULL, 'the view cannot be written');
 CALL immiiq.seal();
 SELECT pass('an auditor may seal');

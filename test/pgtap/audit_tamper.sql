@@ -1,7 +1,7 @@
 -- Whoever rewrites the log with every right there is, the root key apart, is found, and where.
 -- Each attack runs as a superuser with the guards switched off, in a transaction that is rolled back.
 \i test/pgtap/setup.psql
-SELECT plan(41);
+SELECT plan(42);
 
 CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
 SELECT FROM immiiq.protect('note', 'cases') \gset
@@ -212,6 +212,18 @@ WHERE org_id = :'alpha' AND position = :base + 7;
 SELECT matches(problems(), '^error alpha 7: log was cut: batch \d+ ends at position \d+, the last leaf is \d+
 error beta \d+: body of the entry names another organisation
 error beta \d+: leaves \d+ to \d+ are in no batch$', 'a leaf moved to another organisation');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf SET member_id = :'gamma' WHERE org_id = :'alpha' AND position = :base + 2;
+UPDATE immiiq.leaf SET session_id = :'gamma' WHERE org_id = :'alpha' AND position = :base + 3;
+UPDATE immiiq.leaf SET address_tag = 7 WHERE org_id = :'alpha' AND position = :base + 4;
+UPDATE immiiq.leaf SET row_tag = 7 WHERE org_id = :'alpha' AND position = :base + 5;
+UPDATE immiiq.leaf SET key_id = 7 WHERE org_id = :'alpha' AND position = :base + 6;
+UPDATE immiiq.leaf SET at = at - interval '1 day' WHERE org_id = :'alpha' AND position = :base + 7;
+SELECT is(problems(), (SELECT string_agg(format('error alpha %s: columns of the leaf differ from its entry', n), E'\n') FROM generate_series(2, 7) n),
+    'what searches go by, changed: the member, the session, the address, the row, the client, the time');
 ROLLBACK;
 
 ---- The tail

@@ -41,8 +41,8 @@ RESET ROLE;
 -- What is made
 SELECT results_eq(
     format('SELECT purpose, version, octet_length(wrapped) FROM immiiq.wrapped_key WHERE org_id = %L ORDER BY purpose', :'alpha'),
-    $$VALUES ('audit', 1, 88), ('data', 1, 88), ('index', 1, 88)$$,
-    'an organisation has three keys, wrapped in 88 bytes');
+    $$VALUES ('audit', 1, 88), ('data', 1, 88), ('index', 1, 88), ('subject', 1, 88)$$,
+    'an organisation has four keys, wrapped in 88 bytes');
 SELECT is((SELECT count(*) FROM immiiq.wrapped_key WHERE org_id IS NULL AND purpose = 'installation'), 1::bigint,
     'the installation has one');
 SELECT is((SELECT count(*) FROM immiiq.wrapped_key), (SELECT count(DISTINCT wrapped) FROM immiiq.wrapped_key), 'no two wraps are alike');

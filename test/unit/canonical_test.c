@@ -6,6 +6,7 @@
 
 static const uint8_t org[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 static const uint8_t member[16] = {0xaa, 0xbb};
+static const uint8_t commitment[32] = {7};
 static uint8_t sealed[CANONICAL_SEAL_BYTES + 5];
 
 /* Parses a copy that ends where the bytes do, so that a sanitizer sees a byte too many. */
@@ -40,7 +41,9 @@ entry_bytes(uint32_t seq, uint32_t context)
 							.table = "client",
 							.table_len = 6,
 							.key_id = 9,
-							.context = context};
+							.context = context,
+							.row = 11,
+							.commitment = commitment};
 
 	canonical_put_who(&who_bytes, &who);
 	if (seq == context)
@@ -115,7 +118,10 @@ entries(void)
 				 "0906636c69656e74"
 				 "0a0400000009"
 				 "0b0400000007"
-				 "0c1a"
+				 "0c08000000000000000b"
+				 "0d20"
+				 "0700000000000000000000000000000000000000000000000000000000000000"
+				 "0e1a"
 				 "010101"
 				 "0210aabb0000000000000000000000000000"
 				 "0403617070"),
@@ -166,7 +172,8 @@ entries(void)
 
 	b = entry_bytes(7, 8);
 	check(parses(b.data, b.len), "context may be any other number of the transaction");
-	b.data[b.len - sizeof(sealed) - 2 - 1] = 7;
+	/* the context's last byte stands before the row's tag, the commitment and the image */
+	b.data[b.len - sizeof(sealed) - 2 - 34 - 10 - 1] = 7;
 	check(!parses(b.data, b.len), "an entry that names itself as context must say who");
 	free(b.data);
 	b = entry_bytes(7, 7);
@@ -236,7 +243,7 @@ images(void)
 	check(good, "no beginning of an image is an image");
 	bytes[len] = 0;
 	check(!canonical_check_image(bytes, len + 1), "bytes after an image are refused");
-	bytes[1] = 0x20;
+	bytes[1] = 0x40;
 	check(!canonical_check_image(bytes, len), "an unknown flag is refused");
 }
 
