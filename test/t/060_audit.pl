@@ -106,11 +106,12 @@ sealed_ok($node, 'copy', $total + 5, 'a copied database goes on');
 my $keyless = new_cluster('keyless', root_key => 0);
 $keyless->safe_psql('postgres', 'CREATE DATABASE restored');
 $keyless->command_ok([ 'pg_restore', '-d', $keyless->connstr('restored'), $dump ], 'pg_restore without a root key');
-is( $keyless->safe_psql('restored', $whole), "$total $total $count", 'it has every entry');
+is( $keyless->safe_psql('restored', $whole), "$total $count $count", 'it has every entry');
+is( $keyless->safe_psql('restored', 'SELECT count(*) FROM immiiq.audit_waiting'), $total - $count, 'and shows which ones the dump had not sealed');
 is( $keyless->safe_psql('restored', q(SELECT string_agg(DISTINCT severity, ' ') FROM immiiq.verify_audit())),
 	'warning', 'it verifies but for what needs keys');
 is( $keyless->safe_psql('restored', q(SELECT count(*) FROM immiiq.verify_audit() WHERE problem ~ 'cannot be had')),
-	'2', 'and says so: the audit key, the installation key');
+	'3', 'and says so: the audit key, for images and for origins, and the installation key');
 $keyless->safe_psql('restored', 'ALTER TABLE immiiq.entry DISABLE TRIGGER guard_log; UPDATE immiiq.entry SET body = set_byte(body, 90, 1) WHERE seq = 3');
 like($keyless->safe_psql('restored', $problems), qr/error: entry is not the one that was sealed/, 'and still finds an edited entry');
 $keyless->stop;
