@@ -13,6 +13,7 @@
 #include "journal/journal.h"
 #include "keyring/keyring.h"
 #include "audit/audit.h"
+#include "documents/documents.h"
 #include "identity/identity.h"
 #include "policy/policy.h"
 #include "search/search.h"
@@ -36,6 +37,7 @@ _PG_init(void)
 	firewall_init();
 	audit_init();
 	identity_init();
+	documents_init();
 	worker_init();
 	hooks_init();
 	base_init_done();

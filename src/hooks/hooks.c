@@ -18,6 +18,7 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "firewall/firewall.h"
+#include "documents/documents.h"
 #include "hooks/hooks.h"
 #include "identity/identity.h"
 #include "journal/journal.h"
@@ -244,11 +245,13 @@ hooks_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
 		case XACT_EVENT_PARALLEL_COMMIT:
+			documents_after_commit();
 			journal_after_commit();
 			worker_transaction_end(true);
 			break;
 		case XACT_EVENT_ABORT:
 		case XACT_EVENT_PARALLEL_ABORT:
+			documents_after_abort();
 			journal_after_abort();
 			worker_transaction_end(false);
 			break;

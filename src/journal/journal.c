@@ -92,6 +92,8 @@ journal_kind_label(int kind)
 			return "assistant";
 		case JOURNAL_SIGN_IN:
 			return "sign-in";
+		case JOURNAL_DOCUMENT:
+			return "document";
 	}
 	return "event";
 }

@@ -16,7 +16,8 @@ typedef enum JournalKind
 	JOURNAL_OPERATE,	 /* an operator's way in, with its reason */
 	JOURNAL_IMPERSONATE, /* issue_session */
 	JOURNAL_ASSISTANT,	 /* act_as_assistant */
-	JOURNAL_SIGN_IN		 /* an attempt to sign in */
+	JOURNAL_SIGN_IN,	 /* an attempt to sign in */
+	JOURNAL_DOCUMENT	 /* a document's URL whose own record was rolled back */
 } JournalKind;
 
 #define JOURNAL_ACTION_MAX 64

@@ -61,6 +61,8 @@ writer_kind_name(int kind)
 			return "assistant";
 		case JOURNAL_SIGN_IN:
 			return "sign-in";
+		case JOURNAL_DOCUMENT:
+			return "document";
 	}
 	return "other";
 }
