@@ -434,3 +434,494 @@ REVOKE ALL ON FUNCTION immiiq.set_store_credentials(uuid, text, text, text, time
 INSERT INTO immiiq.privilege VALUES
     ('application', 'EXECUTE', 'FUNCTION immiiq.set_store_credentials(uuid, text, text, text, timestamptz)'),
     ('operator', 'EXECUTE', 'FUNCTION immiiq.set_store_credentials(uuid, text, text, text, timestamptz)');
+
+-- ---- shares ----
+
+-- Whoever may write documents of this client and sees this one may share it: both asked as the caller.
+CREATE POLICY immiiq_insert ON immiiq.document_share FOR INSERT
+    WITH CHECK (immiiq.visible('documents', 'insert', org_id, client_id, NULL, NULL, NULL)
+        AND EXISTS (SELECT FROM immiiq.document AS d
+                    WHERE d.org_id OPERATOR(pg_catalog.=) document_share.org_id
+                        AND d.document_id OPERATOR(pg_catalog.=) document_share.document_id
+                        AND d.client_id IS NOT DISTINCT FROM document_share.client_id));
+CREATE POLICY immiiq_update ON immiiq.document_share FOR UPDATE
+    USING (immiiq.visible('documents', 'update', org_id, client_id, NULL, NULL, NULL))
+    WITH CHECK (immiiq.visible('documents', 'update', org_id, client_id, NULL, NULL, NULL));
+ALTER TABLE immiiq.document_share
+    ADD portal_client_id uuid,
+    ADD CHECK (expires_at OPERATOR(pg_catalog.<=) (shared_at OPERATOR(pg_catalog.+) interval '90 days')),
+    ADD CHECK (uses_left OPERATOR(pg_catalog.<=) 100);
+COMMENT ON COLUMN immiiq.document_share.portal_client_id IS 'the client whose portal session alone may use the share; null for who has the token';
+INSERT INTO immiiq.privilege VALUES
+    ('operator', 'SELECT (org_id, share_id, document_id, client_id, recipient, expires_at, uses_left, revoked_at, shared_by, shared_at, portal_client_id)',
+     'TABLE immiiq.document_share');
+UPDATE immiiq.privilege SET privileges = 'SELECT (org_id, share_id, document_id, client_id, recipient, expires_at, uses_left, revoked_at, '
+    'shared_by, shared_at, portal_client_id), INSERT (share_id, document_id, client_id, recipient, token_hash, expires_at, uses_left, '
+    'portal_client_id), UPDATE (revoked_at)'
+WHERE kind = 'application' AND object = 'TABLE immiiq.document_share';
+
+-- What a share is, is not for its maker to say; and each change of it is an event.
+CREATE FUNCTION immiiq.prepare_share() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND immiiq.current_org() IS NOT NULL THEN
+        NEW.shared_by := immiiq.current_member();
+        NEW.shared_at := now();
+        NEW.revoked_at := NULL;
+    ELSIF TG_OP = 'UPDATE' AND OLD.revoked_at IS NOT NULL THEN
+        NEW.revoked_at := OLD.revoked_at;
+    END IF;
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION immiiq.prepare_share() IS 'trigger: who shared and when; what is revoked stays so';
+REVOKE ALL ON FUNCTION immiiq.prepare_share() FROM PUBLIC;
+CREATE TRIGGER prepare_share BEFORE INSERT OR UPDATE ON immiiq.document_share FOR EACH ROW EXECUTE FUNCTION immiiq.prepare_share();
+
+CREATE FUNCTION immiiq.record_share() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF immiiq.current_org() IS NULL OR TG_OP = 'UPDATE' AND NEW.revoked_at IS NOT DISTINCT FROM OLD.revoked_at THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO immiiq.document_event (org_id, event_id, at, action, document_id, client_id, share_id, expires_at, member_id, session_id, actor,
+                                       login_name, client_ip, user_agent)
+    VALUES (NEW.org_id, gen_random_uuid(), clock_timestamp(), CASE TG_OP WHEN 'INSERT' THEN 'share' ELSE 'revoke' END, NEW.document_id,
+            NEW.client_id, NEW.share_id, NEW.expires_at, immiiq.current_member(), immiiq.current_session(), immiiq.current_actor(),
+            session_user, immiiq.current_address(), NULL);
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION immiiq.record_share() IS 'trigger: a share made or revoked is an event';
+REVOKE ALL ON FUNCTION immiiq.record_share() FROM PUBLIC;
+CREATE TRIGGER record_share AFTER INSERT OR UPDATE ON immiiq.document_share FOR EACH ROW EXECUTE FUNCTION immiiq.record_share();
+
+CREATE FUNCTION immiiq.new_share_token() RETURNS text
+    LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT immiiq.new_token('d') $$;
+COMMENT ON FUNCTION immiiq.new_share_token() IS 'a fresh token of a share; used by immiiq.share_document';
+REVOKE ALL ON FUNCTION immiiq.new_share_token() FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.new_share_token()');
+
+CREATE FUNCTION immiiq.share_document(document uuid, recipient text, valid interval DEFAULT '7 days', uses integer DEFAULT 1,
+        portal_client uuid DEFAULT NULL, OUT share_id uuid, OUT token text, OUT expires_at timestamptz)
+    RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    shared record;
+BEGIN
+    IF coalesce(recipient, '') = '' OR length(recipient) > 320 OR recipient ~ '[[:cntrl:]]'
+        OR valid IS NULL OR valid <= interval '0' OR valid > interval '90 days' OR uses IS NULL OR uses < 1 OR uses > 100
+    THEN
+        RAISE EXCEPTION 'a share has a recipient, lasts up to 90 days and has 1 to 100 uses' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT d.org_id, d.client_id INTO shared FROM immiiq.document AS d
+    WHERE d.org_id = immiiq.current_org() AND d.document_id = share_document.document;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'document is not within reach of who is active' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    -- The portal shows a client their own documents, and those of nobody in particular.
+    IF portal_client <> shared.client_id THEN
+        RAISE EXCEPTION 'document is another client''s' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    token := immiiq.new_share_token();
+    share_id := gen_random_uuid();
+    expires_at := now() + valid;
+    INSERT INTO immiiq.document_share (share_id, document_id, client_id, recipient, token_hash, expires_at, uses_left, portal_client_id)
+    VALUES (share_id, document, shared.client_id, recipient, sha256(convert_to(token, 'UTF8')), expires_at, uses, portal_client);
+END
+$$;
+COMMENT ON FUNCTION immiiq.share_document(uuid, text, interval, integer, uuid) IS 'lets somebody outside fetch a document a number of times, with the token or in the portal';
+REVOKE ALL ON FUNCTION immiiq.share_document(uuid, text, interval, integer, uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.share_document(uuid, text, interval, integer, uuid)');
+
+CREATE FUNCTION immiiq.revoke_share(share uuid) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE immiiq.document_share AS s SET revoked_at = now()
+    WHERE s.org_id = immiiq.current_org() AND s.share_id = revoke_share.share AND s.revoked_at IS NULL;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION immiiq.revoke_share(uuid) IS 'ends a share; false when there is none to end';
+REVOKE ALL ON FUNCTION immiiq.revoke_share(uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.revoke_share(uuid)');
+
+-- The share is used first: of two that come at once, one waits for the other and finds what it left.
+CREATE FUNCTION immiiq.redeem_share(token text, OUT verdict text, OUT url text, OUT expires_at timestamptz)
+    RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    used record;
+    signed record;
+BEGIN
+    UPDATE immiiq.document_share AS s SET uses_left = s.uses_left - 1
+    WHERE s.token_hash = immiiq.token_digest('d', token) AND s.uses_left > 0 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+        AND (s.portal_client_id IS NULL OR s.portal_client_id = immiiq.current_client() AND s.org_id = immiiq.current_org())
+        AND EXISTS (SELECT FROM immiiq.org AS o WHERE o.org_id = s.org_id AND o.active)
+        AND (s.shared_by IS NULL
+             OR EXISTS (SELECT FROM immiiq.member AS m WHERE m.org_id = s.org_id AND m.member_id = s.shared_by AND m.active))
+    RETURNING s.org_id, s.document_id, s.share_id INTO used;
+    IF NOT FOUND THEN
+        PERFORM immiiq.record_denial('redeem_share', 'immiiq.document_share',
+            (SELECT CASE WHEN s.revoked_at IS NOT NULL THEN 'revoked' WHEN s.expires_at <= clock_timestamp() THEN 'expired'
+                         WHEN s.uses_left = 0 THEN 'used up' ELSE 'not for who asked' END || ': share ' || s.share_id
+             FROM immiiq.document_share AS s WHERE s.token_hash = immiiq.token_digest('d', token)
+             UNION ALL SELECT 'unknown' LIMIT 1),
+            (SELECT s.org_id FROM immiiq.document_share AS s WHERE s.token_hash = immiiq.token_digest('d', token)));
+        verdict := 'denied';
+        RETURN;
+    END IF;
+    SELECT * INTO signed FROM immiiq.presign_share(used.org_id, used.document_id, used.share_id);
+    verdict := 'ok';
+    url := signed.url;
+    expires_at := signed.expires_at;
+END
+$$;
+COMMENT ON FUNCTION immiiq.redeem_share(text) IS 'a URL of 60 seconds for who has a share''s token; ok or denied';
+REVOKE ALL ON FUNCTION immiiq.redeem_share(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.redeem_share(text)');
+
+-- What a client finds in the portal.
+CREATE VIEW immiiq.shared_document WITH (security_barrier) AS
+    SELECT s.share_id, s.document_id, d.filename, d.content_type, d.content_length, s.expires_at, s.uses_left
+    FROM immiiq.document_share AS s
+        JOIN immiiq.document AS d ON d.org_id OPERATOR(pg_catalog.=) s.org_id AND d.document_id OPERATOR(pg_catalog.=) s.document_id
+    WHERE s.org_id OPERATOR(pg_catalog.=) immiiq.current_org() AND s.portal_client_id OPERATOR(pg_catalog.=) immiiq.current_client()
+        AND s.revoked_at IS NULL AND s.uses_left OPERATOR(pg_catalog.>) 0 AND s.expires_at OPERATOR(pg_catalog.>) pg_catalog.now();
+COMMENT ON VIEW immiiq.shared_document IS 'documents shared with the client of the active portal session';
+REVOKE ALL ON immiiq.shared_document FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'SELECT', 'TABLE immiiq.shared_document');
+
+CREATE FUNCTION immiiq.open_shared(share uuid, OUT url text, OUT expires_at timestamptz)
+    RETURNS record LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    used record;
+    signed record;
+BEGIN
+    UPDATE immiiq.document_share AS s SET uses_left = s.uses_left - 1
+    WHERE s.org_id = immiiq.current_org() AND s.share_id = open_shared.share AND s.portal_client_id = immiiq.current_client()
+        AND s.uses_left > 0 AND s.revoked_at IS NULL AND s.expires_at > clock_timestamp()
+    RETURNING s.org_id, s.document_id, s.share_id INTO used;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'document is not within reach of who is active' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    SELECT * INTO signed FROM immiiq.presign_share(used.org_id, used.document_id, used.share_id);
+    url := signed.url;
+    expires_at := signed.expires_at;
+END
+$$;
+COMMENT ON FUNCTION immiiq.open_shared(uuid) IS 'a URL of 60 seconds for the client of the active portal session';
+REVOKE ALL ON FUNCTION immiiq.open_shared(uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', 'FUNCTION immiiq.open_shared(uuid)');
+
+-- ---- secrets ----
+
+CREATE TABLE immiiq.secret (
+    org_id uuid NOT NULL DEFAULT immiiq.current_org() REFERENCES immiiq.org,
+    name text NOT NULL CHECK (name OPERATOR(pg_catalog.~) '^[a-z0-9][a-z0-9._-]{0,62}$'),
+    version integer NOT NULL,
+    set_at timestamptz NOT NULL,
+    set_by uuid,
+    PRIMARY KEY (org_id, name)
+);
+COMMENT ON TABLE immiiq.secret IS 'names of an organisation''s secrets, and who set the present version';
+
+-- Not under audit: an entry would hold the secret a second time.
+CREATE TABLE immiiq.secret_version (
+    org_id uuid NOT NULL,
+    name text NOT NULL,
+    version integer NOT NULL,
+    value enc_text(904, sealed) NOT NULL,
+    set_at timestamptz NOT NULL,
+    valid_until timestamptz,
+    last_used_at timestamptz,
+    PRIMARY KEY (org_id, name, version),
+    FOREIGN KEY (org_id, name) REFERENCES immiiq.secret (org_id, name) ON DELETE CASCADE
+);
+COMMENT ON TABLE immiiq.secret_version IS 'values of secrets, sealed; read by functions only';
+
+CREATE FUNCTION immiiq.set_secret(name text, value text, overlap interval DEFAULT '0') RETURNS integer
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    org constant uuid := immiiq.current_org();
+    made integer;
+BEGIN
+    IF NOT coalesce(immiiq.visible('settings', 'update', org, NULL, NULL, NULL, NULL), false) THEN
+        RAISE EXCEPTION 'module settings is needed to set a secret' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF coalesce(name, '') !~ '^[a-z0-9][a-z0-9._-]{0,62}$' OR coalesce(value, '') = '' OR length(value) > 16384
+        OR overlap IS NULL OR overlap < interval '0' OR overlap > interval '30 days'
+    THEN
+        RAISE EXCEPTION 'a secret has a name of lower-case letters and digits, up to 16,384 characters, and an overlap of up to 30 days'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO immiiq.secret AS s (org_id, name, version, set_at, set_by)
+    VALUES (org, set_secret.name, 1, clock_timestamp(), immiiq.current_member())
+    ON CONFLICT ON CONSTRAINT secret_pkey DO UPDATE SET version = s.version + 1, set_at = excluded.set_at, set_by = excluded.set_by
+    RETURNING s.version INTO made;
+    UPDATE immiiq.secret_version AS v SET valid_until = clock_timestamp() + overlap
+    WHERE v.org_id = org AND v.name = set_secret.name AND (v.valid_until IS NULL OR v.valid_until > clock_timestamp() + overlap);
+    DELETE FROM immiiq.secret_version AS v
+    WHERE v.org_id = org AND v.name = set_secret.name AND v.valid_until <= clock_timestamp();
+    INSERT INTO immiiq.secret_version (org_id, name, version, value, set_at)
+    VALUES (org, set_secret.name, made, immiiq.seal_for(org, set_secret.value, 904), clock_timestamp());
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION immiiq.set_secret(text, text, interval) IS 'keeps a secret under a name, the one before valid for as long as overlap says; returns its version';
+REVOKE ALL ON FUNCTION immiiq.set_secret(text, text, interval) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.drop_secret(name text) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT coalesce(immiiq.visible('settings', 'delete', immiiq.current_org(), NULL, NULL, NULL, NULL), false) THEN
+        RAISE EXCEPTION 'module settings is needed to drop a secret' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    DELETE FROM immiiq.secret AS s WHERE s.org_id = immiiq.current_org() AND s.name = drop_secret.name;
+    RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION immiiq.drop_secret(text) IS 'forgets a secret with all its versions; false when there is none';
+REVOKE ALL ON FUNCTION immiiq.drop_secret(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.set_secret(text, text, interval)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.set_secret(text, text, interval)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.drop_secret(text)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.drop_secret(text)');
+
+-- The time of last use, to the minute, and never waited for.
+CREATE FUNCTION immiiq.note_secret_use(org uuid, secret_name text, used integer) RETURNS void
+    LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+        UPDATE immiiq.secret_version AS v SET last_used_at = clock_timestamp()
+        WHERE v.ctid = ANY (ARRAY(
+            SELECT w.ctid FROM immiiq.secret_version AS w
+            WHERE w.org_id = org AND w.name = secret_name AND w.version = used
+                AND (w.last_used_at IS NULL OR w.last_used_at < clock_timestamp() - interval '1 minute')
+            FOR UPDATE SKIP LOCKED))
+    $$;
+COMMENT ON FUNCTION immiiq.note_secret_use(uuid, text, integer) IS 'notes that a version of a secret was used; used by immiiq.use_secret';
+REVOKE ALL ON FUNCTION immiiq.note_secret_use(uuid, text, integer) FROM PUBLIC;
+
+-- For SECURITY DEFINER functions of the DBA's: no role of immiiq's may call it.
+CREATE FUNCTION immiiq.use_secret(name text) RETURNS text
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    present record;
+BEGIN
+    SELECT v.version, v.value INTO present FROM immiiq.secret_version AS v
+    WHERE v.org_id = immiiq.current_org() AND v.name = use_secret.name
+        AND (v.valid_until IS NULL OR v.valid_until > clock_timestamp())
+    ORDER BY v.version DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no such secret' USING ERRCODE = 'undefined_object';
+    END IF;
+    PERFORM immiiq.note_secret_use(immiiq.current_org(), use_secret.name, present.version);
+    RETURN immiiq.open_for(immiiq.current_org(), present.value);
+END
+$$;
+COMMENT ON FUNCTION immiiq.use_secret(text) IS 'the present value of a secret of the active organisation, for functions to which it is granted by hand';
+REVOKE ALL ON FUNCTION immiiq.use_secret(text) FROM PUBLIC;
+
+CREATE VIEW immiiq.secret_status WITH (security_barrier) AS
+    SELECT v.name, v.version, v.set_at, CASE WHEN v.version OPERATOR(pg_catalog.=) s.version THEN s.set_by END AS set_by, v.valid_until, v.last_used_at
+    FROM immiiq.secret_version AS v
+        JOIN immiiq.secret AS s ON s.org_id OPERATOR(pg_catalog.=) v.org_id AND s.name OPERATOR(pg_catalog.=) v.name
+    WHERE v.org_id OPERATOR(pg_catalog.=) immiiq.current_org()
+        AND immiiq.visible('settings', 'select', v.org_id, NULL, NULL, NULL, NULL);
+COMMENT ON VIEW immiiq.secret_status IS 'secrets of the active organisation without their values: versions, and when they were last used';
+REVOKE ALL ON immiiq.secret_status FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT', 'TABLE immiiq.secret_status'),
+    ('operator', 'SELECT', 'TABLE immiiq.secret_status');
+
+-- ---- webhooks ----
+
+CREATE TABLE immiiq.webhook (
+    org_id uuid NOT NULL DEFAULT immiiq.current_org() REFERENCES immiiq.org,
+    webhook_id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid() UNIQUE,
+    provider text NOT NULL CHECK (provider IN ('stripe', 'standard')),
+    secret text NOT NULL,
+    active boolean NOT NULL DEFAULT true,
+    PRIMARY KEY (org_id, webhook_id),
+    FOREIGN KEY (org_id, secret) REFERENCES immiiq.secret (org_id, name)
+);
+COMMENT ON TABLE immiiq.webhook IS 'addresses at which an organisation gets events: webhook_id is part of the address, secret the name of what signs them';
+
+CREATE TABLE immiiq.webhook_event (
+    org_id uuid NOT NULL,
+    webhook_id uuid NOT NULL,
+    event_id text NOT NULL,
+    type text,
+    object_id text,
+    object_status text,
+    payload enc_text(905, sealed) NOT NULL,
+    received_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    PRIMARY KEY (org_id, webhook_id, event_id),
+    FOREIGN KEY (org_id, webhook_id) REFERENCES immiiq.webhook (org_id, webhook_id)
+);
+COMMENT ON TABLE immiiq.webhook_event IS 'events that were verified, each once; triggers of your own act on them';
+COMMENT ON COLUMN immiiq.webhook_event.object_id IS 'data.object.id of a Stripe event, data.id of another';
+COMMENT ON COLUMN immiiq.webhook_event.object_status IS 'data.object.payment_status or data.object.status of a Stripe event, data.status of another';
+CREATE TRIGGER webhook_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.webhook_event
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_change();
+ALTER TABLE immiiq.webhook_event ENABLE ALWAYS TRIGGER webhook_event_append_only;
+
+CREATE POLICY immiiq_select ON immiiq.secret FOR SELECT
+    USING (immiiq.visible('settings', 'select', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_select ON immiiq.webhook FOR SELECT
+    USING (immiiq.visible('settings', 'select', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_insert ON immiiq.webhook FOR INSERT
+    WITH CHECK (immiiq.visible('settings', 'insert', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_update ON immiiq.webhook FOR UPDATE
+    USING (immiiq.visible('settings', 'update', org_id, NULL, NULL, NULL, NULL))
+    WITH CHECK (immiiq.visible('settings', 'update', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_select ON immiiq.webhook_event FOR SELECT
+    USING (immiiq.visible('billing', 'select', org_id, NULL, NULL, NULL, NULL));
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['secret', 'webhook', 'webhook_event'] LOOP
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
+            FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_truncate', name);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['secret', 'secret_version', 'webhook', 'webhook_event'] LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
+        PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('immiiq.%I', name)::pg_catalog.regclass, '');
+    END LOOP;
+END
+$$;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT', 'TABLE immiiq.secret'),
+    ('application', 'SELECT, INSERT, UPDATE', 'TABLE immiiq.webhook'),
+    ('operator', 'SELECT, INSERT, UPDATE', 'TABLE immiiq.webhook'),
+    ('application', 'SELECT', 'TABLE immiiq.webhook_event'),
+    ('operator', 'SELECT', 'TABLE immiiq.webhook_event');
+
+CREATE FUNCTION immiiq.check_stripe(org uuid, secret enc_text, payload bytea, header text) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_check_stripe';
+COMMENT ON FUNCTION immiiq.check_stripe(uuid, enc_text, bytea, text) IS 'valid, or why a Stripe signature is not; used by immiiq.verify_stripe';
+CREATE FUNCTION immiiq.check_standard(org uuid, secret enc_text, payload bytea, id text, sent_at text, signature text) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_check_standard';
+COMMENT ON FUNCTION immiiq.check_standard(uuid, enc_text, bytea, text, text, text) IS 'valid, or why a Standard Webhooks signature is not; used by immiiq.verify_webhook';
+REVOKE ALL ON FUNCTION immiiq.check_stripe(uuid, enc_text, bytea, text), immiiq.check_standard(uuid, enc_text, bytea, text, text, text) FROM PUBLIC;
+
+-- The verified bytes, claimed: once, however many come at the same time. Those that lose wait for the first to commit.
+CREATE FUNCTION immiiq.claim_event(org uuid, webhook uuid, event_id text, payload bytea, event jsonb) RETURNS boolean
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+        WITH claimed AS (
+            INSERT INTO immiiq.webhook_event (org_id, webhook_id, event_id, type, object_id, object_status, payload)
+            VALUES (org, webhook, claim_event.event_id, event ->> 'type',
+                    coalesce(event #>> '{data,object,id}', event #>> '{data,id}'),
+                    coalesce(event #>> '{data,object,payment_status}', event #>> '{data,object,status}', event #>> '{data,status}'),
+                    immiiq.seal_for(org, coalesce(event::text, encode(payload, 'base64')), 905))
+            ON CONFLICT DO NOTHING
+            RETURNING 1)
+        SELECT EXISTS (SELECT FROM claimed)
+    $$;
+COMMENT ON FUNCTION immiiq.claim_event(uuid, uuid, text, bytea, jsonb) IS 'writes a verified event down; false when it was there already';
+REVOKE ALL ON FUNCTION immiiq.claim_event(uuid, uuid, text, bytea, jsonb) FROM PUBLIC;
+
+-- The body as JSON, null when it is none.
+CREATE FUNCTION immiiq.read_event(payload bytea) RETURNS jsonb
+    LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN convert_from(payload, 'UTF8')::jsonb;
+EXCEPTION
+    WHEN data_exception OR program_limit_exceeded OR statement_too_complex THEN
+        RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION immiiq.read_event(bytea) IS 'the body of a verified webhook as JSON, null when it is none';
+REVOKE ALL ON FUNCTION immiiq.read_event(bytea) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.verify_event(provider text, webhook uuid, payload bytea, id text, sent_at text, signature text,
+        OUT verdict text, OUT event_id text)
+    RETURNS record LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    hook record;
+    candidate record;
+    event jsonb;
+    reason text := 'unknown webhook';
+BEGIN
+    SELECT w.org_id, w.webhook_id, w.secret INTO hook FROM immiiq.webhook AS w JOIN immiiq.org AS o ON o.org_id = w.org_id
+    WHERE w.webhook_id = verify_event.webhook AND w.provider = verify_event.provider AND w.active AND o.active;
+    IF FOUND THEN
+        reason := 'no valid secret';
+        IF payload IS NULL OR signature IS NULL OR octet_length(payload) > 1048576 OR length(signature) > 8192 OR length(id) > 255 THEN
+            reason := 'malformed request';
+        ELSE
+            FOR candidate IN
+                SELECT v.version, v.value FROM immiiq.secret_version AS v
+                WHERE v.org_id = hook.org_id AND v.name = hook.secret AND (v.valid_until IS NULL OR v.valid_until > clock_timestamp())
+                ORDER BY v.version DESC
+            LOOP
+                reason := CASE provider WHEN 'stripe' THEN immiiq.check_stripe(hook.org_id, candidate.value, payload, signature)
+                                        ELSE immiiq.check_standard(hook.org_id, candidate.value, payload, id, sent_at, signature) END;
+                EXIT WHEN reason = 'valid';
+            END LOOP;
+        END IF;
+        IF reason = 'valid' THEN
+            event := immiiq.read_event(payload);
+            event_id := CASE provider WHEN 'stripe' THEN event ->> 'id' ELSE id END;
+            IF coalesce(event_id, '') = '' OR length(event_id) > 255 THEN
+                reason := 'event without id';
+            END IF;
+        END IF;
+    END IF;
+    IF reason IS DISTINCT FROM 'valid' THEN
+        PERFORM immiiq.record_denial('verify_' || CASE provider WHEN 'stripe' THEN 'stripe' ELSE 'webhook' END, 'immiiq.webhook',
+                                     coalesce(reason, 'malformed request'), hook.org_id);
+        verdict := 'denied';
+        event_id := NULL;
+        RETURN;
+    END IF;
+    PERFORM immiiq.note_secret_use(hook.org_id, hook.secret, candidate.version);
+    verdict := CASE WHEN immiiq.claim_event(hook.org_id, hook.webhook_id, event_id, payload, event) THEN 'ok' ELSE 'duplicate' END;
+END
+$$;
+COMMENT ON FUNCTION immiiq.verify_event(text, uuid, bytea, text, text, text) IS 'verifies and claims an event; used by immiiq.verify_stripe and verify_webhook';
+REVOKE ALL ON FUNCTION immiiq.verify_event(text, uuid, bytea, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.verify_stripe(payload bytea, header text, webhook uuid, OUT verdict text, OUT event_id text)
+    RETURNS record LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT v.verdict, v.event_id FROM immiiq.verify_event('stripe', webhook, payload, NULL, NULL, header) AS v $$;
+COMMENT ON FUNCTION immiiq.verify_stripe(bytea, text, uuid) IS 'ok, duplicate or denied, for the raw bytes of a request and its Stripe-Signature';
+CREATE FUNCTION immiiq.verify_webhook(payload bytea, id text, sent_at text, signature text, webhook uuid, OUT verdict text, OUT event_id text)
+    RETURNS record LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT v.verdict, v.event_id FROM immiiq.verify_event('standard', webhook, payload, id, sent_at, signature) AS v $$;
+COMMENT ON FUNCTION immiiq.verify_webhook(bytea, text, text, text, uuid) IS 'the same for Standard Webhooks: webhook-id, webhook-timestamp, webhook-signature';
+REVOKE ALL ON FUNCTION immiiq.verify_stripe(bytea, text, uuid), immiiq.verify_webhook(bytea, text, text, text, uuid) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.verify_stripe(bytea, text, uuid)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.verify_webhook(bytea, text, text, text, uuid)');

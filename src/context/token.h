@@ -18,7 +18,8 @@
 #define TOKEN_REFRESH	  'r'
 #define TOKEN_LINK		  'l' /* in the link that a member gets */
 #define TOKEN_PORTAL_LINK 'h'
-#define TOKEN_KINDS		  "sprlh"
+#define TOKEN_SHARE		  'd' /* of one document, for somebody outside */
+#define TOKEN_KINDS		  "sprlhd"
 
 #define TOKEN_PREFIX_LEN 5
 #define TOKEN_BODY_LEN	 43

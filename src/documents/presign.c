@@ -92,7 +92,8 @@ typedef struct PresignStore
 typedef struct PresignGrant
 {
 	pg_uuid_t grant;
-	int64 at; /* seconds since 1970 */
+	TimestampTz made;
+	int64 at; /* the same in seconds since 1970, as it is signed */
 	int32 expires;
 	TimestampTz expires_at;
 } PresignGrant;
@@ -411,6 +412,7 @@ presign_grant(PresignAction action, const PresignStore *s, int32 wanted, Presign
 {
 	TimestampTz now = GetCurrentTimestamp();
 
+	g->made = now;
 	g->at = now / USECS_PER_SEC + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
 	if (wanted == 0)
 		wanted = action == PRESIGN_DELETE ? Min(s->ttl, PRESIGN_DELETE_SECONDS) : s->ttl;
@@ -444,7 +446,7 @@ presign_record(PresignAction action, const PresignDocument *d, const PresignGran
 
 	values[0] = UUIDPGetDatum(&d->org);
 	values[1] = UUIDPGetDatum(&g->grant);
-	values[2] = TimestampTzGetDatum(g->expires_at - g->expires * USECS_PER_SEC);
+	values[2] = TimestampTzGetDatum(g->made);
 	values[3] = CStringGetTextDatum(presign_actions[action].name);
 	values[4] = UUIDPGetDatum(&d->document);
 	values[5] = UUIDPGetDatum(&d->client);

@@ -152,18 +152,6 @@ immiiq_check_standard(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(secrets_verdict(result));
 }
 
-PG_FUNCTION_INFO_V1(immiiq_secret_is_standard);
-/* secret_is_standard(text) → bool: base64 of 16 bytes or more, behind whsec_ or alone (Standard Webhooks 1.0). */
-Datum
-immiiq_secret_is_standard(PG_FUNCTION_ARGS)
-{
-	char *secret = text_to_cstring(PG_GETARG_TEXT_PP(0));
-	bool result = webhook_secret_is_standard(secret);
-
-	documents_wipe(secret);
-	PG_RETURN_BOOL(result);
-}
-
 PG_FUNCTION_INFO_V1(immiiq_record_denial);
 /* record_denial(action text, object text, reason text, org uuid) → void: an entry of the journal, whatever becomes of the transaction. */
 Datum

@@ -139,16 +139,6 @@ webhook_standard_key(const char *secret, uint8_t out[WEBHOOK_MAX_SECRET])
 	return n;
 }
 
-bool
-webhook_secret_is_standard(const char *secret)
-{
-	uint8_t key[WEBHOOK_MAX_SECRET];
-	size_t n = webhook_standard_key(secret, key);
-
-	crypto_wipe(key, sizeof(key));
-	return n >= 16;
-}
-
 WebhookResult
 webhook_check_standard(const char *secret, const char *id, const char *timestamp,
 					   const char *signatures, const uint8_t *body, size_t len, int64_t now)

@@ -31,7 +31,5 @@ extern WebhookResult webhook_check_standard(const char *secret, const char *id,
 											const char *timestamp, const char *signatures,
 											const uint8_t *body, size_t len,
 											int64_t now) CRYPTO_MUST_USE;
-/* True when webhook_check_standard can use the secret. */
-extern bool webhook_secret_is_standard(const char *secret) CRYPTO_MUST_USE;
 
 #endif /* IMMIIQ_WEBHOOK_H */

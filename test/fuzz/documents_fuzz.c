@@ -51,7 +51,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	assert(webhook_check_stripe("whsec_k3FnA1cJ", a, rest, left, 1700000000) != WEBHOOK_VALID);
 	assert(webhook_check_standard("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", a, b, c, rest, left,
 								  1700000000) != WEBHOOK_VALID);
-	(void) !webhook_secret_is_standard(a);
 	if (webhook_check_standard(a, b, "1", c, rest, left, 1) == WEBHOOK_VALID)
 		assert(strncmp(c, "v1,", 3) == 0 || strstr(c, " v1,") != NULL);
 
