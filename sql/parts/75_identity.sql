@@ -1,5 +1,6 @@
 -- Sign-in: links and codes, passwords, sessions, refresh tokens, throttling, allowlists, the portal.
 -- Expected refusals are rows, not errors; the reason goes to immiiq.sign_in_attempt alone.
+-- What is looked up is looked up by key: the hot functions plan once (plan_cache_mode), and take the same time for everybody.
 
 -- ---- what C does (identity.c, throttle.c, password.c); for the functions below only ----
 
@@ -123,13 +124,18 @@ CREATE FUNCTION immiiq.country_of(ip inet, told text) RETURNS text
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found immiiq.ip_country;
+    address inet;
+    found record;
 BEGIN
     IF told ~ '^[A-Za-z]{2}$' THEN
         RETURN upper(told);
     END IF;
-    SELECT * INTO found FROM immiiq.ip_country AS c WHERE c.first <= immiiq.plain_address(ip) ORDER BY c.first DESC LIMIT 1;
-    RETURN CASE WHEN immiiq.plain_address(ip) <= found.last THEN found.country END;
+    address := immiiq.plain_address(ip);
+    IF address IS NULL THEN
+        RETURN NULL;
+    END IF;
+    SELECT c.last, c.country INTO found FROM immiiq.ip_country AS c WHERE c.first <= address ORDER BY c.first DESC LIMIT 1;
+    RETURN CASE WHEN address <= found.last THEN found.country END;
 END
 $$;
 COMMENT ON FUNCTION immiiq.country_of(inet, text) IS 'the country that the tier told, or that of the address in immiiq.ip_country';
@@ -172,12 +178,13 @@ INSERT INTO immiiq.privilege VALUES
     ('operator', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE immiiq.ip_rule');
 
 CREATE FUNCTION immiiq.address_allowed(org uuid, ip inet) RETURNS boolean
-    LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT NOT EXISTS (SELECT FROM immiiq.ip_rule AS r WHERE r.org_id OPERATOR(pg_catalog.=) org)
-        OR EXISTS (SELECT FROM immiiq.ip_rule AS r
-                   WHERE r.org_id OPERATOR(pg_catalog.=) org AND immiiq.plain_address(ip) OPERATOR(pg_catalog.<<=) r.network)
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM immiiq.ip_rule AS r WHERE r.org_id = org)
+        OR EXISTS (SELECT FROM immiiq.ip_rule AS r WHERE r.org_id = org AND immiiq.plain_address(ip) <<= r.network);
+END
 $$;
 COMMENT ON FUNCTION immiiq.address_allowed(uuid, inet) IS 'true when the organisation has no allowlist, or it holds the address';
 REVOKE ALL ON FUNCTION immiiq.address_allowed(uuid, inet) FROM PUBLIC;
@@ -226,8 +233,7 @@ CREATE TABLE immiiq.sign_in_attempt (
 COMMENT ON TABLE immiiq.sign_in_attempt IS 'every attempt to sign in, with its reason; append-only';
 COMMENT ON COLUMN immiiq.sign_in_attempt.identifier IS 'keyed hash of the e-mail address that was said';
 CREATE INDEX sign_in_attempt_member_idx ON immiiq.sign_in_attempt (org_id, member_id, at);
-CREATE INDEX sign_in_attempt_identifier_idx ON immiiq.sign_in_attempt (identifier, at);
-CREATE INDEX sign_in_attempt_network_idx ON immiiq.sign_in_attempt (network, at);
+CREATE INDEX sign_in_attempt_at_idx ON immiiq.sign_in_attempt USING brin (at);
 REVOKE ALL ON immiiq.sign_in_attempt FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.sign_in_attempt', '');
 SELECT pg_catalog.pg_extension_config_dump('immiiq.sign_in_attempt_attempt_id_seq', '');
@@ -237,29 +243,28 @@ ALTER TABLE immiiq.sign_in_attempt ENABLE ALWAYS TRIGGER sign_in_attempt_append_
 INSERT INTO immiiq.privilege VALUES ('auditor', 'SELECT', 'TABLE immiiq.sign_in_attempt');
 
 -- For throttle.c after a start of the server; the keys are as the functions below make them.
-CREATE FUNCTION immiiq.throttled_failures(class text, key bytea, at_most int) RETURNS SETOF timestamptz
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE ROWS 10 SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION immiiq.throttled_failures() RETURNS TABLE (class text, key bytea, at timestamptz)
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT a.at FROM immiiq.sign_in_attempt AS a
-    WHERE a.at > clock_timestamp() - interval '2 hours'
-        AND CASE class
-            WHEN 'network' THEN a.network = convert_from(key, 'UTF8')::cidr
-            WHEN 'issue-network' THEN a.network = convert_from(key, 'UTF8')::cidr
-            ELSE a.identifier = substr(key, 1, 16)
-        END
-        AND CASE class
-            WHEN 'account' THEN a.method = 'password' AND a.verdict = 'denied' AND NOT a.known_device
-            WHEN 'device' THEN a.method = 'password' AND a.verdict = 'denied' AND a.known_device AND a.device = substr(key, 17)
-            WHEN 'network' THEN a.method IN ('password', 'code') AND a.verdict = 'denied' AND NOT a.known_device
-            WHEN 'code' THEN a.method = 'code' AND a.verdict = 'denied'
-            WHEN 'issue-device' THEN a.method = 'issue' AND a.verdict = 'ok' AND a.known_device AND a.device = substr(key, 17)
-            ELSE a.method = 'issue' AND a.verdict = 'ok' AND NOT a.known_device
-        END
-    ORDER BY a.at DESC
-    LIMIT at_most
+    SELECT b.class, b.key, a.at
+    FROM immiiq.sign_in_attempt AS a
+        CROSS JOIN LATERAL (VALUES
+            ('account', a.identifier, a.method = 'password' AND a.verdict = 'denied' AND NOT a.known_device),
+            ('device', a.identifier || a.device, a.method = 'password' AND a.verdict = 'denied' AND a.known_device),
+            ('network', convert_to(a.network::text, 'UTF8'), a.method IN ('password', 'code') AND a.verdict = 'denied' AND NOT a.known_device),
+            ('code', a.identifier, a.method = 'code' AND a.verdict = 'denied'),
+            ('issue', a.identifier, a.method = 'issue' AND a.verdict = 'ok' AND NOT a.known_device),
+            ('issue-device', a.identifier || a.device, a.method = 'issue' AND a.verdict = 'ok' AND a.known_device),
+            ('issue-network', convert_to(a.network::text, 'UTF8'), a.method = 'issue' AND a.verdict = 'ok' AND NOT a.known_device)
+        ) AS b (class, key, counts)
+    WHERE a.at > clock_timestamp() - interval '2 hours' AND b.counts AND b.key IS NOT NULL
+        -- What an operator has unlocked stays so.
+        AND (b.class NOT IN ('account', 'code', 'issue')
+             OR a.at > ALL (SELECT u.at FROM immiiq.sign_in_attempt AS u
+                            WHERE u.method = 'unlock' AND u.identifier = a.identifier AND u.at > clock_timestamp() - interval '2 hours'))
 $$;
-COMMENT ON FUNCTION immiiq.throttled_failures(text, bytea, int) IS 'when the attempts of the last two hours failed that a bucket counts, the newest first';
-REVOKE ALL ON FUNCTION immiiq.throttled_failures(text, bytea, int) FROM PUBLIC;
+COMMENT ON FUNCTION immiiq.throttled_failures() IS 'the attempts of the last two hours that count, and in which bucket';
+REVOKE ALL ON FUNCTION immiiq.throttled_failures() FROM PUBLIC;
 
 -- Who reads what, as branches that the index serves: auditors all, some members their organisation's, everybody their own.
 CREATE VIEW immiiq.sign_in_log WITH (security_barrier) AS
@@ -334,13 +339,15 @@ CREATE TYPE immiiq.sign_in_result AS (
 COMMENT ON TYPE immiiq.sign_in_result IS 'ok, denied or throttled; the rest is null unless it is ok';
 
 CREATE FUNCTION immiiq.sign_in_identifier(email text) RETURNS bytea
-    LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT substr(immiiq.keyed_hash('identifier', convert_to(lower(btrim(left(coalesce(email, ''), 320))), 'UTF8')), 1, 16) $$;
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    RETURN pg_catalog.substr(immiiq.keyed_hash('identifier',
+        pg_catalog.convert_to(pg_catalog.lower(pg_catalog.btrim(pg_catalog."left"(coalesce(email, ''), 320))), 'UTF8')), 1, 16);
 COMMENT ON FUNCTION immiiq.sign_in_identifier(text) IS 'keyed hash of an e-mail address';
 
 CREATE FUNCTION immiiq.sign_in_device(identifier bytea, device text) RETURNS bytea
-    LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT substr(immiiq.keyed_hash('device', identifier || convert_to(left(device, 512), 'UTF8')), 1, 16) WHERE device <> '' $$;
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    RETURN CASE WHEN device OPERATOR(pg_catalog.<>) '' THEN pg_catalog.substr(immiiq.keyed_hash('device',
+        identifier OPERATOR(pg_catalog.||) pg_catalog.convert_to(pg_catalog."left"(device, 512), 'UTF8')), 1, 16) END;
 COMMENT ON FUNCTION immiiq.sign_in_device(bytea, text) IS 'keyed hash of what a browser is known by, of one e-mail address';
 
 -- One attempt as the functions below pass it along.
@@ -438,7 +445,7 @@ COMMENT ON FUNCTION immiiq.end_session(uuid, text) IS 'revokes one session; fals
 -- Ends the member's (or client's) session and makes the next one. For sign_in_identity, too.
 CREATE FUNCTION immiiq.open_session(attempt immiiq.sign_in_context, org uuid, member uuid, client uuid) RETURNS immiiq.sign_in_result
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     result immiiq.sign_in_result;
@@ -604,20 +611,22 @@ CREATE TABLE immiiq.link (
 );
 COMMENT ON TABLE immiiq.link IS 'the last link of each address and purpose, by hash; without organisation for an address that nobody has';
 CREATE UNIQUE INDEX link_address_key ON immiiq.link (kind, identifier, purpose, org_id, client_id) NULLS NOT DISTINCT;
-CREATE INDEX link_outbox_idx ON immiiq.link (issued_at) WHERE taken_at IS NULL AND ended_at IS NULL AND org_id IS NOT NULL;
+-- With the links of nobody, which must cost the same.
+CREATE INDEX link_outbox_idx ON immiiq.link (issued_at) WHERE taken_at IS NULL AND ended_at IS NULL;
 REVOKE ALL ON immiiq.link FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.link', '');
 CREATE INDEX member_sign_in_idx ON immiiq.member (pg_catalog.lower(email));
 
 CREATE FUNCTION immiiq.link_code(link uuid) RETURNS text
-    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT lpad((('x' || encode(substr(immiiq.keyed_hash('link-code', uuid_send(link)), 1, 7), 'hex'))::bit(56)::bigint
-                      % 1000000)::text, 6, '0') $$;
+    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+    RETURN pg_catalog.lpad(((('x' OPERATOR(pg_catalog.||) pg_catalog.encode(
+        pg_catalog.substr(immiiq.keyed_hash('link-code', pg_catalog.uuid_send(link)), 1, 7), 'hex'))::bit(56)::bigint)
+        OPERATOR(pg_catalog.%) 1000000)::text, 6, '0');
 COMMENT ON FUNCTION immiiq.link_code(uuid) IS 'the six digits of a link';
 
 CREATE FUNCTION immiiq.link_code_hash(link uuid, code text) RETURNS bytea
-    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
-    AS $$ SELECT immiiq.keyed_hash('code-at-rest', uuid_send(link) || convert_to(code, 'UTF8')) $$;
+    LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED
+    RETURN immiiq.keyed_hash('code-at-rest', pg_catalog.uuid_send(link) OPERATOR(pg_catalog.||) pg_catalog.convert_to(code, 'UTF8'));
 COMMENT ON FUNCTION immiiq.link_code_hash(uuid, text) IS 'what is stored of a code';
 
 CREATE FUNCTION immiiq.put_link(kind text, purpose text, identifier bytea, org uuid, member uuid, client uuid, email text,
@@ -650,13 +659,12 @@ CREATE FUNCTION immiiq.issue_link(email text, purpose text DEFAULT 'sign-in', no
                                   user_agent text DEFAULT NULL, device text DEFAULT NULL, country text DEFAULT NULL,
                                   OUT verdict text, OUT retry_after interval)
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     attempt immiiq.sign_in_context;
     ttl constant interval := current_setting('immiiq.link_ttl')::interval;
     found_member record;
-    found_any boolean := false;
 BEGIN
     IF purpose IS NULL OR purpose NOT IN ('sign-in', 'confirm') THEN
         RAISE EXCEPTION 'unknown purpose of a link' USING ERRCODE = 'invalid_parameter_value', HINT = 'Use sign-in or confirm.';
@@ -671,25 +679,22 @@ BEGIN
         verdict := (immiiq.throttle_sign_in(attempt, retry_after)).verdict;
         RETURN;
     END IF;
+    -- Nobody has this address: the same is done, for nothing.
     FOR found_member IN
-        SELECT m.org_id, m.member_id FROM immiiq.member AS m JOIN immiiq.org AS o ON o.org_id = m.org_id
-        WHERE lower(m.email) = lower(btrim(left(issue_link.email, 320))) AND m.active AND o.active
-        ORDER BY m.org_id
+        WITH holder AS (
+            SELECT m.org_id, m.member_id FROM immiiq.member AS m JOIN immiiq.org AS o ON o.org_id = m.org_id
+            WHERE lower(m.email) = lower(btrim(left(issue_link.email, 320))) AND m.active AND o.active)
+        SELECT org_id, member_id FROM holder
+        UNION ALL
+        SELECT NULL, NULL WHERE NOT EXISTS (SELECT FROM holder)
     LOOP
-        found_any := true;
         PERFORM immiiq.put_link('member', purpose, attempt.identifier, found_member.org_id, found_member.member_id, NULL, NULL, nonce, ttl);
-        INSERT INTO immiiq.sign_in_attempt (method, verdict, identifier, known_device, device, org_id, member_id, client_ip, network,
+        INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, identifier, known_device, device, org_id, member_id, client_ip, network,
                                             country, user_agent)
-        VALUES ('issue', 'ok', attempt.identifier, attempt.known_device, attempt.device, found_member.org_id, found_member.member_id,
+        VALUES ('issue', 'ok', CASE WHEN found_member.org_id IS NULL THEN 'nobody has this address' ELSE 'link put into the outbox' END,
+                attempt.identifier, attempt.known_device, attempt.device, found_member.org_id, found_member.member_id,
                 attempt.ip, attempt.network, attempt.country, attempt.user_agent);
     END LOOP;
-    IF NOT found_any THEN
-        -- Nobody has this address: the same is done, for nothing.
-        PERFORM immiiq.put_link('member', purpose, attempt.identifier, NULL, NULL, NULL, NULL, nonce, ttl);
-        INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, identifier, known_device, device, client_ip, network, country, user_agent)
-        VALUES ('issue', 'ok', 'nobody has this address', attempt.identifier, attempt.known_device, attempt.device, attempt.ip,
-                attempt.network, attempt.country, attempt.user_agent);
-    END IF;
     PERFORM immiiq.throttle_settle(true);   -- every issue counts
     verdict := 'ok';
 END
@@ -764,7 +769,7 @@ CREATE FUNCTION immiiq.redeem_link(token_or_code text, nonce text DEFAULT NULL, 
                                    ip inet DEFAULT NULL, user_agent text DEFAULT NULL, device text DEFAULT NULL,
                                    country text DEFAULT NULL) RETURNS immiiq.sign_in_result
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     by_code constant boolean := coalesce(token_or_code ~ '^[0-9]{6}$', false);
@@ -1014,7 +1019,7 @@ REVOKE ALL ON FUNCTION immiiq.check_password(text, text, text, text), immiiq.dec
 CREATE FUNCTION immiiq.sign_in_password(email text, password text, org uuid DEFAULT NULL, ip inet DEFAULT NULL, user_agent text DEFAULT NULL,
                                         device text DEFAULT NULL, country text DEFAULT NULL) RETURNS immiiq.sign_in_result
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     attempt immiiq.sign_in_context;
@@ -1159,7 +1164,7 @@ INSERT INTO immiiq.privilege VALUES
 
 CREATE FUNCTION immiiq.rotate_refresh(refresh_token text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL) RETURNS immiiq.sign_in_result
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     digest constant bytea := immiiq.token_digest('r', rotate_refresh.refresh_token);
@@ -1251,7 +1256,7 @@ COMMENT ON FUNCTION immiiq.issue_portal_link(uuid, text, interval) IS 'puts a li
 CREATE FUNCTION immiiq.redeem_portal_link(token text, ip inet DEFAULT NULL, user_agent text DEFAULT NULL, device text DEFAULT NULL,
                                           country text DEFAULT NULL) RETURNS immiiq.sign_in_result
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
-    SET search_path = pg_catalog, pg_temp
+    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     digest constant bytea := immiiq.token_digest('h', token);

@@ -12,7 +12,8 @@
  * where a set of buckets is full, all further keys of the set share one
  * that never goes away.
  *
- * After a start of the server, buckets are made from immiiq.sign_in_attempt.
+ * After a start of the server, the buckets of a database are made from its
+ * immiiq.sign_in_attempt before the first attempt there.
  */
 #include "postgres.h"
 
@@ -24,6 +25,7 @@
 #include "pgstat.h"
 #include "storage/condition_variable.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/array.h"
@@ -43,7 +45,7 @@ PG_FUNCTION_INFO_V1(immiiq_throttle_forget);
 #define THROTTLE_PARTITIONS 64
 #define THROTTLE_RESERVED	8	  /* reservations of one backend at a time */
 #define THROTTLE_PATIENCE_S 10	  /* how long an attempt waits for those before it */
-#define THROTTLE_REPLAYED	200	  /* failures that are read to make a bucket anew */
+#define THROTTLE_DATABASES	1024  /* whose log is read once after a start */
 #define THROTTLE_FORGET_S	86400 /* without failure for so long, the next lock is the first again */
 
 typedef struct ThrottleClass
@@ -84,7 +86,10 @@ typedef struct ThrottleShared
 {
 	LWLockPadded *locks;
 	ConditionVariable settled;
-	pg_atomic_uint64 first_use; /* TimestampTz of the first attempt since the server started; 0: none */
+	LWLock *loading; /* of the fields below */
+	int loaded_count;
+	Oid loaded[THROTTLE_DATABASES]; /* whose buckets have been made of their logs */
+	int32 loader;					/* who, by pid; 0: nobody */
 	ThrottleSet sets[FLEXIBLE_ARRAY_MEMBER];
 } ThrottleShared;
 
@@ -101,6 +106,7 @@ static ThrottleShared *throttle = NULL;
 static ThrottleHeld throttle_held[THROTTLE_RESERVED];
 static int throttle_held_count = 0;
 static bool throttle_exit_registered = false;
+static bool throttle_known_loaded = false; /* this backend's database has been */
 
 static uint32
 throttle_set_count(void)
@@ -119,7 +125,7 @@ void
 throttle_shmem_request(void)
 {
 	RequestAddinShmemSpace(throttle_size());
-	RequestNamedLWLockTranche("immiiq throttle", THROTTLE_PARTITIONS);
+	RequestNamedLWLockTranche("immiiq throttle", THROTTLE_PARTITIONS + 1);
 }
 
 void
@@ -134,7 +140,7 @@ throttle_shmem_startup(void)
 		memset(throttle, 0, throttle_size());
 		throttle->locks = GetNamedLWLockTranche("immiiq throttle");
 		ConditionVariableInit(&throttle->settled);
-		pg_atomic_init_u64(&throttle->first_use, 0);
+		throttle->loading = &throttle->locks[THROTTLE_PARTITIONS].lock;
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -272,62 +278,98 @@ throttle_class(text *name)
 
 /* ---- after a start of the server ---- */
 
-/* True within the first hours after the first attempt: what was counted before the start may still matter. */
-static bool
-throttle_must_replay(TimestampTz now)
-{
-	uint64 none = 0;
-
-	(void) pg_atomic_compare_exchange_u64(&throttle->first_use, &none, (uint64) now);
-	return now - (TimestampTz) pg_atomic_read_u64(&throttle->first_use) <
-		   INT64CONST(2) * SECS_PER_HOUR * USECS_PER_SEC;
-}
-
-/* Reads a key's failures of the last hours and makes its bucket of them, unless it has one. */
+/* Makes the buckets of this database of its log. */
 static void
-throttle_replay(const ThrottleClass *class, bytea *data, const uint8_t key[16], TimestampTz now)
+throttle_read_log(void)
 {
-	static const char *const query = "SELECT at FROM immiiq.throttled_failures($1, $2, $3) AS at";
-	Oid types[3] = {TEXTOID, BYTEAOID, INT4OID};
-	Datum args[3];
-	TimestampTz times[THROTTLE_REPLAYED];
-	int n = 0;
-	bool known;
+	static const char *const query =
+		"SELECT class, key, at FROM immiiq.throttled_failures() ORDER BY at";
+	TimestampTz now = GetCurrentTimestamp();
 
-	LWLockAcquire(throttle_lock(key), LW_SHARED);
-	known = throttle_find(key) != NULL;
-	LWLockRelease(throttle_lock(key));
-	if (known)
-		return;
-
-	args[0] = CStringGetTextDatum(class->name);
-	args[1] = PointerGetDatum(data);
-	args[2] = Int32GetDatum(THROTTLE_REPLAYED);
 	SPI_connect();
-	if (SPI_execute_with_args(query, 3, types, args, NULL, false, THROTTLE_REPLAYED) != SPI_OK_SELECT)
+	if (SPI_execute(query, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read immiiq.sign_in_attempt");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		const ThrottleClass *class;
+		ThrottleBucket *bucket;
+		uint8_t key[16];
 		bool isnull;
-		Datum at = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		Datum name = SPI_getbinval(row, desc, 1, &isnull);
+		Datum data = SPI_getbinval(row, desc, 2, &isnull);
+		TimestampTz at;
 
-		if (!isnull)
-			times[n++] = DatumGetTimestampTz(at);
+		if (isnull)
+			continue;
+		class = throttle_class(DatumGetTextPP(name));
+		throttle_make_key(class, DatumGetByteaPP(data), key);
+		at = DatumGetTimestampTz(SPI_getbinval(row, desc, 3, &isnull));
+		LWLockAcquire(throttle_lock(key), LW_EXCLUSIVE);
+		bucket = throttle_find(key);
+		if (bucket == NULL)
+			bucket = throttle_take(key, now);
+		throttle_count_failure(bucket, class, at);
+		LWLockRelease(throttle_lock(key));
 	}
 	SPI_finish();
-	if (n == 0)
-		return;
+}
 
-	LWLockAcquire(throttle_lock(key), LW_EXCLUSIVE);
-	if (throttle_find(key) == NULL)
+/* Ends this backend's turn as the loader. */
+static void
+throttle_loaded(bool done)
+{
+	LWLockAcquire(throttle->loading, LW_EXCLUSIVE);
+	if (throttle->loader == MyProcPid)
 	{
-		ThrottleBucket *bucket = throttle_take(key, now);
-
-		/* the newest come first */
-		for (int i = n - 1; i >= 0; i--)
-			throttle_count_failure(bucket, class, times[i]);
+		throttle->loader = 0;
+		if (done && throttle->loaded_count < THROTTLE_DATABASES)
+			throttle->loaded[throttle->loaded_count++] = MyDatabaseId;
 	}
-	LWLockRelease(throttle_lock(key));
+	LWLockRelease(throttle->loading);
+}
+
+/* What was counted before the server started counts on: once for each database, before its first attempt. */
+static void
+throttle_load(void)
+{
+	while (!throttle_known_loaded)
+	{
+		bool mine = false;
+
+		LWLockAcquire(throttle->loading, LW_EXCLUSIVE);
+		for (int i = 0; i < throttle->loaded_count && !throttle_known_loaded; i++)
+			throttle_known_loaded = throttle->loaded[i] == MyDatabaseId;
+		if (!throttle_known_loaded && throttle->loader == 0)
+		{
+			throttle->loader = MyProcPid;
+			mine = true;
+		}
+		LWLockRelease(throttle->loading);
+		if (mine)
+		{
+			PG_TRY();
+			{
+				throttle_read_log();
+			}
+			PG_CATCH();
+			{
+				throttle_loaded(false);
+				PG_RE_THROW();
+			}
+			PG_END_TRY();
+			throttle_loaded(true);
+			throttle_known_loaded = true;
+		}
+		else if (!throttle_known_loaded)
+		{
+			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 5,
+							 PG_WAIT_EXTENSION);
+			ResetLatch(MyLatch);
+			CHECK_FOR_INTERRUPTS();
+		}
+	}
 }
 
 /* ---- reserving and settling ---- */
@@ -365,6 +407,7 @@ throttle_at_exit(int code, Datum arg)
 {
 	LWLockReleaseAll();
 	throttle_settle(0, true);
+	throttle_loaded(false);
 }
 
 static void
@@ -465,6 +508,7 @@ immiiq_throttle_reserve(PG_FUNCTION_ARGS)
 		before_shmem_exit(throttle_at_exit, (Datum) 0);
 		throttle_exit_registered = true;
 	}
+	throttle_load();
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &classes,
 					  &class_nulls, &nclasses);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), BYTEAOID, -1, false, TYPALIGN_INT, &keys,
@@ -477,8 +521,6 @@ immiiq_throttle_reserve(PG_FUNCTION_ARGS)
 			continue;
 		class[n] = throttle_class(DatumGetTextPP(classes[i]));
 		throttle_make_key(class[n], DatumGetByteaPP(keys[i]), key[n]);
-		if (throttle_must_replay(started))
-			throttle_replay(class[n], DatumGetByteaPP(keys[i]), key[n], started);
 		n++;
 	}
 

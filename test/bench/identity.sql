@@ -1,0 +1,161 @@
+-- Signing in, each figure beside its floor. The floors commit as often as what they are compared with.
+\set sessions 'greatest(1000, 200000 * ':scale')::int'
+CREATE TABLE bench_time (what text, us float8);
+GRANT INSERT ON bench_time TO bench_app;
+
+-- Many sessions, of one member; audit and references apart, as nothing here is about them.
+ALTER TABLE immiiq.session DISABLE TRIGGER ALL;
+CREATE TABLE token_of AS SELECT i, immiiq.derive_token('s', int4send(i)) AS token FROM generate_series(1, :sessions) AS i;
+INSERT INTO immiiq.session (org_id, member_id, token_hash, impersonated, expires_at)
+SELECT :'org', :'member_id', immiiq.token_digest('s', token), true, now() + interval '24 hours' FROM token_of;
+ALTER TABLE immiiq.session ENABLE TRIGGER ALL;
+ALTER TABLE immiiq.session ENABLE ALWAYS TRIGGER immiiq_capture;
+CREATE TABLE plain_session AS SELECT i AS session_id, token, now() AS expires_at, :'org'::uuid AS org_id FROM token_of;
+ALTER TABLE plain_session ADD PRIMARY KEY (token);
+CREATE TABLE sample AS SELECT row_number() OVER () AS n, token FROM (SELECT token FROM token_of ORDER BY random() LIMIT 2000) AS s;
+VACUUM ANALYZE immiiq.session;
+VACUUM ANALYZE plain_session;
+GRANT SELECT ON plain_session, sample TO bench_app;
+
+-- Time of one statement a transaction, two in turn, blocks of a hundred.
+CREATE PROCEDURE bench_sessions() LANGUAGE plpgsql AS $$
+DECLARE
+    tokens text[] := ARRAY(SELECT token FROM sample ORDER BY n);
+    t timestamptz;
+    found plain_session;
+BEGIN
+    FOR block IN 0..19 LOOP
+        t := clock_timestamp();
+        FOR i IN block * 100 + 1 .. block * 100 + 100 LOOP
+            PERFORM set_config('immiiq.token', tokens[i], true);
+            COMMIT;
+        END LOOP;
+        INSERT INTO bench_time VALUES ('check', extract(epoch FROM clock_timestamp() - t) * 10000);
+        COMMIT;
+        t := clock_timestamp();
+        FOR i IN block * 100 + 1 .. block * 100 + 100 LOOP
+            SELECT * INTO found FROM plain_session WHERE token = tokens[i];
+            COMMIT;
+        END LOOP;
+        INSERT INTO bench_time VALUES ('lookup', extract(epoch FROM clock_timestamp() - t) * 10000);
+        COMMIT;
+    END LOOP;
+END
+$$;
+SET SESSION AUTHORIZATION bench_app;
+CALL bench_sessions();
+CALL bench_sessions();
+RESET SESSION AUTHORIZATION;
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FILTER (WHERE what = 'check') AS check_us,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FILTER (WHERE what = 'lookup') AS lookup_us FROM bench_time \gset
+SELECT * FROM bench_line('identity', 'session check at ' || :sessions || ' sessions (' || round(:check_us::numeric, 1) || ' us) beside a lookup by key (' ||
+                         round(:lookup_us::numeric, 1) || ' us)', :check_us / :lookup_us, 2, 'x');
+
+-- Links and refresh tokens, beside one UPDATE … RETURNING by key.
+INSERT INTO immiiq.member (org_id, email, name) SELECT :'org', 'm' || i || '@bench.example', 'M' FROM generate_series(1, 600) AS i;
+INSERT INTO immiiq.password (org_id, member_id, hash) SELECT org_id, member_id, h FROM immiiq.member, immiiq.hash_password('right') AS h WHERE name = 'M';
+SELECT immiiq.put_link('member', 'sign-in', immiiq.sign_in_identifier(email), org_id, member_id, NULL, NULL, NULL, interval '10 minutes') AS ignored
+FROM immiiq.member WHERE name = 'M' \g /dev/null
+CREATE TABLE bench_link AS SELECT row_number() OVER () AS n, token FROM immiiq.read_outbox();
+CREATE TABLE plain_link AS SELECT n, sha256(token::bytea) AS token_hash, NULL::timestamptz AS ended_at, now() AS issued_at, repeat('x', 120) AS rest FROM bench_link;
+ALTER TABLE plain_link ADD PRIMARY KEY (token_hash);
+ANALYZE plain_link;
+CREATE PROCEDURE bench_links() LANGUAGE plpgsql AS $$
+DECLARE
+    tokens text[] := ARRAY(SELECT token FROM bench_link ORDER BY n);
+    t timestamptz;
+    refresh text;
+    x record;
+BEGIN
+    FOR block IN 0..9 LOOP
+        t := clock_timestamp();
+        FOR i IN block * 20 + 1 .. block * 20 + 20 LOOP
+            SELECT * INTO x FROM immiiq.redeem_link(tokens[i]);
+            COMMIT;
+        END LOOP;
+        INSERT INTO bench_time VALUES ('redeem', extract(epoch FROM clock_timestamp() - t) * 50000);
+        refresh := x.refresh_token;
+        t := clock_timestamp();
+        FOR i IN block * 20 + 1 .. block * 20 + 20 LOOP
+            SELECT r.refresh_token INTO refresh FROM immiiq.rotate_refresh(refresh) AS r;
+            COMMIT;
+        END LOOP;
+        INSERT INTO bench_time VALUES ('rotate', extract(epoch FROM clock_timestamp() - t) * 50000);
+        t := clock_timestamp();
+        FOR i IN block * 20 + 1 .. block * 20 + 20 LOOP
+            UPDATE plain_link SET ended_at = now() WHERE token_hash = sha256(tokens[i]::bytea) AND ended_at IS NULL RETURNING * INTO x;
+            COMMIT;
+        END LOOP;
+        INSERT INTO bench_time VALUES ('update', extract(epoch FROM clock_timestamp() - t) * 50000);
+        COMMIT;
+    END LOOP;
+END
+$$;
+CALL bench_links();
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FILTER (WHERE what = 'redeem') AS redeem_us,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FILTER (WHERE what = 'rotate') AS rotate_us,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY us) FILTER (WHERE what = 'update') AS update_us FROM bench_time \gset
+SELECT * FROM bench_line('identity', 'redeem_link (' || round(:redeem_us::numeric) || ' us) beside one UPDATE (' || round(:update_us::numeric) || ' us)', :redeem_us / :update_us, 3, 'x');
+SELECT * FROM bench_line('identity', 'rotate_refresh (' || round(:rotate_us::numeric) || ' us) beside it', :rotate_us / :update_us, 3, 'x');
+
+-- Throttling: a reservation and its return, less what two calls of C functions cost.
+SELECT * FROM bench_pair(
+    $$DO 'BEGIN FOR i IN 1..50000 LOOP PERFORM immiiq.throttle_reserve(''{account}'', ARRAY[int4send(i)]); PERFORM immiiq.throttle_settle(false); END LOOP; END'$$,
+    $$DO 'BEGIN FOR i IN 1..50000 LOOP PERFORM array_cat(''{}'', ARRAY[int4send(i)]); PERFORM int4send(i); END LOOP; END'$$, 5) \gset throttle_
+SELECT * FROM bench_line('identity', 'throttle decision', (:throttle_a_ms - :throttle_b_ms) * 1000 / 50000, 2, ' us');
+
+-- A password sign-in beside the hash that it is made of.
+CREATE PROCEDURE bench_passwords() LANGUAGE plpgsql AS $$
+DECLARE
+    t timestamptz;
+    x record;
+    mails text[] := ARRAY(SELECT email FROM immiiq.member WHERE name = 'M' ORDER BY email);
+BEGIN
+    DELETE FROM bench_time;
+    FOR i IN 1..200 LOOP
+        t := clock_timestamp();
+        SELECT * INTO x FROM immiiq.sign_in_password(mails[i], 'right');
+        COMMIT;
+        INSERT INTO bench_time VALUES ('sign-in', extract(epoch FROM clock_timestamp() - t) * 1e6);
+        t := clock_timestamp();
+        PERFORM immiiq.hash_password('right');
+        COMMIT;
+        INSERT INTO bench_time VALUES ('hash', extract(epoch FROM clock_timestamp() - t) * 1e6);
+        FOR j IN 0..1 LOOP
+            t := clock_timestamp();
+            SELECT * INTO x FROM immiiq.sign_in_password(CASE WHEN (i + j) % 2 = 0 THEN mails[i] ELSE 'nobody' || i END, 'wrong');
+            COMMIT;
+            INSERT INTO bench_time VALUES (CASE WHEN (i + j) % 2 = 0 THEN 'known' ELSE 'unknown' END,
+                                           extract(epoch FROM clock_timestamp() - t) * 1e6);
+            COMMIT;
+        END LOOP;
+    END LOOP;
+    -- Of an address of each kind, in both orders.
+    FOR i IN 1..200 LOOP
+        FOR j IN 0..1 LOOP
+            t := clock_timestamp();
+            SELECT * INTO x FROM immiiq.issue_link(CASE WHEN (i + j) % 2 = 0 THEN mails[i] ELSE 'nobody' || i END);
+            COMMIT;
+            INSERT INTO bench_time VALUES (CASE WHEN (i + j) % 2 = 0 THEN 'link known' ELSE 'link unknown' END,
+                                           extract(epoch FROM clock_timestamp() - t) * 1e6);
+            COMMIT;
+        END LOOP;
+    END LOOP;
+END
+$$;
+CALL bench_passwords();
+CREATE VIEW bench_median AS SELECT what, percentile_cont(0.5) WITHIN GROUP (ORDER BY us) AS us FROM bench_time GROUP BY what;
+SELECT (SELECT us FROM bench_median WHERE what = 'sign-in') AS sign_in_us, (SELECT us FROM bench_median WHERE what = 'hash') AS hash_us \gset
+SELECT * FROM bench_line('identity', 'password sign-in beside Argon2id alone (' || round(:hash_us::numeric / 1000, 1) || ' ms)', :sign_in_us / :hash_us, 1.03, 'x');
+
+-- How well one can tell from a time which of two it was: 0.5 is not at all, 1 always (the area under the ROC curve).
+CREATE FUNCTION bench_told_apart(a text, b text) RETURNS float8 LANGUAGE sql AS $$
+    SELECT greatest(v, 1 - v) FROM (
+        SELECT avg(CASE WHEN x.us > y.us THEN 1 WHEN x.us = y.us THEN 0.5 ELSE 0 END)::float8 AS v
+        FROM bench_time AS x, bench_time AS y WHERE x.what = a AND y.what = b) AS s
+$$;
+SELECT * FROM bench_line('identity', 'addresses told apart by the time of a wrong password', bench_told_apart('known', 'unknown'), 0.6, '');
+UPDATE immiiq.password SET hash = '$2b$08$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW' WHERE member_id::text < '8';
+CALL bench_passwords();
+SELECT * FROM bench_line('identity', 'the same where half of the accounts have bcrypt', bench_told_apart('known', 'unknown'), 0.6, '');
+SELECT * FROM bench_line('identity', 'addresses told apart by the time of issue_link', bench_told_apart('link known', 'link unknown'), 0.6, '');
