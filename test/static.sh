@@ -71,9 +71,19 @@ headers() {
 }
 
 # Every function that the library exports to SQL is in an install part, and no part names one that is not there.
+# Parts that make the sealed types in a loop write '@type@_…' (the seven names) and '@symbol@' (listed in quotes).
 entry_points() {
-	diff <(nm -D --defined-only immiiq.so | sed -n 's/.* pg_finfo_//p' | sort -u) \
-		<(grep -ohE "'MODULE_PATHNAME' *, *'[a-z0-9_]+'" sql/parts/*.sql | sed -E "s/.*'([a-z0-9_]+)'$/\1/" | sort -u)
+	nm -D --defined-only immiiq.so | sed -n 's/.* pg_finfo_//p' | sort -u | perl -e '
+		my %exported = map { chomp; $_ => 1 } <STDIN>;
+		my ($text, %named) = join "", map { local (@ARGV, $/) = $_; <> } @ARGV;
+		for my $name ($text =~ /\x27MODULE_PATHNAME\x27 *, *\x27([a-z0-9_@]+)\x27/g) {
+			my @names = $name =~ /^\@symbol\@$/ ? $text =~ /\x27(enc_[a-z0-9]+_from_[a-z0-9]+)\x27/g
+				: $name =~ /^\@type\@_(.*)$/ ? grep { /^enc_[a-z0-9]+_\Q$1\E$/ } keys %exported : $name;
+			print "$name: stands for nothing\n" unless @names;
+			$named{$_} = 1 for @names;
+		}
+		$exported{$_} or print "$_: not in the library\n" for sort keys %named;
+		$named{$_} or print "$_: not in any part\n" for sort keys %exported;' sql/parts/*.sql
 }
 
 # docs/errors.md lists the SQLSTATEs of base.h, all of them and no other.

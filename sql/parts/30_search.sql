@@ -1,4 +1,5 @@
--- Operators of the hidden base types, what indexes call, and the probes that the planner puts in the place of plain values.
+-- Operators of the hidden base types, what indexes call, and the probes and queries that the planner puts in the place of
+-- plain values.
 
 CREATE FUNCTION pg_catalog.enc_support(internal) RETURNS internal
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_support';
@@ -7,310 +8,322 @@ CREATE FUNCTION pg_catalog.enc_sortsupport(internal) RETURNS void
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_sortsupport';
 COMMENT ON FUNCTION pg_catalog.enc_sortsupport(internal) IS 'sort support of sealed values';
 
--- enc_text: probes
-CREATE FUNCTION pg_catalog.enc_text_probe(text, integer) RETURNS pg_catalog.enc_text_base
-    LANGUAGE C STABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_text';
-COMMENT ON FUNCTION pg_catalog.enc_text_probe(text, integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_text_probe(text[], integer) RETURNS pg_catalog.enc_text_base[]
-    LANGUAGE C STABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_text_array';
-COMMENT ON FUNCTION pg_catalog.enc_text_probe(text[], integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_text_probe(pg_catalog.enc_text_base, integer) RETURNS pg_catalog.enc_text_base
+-- Equality: @type@ stands for the name of the type, once for each. Reading text as text cannot fail, and so tells nothing.
+DO $do$
+DECLARE
+    name text;
+    leakproof text;
+BEGIN
+    FOR name, leakproof IN VALUES ('enc_text', 'LEAKPROOF'), ('enc_bytea', ''), ('enc_int8', ''), ('enc_numeric', ''),
+        ('enc_date', ''), ('enc_timestamptz', ''), ('enc_jsonb', '') LOOP
+        EXECUTE pg_catalog.replace(pg_catalog.replace($sql$
+-- probes
+CREATE FUNCTION pg_catalog.@type@_probe(text, integer) RETURNS pg_catalog.@type@_base
+    LANGUAGE C STABLE STRICT @leakproof@ PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_text';
+COMMENT ON FUNCTION pg_catalog.@type@_probe(text, integer) IS 'what a column of this modifier is compared with';
+CREATE FUNCTION pg_catalog.@type@_probe(text[], integer) RETURNS pg_catalog.@type@_base[]
+    LANGUAGE C STABLE STRICT @leakproof@ PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_text_array';
+COMMENT ON FUNCTION pg_catalog.@type@_probe(text[], integer) IS 'what a column of this modifier is compared with';
+CREATE FUNCTION pg_catalog.@type@_probe(pg_catalog.@type@_base, integer) RETURNS pg_catalog.@type@_base
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_base';
-COMMENT ON FUNCTION pg_catalog.enc_text_probe(pg_catalog.enc_text_base, integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_text_probe(pg_catalog.enc_text_base[], integer) RETURNS pg_catalog.enc_text_base[]
+COMMENT ON FUNCTION pg_catalog.@type@_probe(pg_catalog.@type@_base, integer) IS 'what a column of this modifier is compared with';
+CREATE FUNCTION pg_catalog.@type@_probe(pg_catalog.@type@_base[], integer) RETURNS pg_catalog.@type@_base[]
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_base_array';
-COMMENT ON FUNCTION pg_catalog.enc_text_probe(pg_catalog.enc_text_base[], integer) IS 'what a column of this modifier is compared with';
+COMMENT ON FUNCTION pg_catalog.@type@_probe(pg_catalog.@type@_base[], integer) IS 'what a column of this modifier is compared with';
 
--- enc_text: operators
-CREATE FUNCTION pg_catalog.enc_text_eq(pg_catalog.enc_text_base, pg_catalog.enc_text_base) RETURNS boolean
+-- operators
+CREATE FUNCTION pg_catalog.@type@_eq(pg_catalog.@type@_base, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq';
-COMMENT ON FUNCTION pg_catalog.enc_text_eq(pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_text_ne(pg_catalog.enc_text_base, pg_catalog.enc_text_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_eq(pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'implementation of = operator';
+CREATE FUNCTION pg_catalog.@type@_ne(pg_catalog.@type@_base, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne';
-COMMENT ON FUNCTION pg_catalog.enc_text_ne(pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'implementation of <> operator';
-CREATE FUNCTION pg_catalog.enc_text_lt(pg_catalog.enc_text_base, pg_catalog.enc_text_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_ne(pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'implementation of <> operator';
+CREATE FUNCTION pg_catalog.@type@_lt(pg_catalog.@type@_base, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_lt';
-COMMENT ON FUNCTION pg_catalog.enc_text_lt(pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'implementation of < operator';
-CREATE FUNCTION pg_catalog.enc_text_le(pg_catalog.enc_text_base, pg_catalog.enc_text_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_lt(pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'implementation of < operator';
+CREATE FUNCTION pg_catalog.@type@_le(pg_catalog.@type@_base, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_le';
-COMMENT ON FUNCTION pg_catalog.enc_text_le(pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'implementation of <= operator';
-CREATE FUNCTION pg_catalog.enc_text_gt(pg_catalog.enc_text_base, pg_catalog.enc_text_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_le(pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'implementation of <= operator';
+CREATE FUNCTION pg_catalog.@type@_gt(pg_catalog.@type@_base, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_gt';
-COMMENT ON FUNCTION pg_catalog.enc_text_gt(pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'implementation of > operator';
-CREATE FUNCTION pg_catalog.enc_text_ge(pg_catalog.enc_text_base, pg_catalog.enc_text_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_gt(pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'implementation of > operator';
+CREATE FUNCTION pg_catalog.@type@_ge(pg_catalog.@type@_base, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ge';
-COMMENT ON FUNCTION pg_catalog.enc_text_ge(pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'implementation of >= operator';
-CREATE FUNCTION pg_catalog.enc_text_eq(pg_catalog.enc_text_base, text) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_ge(pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'implementation of >= operator';
+CREATE FUNCTION pg_catalog.@type@_eq(pg_catalog.@type@_base, text) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq_text_right';
-COMMENT ON FUNCTION pg_catalog.enc_text_eq(pg_catalog.enc_text_base, text) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_text_ne(pg_catalog.enc_text_base, text) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_eq(pg_catalog.@type@_base, text) IS 'implementation of = operator';
+CREATE FUNCTION pg_catalog.@type@_ne(pg_catalog.@type@_base, text) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne_text_right';
-COMMENT ON FUNCTION pg_catalog.enc_text_ne(pg_catalog.enc_text_base, text) IS 'implementation of <> operator';
-CREATE FUNCTION pg_catalog.enc_text_eq(text, pg_catalog.enc_text_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_ne(pg_catalog.@type@_base, text) IS 'implementation of <> operator';
+CREATE FUNCTION pg_catalog.@type@_eq(text, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq_text_left';
-COMMENT ON FUNCTION pg_catalog.enc_text_eq(text, pg_catalog.enc_text_base) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_text_ne(text, pg_catalog.enc_text_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_eq(text, pg_catalog.@type@_base) IS 'implementation of = operator';
+CREATE FUNCTION pg_catalog.@type@_ne(text, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne_text_left';
-COMMENT ON FUNCTION pg_catalog.enc_text_ne(text, pg_catalog.enc_text_base) IS 'implementation of <> operator';
+COMMENT ON FUNCTION pg_catalog.@type@_ne(text, pg_catalog.@type@_base) IS 'implementation of <> operator';
 CREATE OPERATOR pg_catalog.= (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_eq,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_eq,
     COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
     RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
 );
-COMMENT ON OPERATOR pg_catalog.= (pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'equal';
+COMMENT ON OPERATOR pg_catalog.= (pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'equal';
 CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_ne,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_ne,
     COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
     RESTRICT = neqsel, JOIN = neqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'not equal';
+COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'not equal';
 CREATE OPERATOR pg_catalog.< (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_lt,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_lt,
     COMMUTATOR = OPERATOR(pg_catalog.>), NEGATOR = OPERATOR(pg_catalog.>=),
     RESTRICT = scalarltsel, JOIN = scalarltjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.< (pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'order of indexes only';
+COMMENT ON OPERATOR pg_catalog.< (pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'order of indexes only';
 CREATE OPERATOR pg_catalog.<= (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_le,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_le,
     COMMUTATOR = OPERATOR(pg_catalog.>=), NEGATOR = OPERATOR(pg_catalog.>),
     RESTRICT = scalarlesel, JOIN = scalarlejoinsel
 );
-COMMENT ON OPERATOR pg_catalog.<= (pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'order of indexes only';
+COMMENT ON OPERATOR pg_catalog.<= (pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'order of indexes only';
 CREATE OPERATOR pg_catalog.> (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_gt,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_gt,
     COMMUTATOR = OPERATOR(pg_catalog.<), NEGATOR = OPERATOR(pg_catalog.<=),
     RESTRICT = scalargtsel, JOIN = scalargtjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.> (pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'order of indexes only';
+COMMENT ON OPERATOR pg_catalog.> (pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'order of indexes only';
 CREATE OPERATOR pg_catalog.>= (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_ge,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_ge,
     COMMUTATOR = OPERATOR(pg_catalog.<=), NEGATOR = OPERATOR(pg_catalog.<),
     RESTRICT = scalargesel, JOIN = scalargejoinsel
 );
-COMMENT ON OPERATOR pg_catalog.>= (pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'order of indexes only';
+COMMENT ON OPERATOR pg_catalog.>= (pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'order of indexes only';
 CREATE OPERATOR pg_catalog.= (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = text, FUNCTION = pg_catalog.enc_text_eq,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = text, FUNCTION = pg_catalog.@type@_eq,
     COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
     RESTRICT = eqsel, JOIN = eqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.= (pg_catalog.enc_text_base, text) IS 'equal';
+COMMENT ON OPERATOR pg_catalog.= (pg_catalog.@type@_base, text) IS 'equal';
 CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = pg_catalog.enc_text_base, RIGHTARG = text, FUNCTION = pg_catalog.enc_text_ne,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = text, FUNCTION = pg_catalog.@type@_ne,
     COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
     RESTRICT = neqsel, JOIN = neqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.enc_text_base, text) IS 'not equal';
+COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.@type@_base, text) IS 'not equal';
 CREATE OPERATOR pg_catalog.= (
-    LEFTARG = text, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_eq,
+    LEFTARG = text, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_eq,
     COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
     RESTRICT = eqsel, JOIN = eqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.= (text, pg_catalog.enc_text_base) IS 'equal';
+COMMENT ON OPERATOR pg_catalog.= (text, pg_catalog.@type@_base) IS 'equal';
 CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = text, RIGHTARG = pg_catalog.enc_text_base, FUNCTION = pg_catalog.enc_text_ne,
+    LEFTARG = text, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_ne,
     COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
     RESTRICT = neqsel, JOIN = neqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.<> (text, pg_catalog.enc_text_base) IS 'not equal';
+COMMENT ON OPERATOR pg_catalog.<> (text, pg_catalog.@type@_base) IS 'not equal';
 
--- enc_text: access methods
-CREATE FUNCTION pg_catalog.enc_text_cmp(pg_catalog.enc_text_base, pg_catalog.enc_text_base) RETURNS integer
+-- access methods
+CREATE FUNCTION pg_catalog.@type@_cmp(pg_catalog.@type@_base, pg_catalog.@type@_base) RETURNS integer
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_cmp';
-COMMENT ON FUNCTION pg_catalog.enc_text_cmp(pg_catalog.enc_text_base, pg_catalog.enc_text_base) IS 'less-equal-greater by tag';
-CREATE FUNCTION pg_catalog.enc_text_hash(pg_catalog.enc_text_base) RETURNS integer
+COMMENT ON FUNCTION pg_catalog.@type@_cmp(pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'less-equal-greater by tag';
+CREATE FUNCTION pg_catalog.@type@_hash(pg_catalog.@type@_base) RETURNS integer
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_hash';
-COMMENT ON FUNCTION pg_catalog.enc_text_hash(pg_catalog.enc_text_base) IS 'hash of the tag';
-CREATE FUNCTION pg_catalog.enc_text_hash(pg_catalog.enc_text_base, bigint) RETURNS bigint
+COMMENT ON FUNCTION pg_catalog.@type@_hash(pg_catalog.@type@_base) IS 'hash of the tag';
+CREATE FUNCTION pg_catalog.@type@_hash(pg_catalog.@type@_base, bigint) RETURNS bigint
     LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_hash_extended';
-COMMENT ON FUNCTION pg_catalog.enc_text_hash(pg_catalog.enc_text_base, bigint) IS 'hash of the tag';
-CREATE OPERATOR CLASS pg_catalog.enc_text_ops DEFAULT FOR TYPE pg_catalog.enc_text_base USING btree AS
+COMMENT ON FUNCTION pg_catalog.@type@_hash(pg_catalog.@type@_base, bigint) IS 'hash of the tag';
+CREATE OPERATOR CLASS pg_catalog.@type@_ops DEFAULT FOR TYPE pg_catalog.@type@_base USING btree AS
     OPERATOR 1 pg_catalog.<,
     OPERATOR 2 pg_catalog.<=,
     OPERATOR 3 pg_catalog.=,
     OPERATOR 4 pg_catalog.>=,
     OPERATOR 5 pg_catalog.>,
-    FUNCTION 1 pg_catalog.enc_text_cmp(pg_catalog.enc_text_base, pg_catalog.enc_text_base),
+    FUNCTION 1 pg_catalog.@type@_cmp(pg_catalog.@type@_base, pg_catalog.@type@_base),
     FUNCTION 2 pg_catalog.enc_sortsupport(internal);
-COMMENT ON OPERATOR CLASS pg_catalog.enc_text_ops USING btree IS 'equality by tag';
-COMMENT ON OPERATOR FAMILY pg_catalog.enc_text_ops USING btree IS 'equality by tag';
-CREATE OPERATOR CLASS pg_catalog.enc_text_ops DEFAULT FOR TYPE pg_catalog.enc_text_base USING hash AS
+COMMENT ON OPERATOR CLASS pg_catalog.@type@_ops USING btree IS 'equality by tag';
+COMMENT ON OPERATOR FAMILY pg_catalog.@type@_ops USING btree IS 'equality by tag';
+CREATE OPERATOR CLASS pg_catalog.@type@_ops DEFAULT FOR TYPE pg_catalog.@type@_base USING hash AS
     OPERATOR 1 pg_catalog.=,
-    FUNCTION 1 pg_catalog.enc_text_hash(pg_catalog.enc_text_base),
-    FUNCTION 2 pg_catalog.enc_text_hash(pg_catalog.enc_text_base, bigint);
-COMMENT ON OPERATOR CLASS pg_catalog.enc_text_ops USING hash IS 'equality by tag';
-COMMENT ON OPERATOR FAMILY pg_catalog.enc_text_ops USING hash IS 'equality by tag';
+    FUNCTION 1 pg_catalog.@type@_hash(pg_catalog.@type@_base),
+    FUNCTION 2 pg_catalog.@type@_hash(pg_catalog.@type@_base, bigint);
+COMMENT ON OPERATOR CLASS pg_catalog.@type@_ops USING hash IS 'equality by tag';
+COMMENT ON OPERATOR FAMILY pg_catalog.@type@_ops USING hash IS 'equality by tag';
+$sql$, '@type@', name), '@leakproof@', leakproof);
+    END LOOP;
+END
+$do$;
 
--- enc_date: probes
-CREATE FUNCTION pg_catalog.enc_date_probe(text, integer) RETURNS pg_catalog.enc_date_base
-    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_text';
-COMMENT ON FUNCTION pg_catalog.enc_date_probe(text, integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_date_probe(text[], integer) RETURNS pg_catalog.enc_date_base[]
-    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_text_array';
-COMMENT ON FUNCTION pg_catalog.enc_date_probe(text[], integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_date_probe(date, integer) RETURNS pg_catalog.enc_date_base
+-- Equality with the plain type, where that is not text.
+DO $do$
+DECLARE
+    name text;
+    plain text;
+BEGIN
+    FOR name, plain IN VALUES ('enc_bytea', 'bytea'), ('enc_int8', 'int8'), ('enc_numeric', 'numeric'), ('enc_date', 'date'),
+        ('enc_timestamptz', 'timestamptz'), ('enc_jsonb', 'jsonb') LOOP
+        EXECUTE pg_catalog.replace(pg_catalog.replace($sql$
+CREATE FUNCTION pg_catalog.@type@_probe(@plain@, integer) RETURNS pg_catalog.@type@_base
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_plain';
-COMMENT ON FUNCTION pg_catalog.enc_date_probe(date, integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_date_probe(date[], integer) RETURNS pg_catalog.enc_date_base[]
+COMMENT ON FUNCTION pg_catalog.@type@_probe(@plain@, integer) IS 'what a column of this modifier is compared with';
+CREATE FUNCTION pg_catalog.@type@_probe(@plain@[], integer) RETURNS pg_catalog.@type@_base[]
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_plain_array';
-COMMENT ON FUNCTION pg_catalog.enc_date_probe(date[], integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_date_probe(pg_catalog.enc_date_base, integer) RETURNS pg_catalog.enc_date_base
-    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_base';
-COMMENT ON FUNCTION pg_catalog.enc_date_probe(pg_catalog.enc_date_base, integer) IS 'what a column of this modifier is compared with';
-CREATE FUNCTION pg_catalog.enc_date_probe(pg_catalog.enc_date_base[], integer) RETURNS pg_catalog.enc_date_base[]
-    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_probe_base_array';
-COMMENT ON FUNCTION pg_catalog.enc_date_probe(pg_catalog.enc_date_base[], integer) IS 'what a column of this modifier is compared with';
-
--- enc_date: operators
-CREATE FUNCTION pg_catalog.enc_date_eq(pg_catalog.enc_date_base, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq';
-COMMENT ON FUNCTION pg_catalog.enc_date_eq(pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_date_ne(pg_catalog.enc_date_base, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne';
-COMMENT ON FUNCTION pg_catalog.enc_date_ne(pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'implementation of <> operator';
-CREATE FUNCTION pg_catalog.enc_date_lt(pg_catalog.enc_date_base, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_lt';
-COMMENT ON FUNCTION pg_catalog.enc_date_lt(pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'implementation of < operator';
-CREATE FUNCTION pg_catalog.enc_date_le(pg_catalog.enc_date_base, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_le';
-COMMENT ON FUNCTION pg_catalog.enc_date_le(pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'implementation of <= operator';
-CREATE FUNCTION pg_catalog.enc_date_gt(pg_catalog.enc_date_base, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_gt';
-COMMENT ON FUNCTION pg_catalog.enc_date_gt(pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'implementation of > operator';
-CREATE FUNCTION pg_catalog.enc_date_ge(pg_catalog.enc_date_base, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ge';
-COMMENT ON FUNCTION pg_catalog.enc_date_ge(pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'implementation of >= operator';
-CREATE FUNCTION pg_catalog.enc_date_eq(pg_catalog.enc_date_base, text) RETURNS boolean
-    LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq_text_right';
-COMMENT ON FUNCTION pg_catalog.enc_date_eq(pg_catalog.enc_date_base, text) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_date_ne(pg_catalog.enc_date_base, text) RETURNS boolean
-    LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne_text_right';
-COMMENT ON FUNCTION pg_catalog.enc_date_ne(pg_catalog.enc_date_base, text) IS 'implementation of <> operator';
-CREATE FUNCTION pg_catalog.enc_date_eq(text, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq_text_left';
-COMMENT ON FUNCTION pg_catalog.enc_date_eq(text, pg_catalog.enc_date_base) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_date_ne(text, pg_catalog.enc_date_base) RETURNS boolean
-    LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne_text_left';
-COMMENT ON FUNCTION pg_catalog.enc_date_ne(text, pg_catalog.enc_date_base) IS 'implementation of <> operator';
-CREATE FUNCTION pg_catalog.enc_date_eq(pg_catalog.enc_date_base, date) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_probe(@plain@[], integer) IS 'what a column of this modifier is compared with';
+CREATE FUNCTION pg_catalog.@type@_eq(pg_catalog.@type@_base, @plain@) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq_plain_right';
-COMMENT ON FUNCTION pg_catalog.enc_date_eq(pg_catalog.enc_date_base, date) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_date_ne(pg_catalog.enc_date_base, date) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_eq(pg_catalog.@type@_base, @plain@) IS 'implementation of = operator';
+CREATE FUNCTION pg_catalog.@type@_ne(pg_catalog.@type@_base, @plain@) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne_plain_right';
-COMMENT ON FUNCTION pg_catalog.enc_date_ne(pg_catalog.enc_date_base, date) IS 'implementation of <> operator';
-CREATE FUNCTION pg_catalog.enc_date_eq(date, pg_catalog.enc_date_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_ne(pg_catalog.@type@_base, @plain@) IS 'implementation of <> operator';
+CREATE FUNCTION pg_catalog.@type@_eq(@plain@, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_eq_plain_left';
-COMMENT ON FUNCTION pg_catalog.enc_date_eq(date, pg_catalog.enc_date_base) IS 'implementation of = operator';
-CREATE FUNCTION pg_catalog.enc_date_ne(date, pg_catalog.enc_date_base) RETURNS boolean
+COMMENT ON FUNCTION pg_catalog.@type@_eq(@plain@, pg_catalog.@type@_base) IS 'implementation of = operator';
+CREATE FUNCTION pg_catalog.@type@_ne(@plain@, pg_catalog.@type@_base) RETURNS boolean
     LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_ne_plain_left';
-COMMENT ON FUNCTION pg_catalog.enc_date_ne(date, pg_catalog.enc_date_base) IS 'implementation of <> operator';
+COMMENT ON FUNCTION pg_catalog.@type@_ne(@plain@, pg_catalog.@type@_base) IS 'implementation of <> operator';
 CREATE OPERATOR pg_catalog.= (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_eq,
-    COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
-    RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
-);
-COMMENT ON OPERATOR pg_catalog.= (pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'equal';
-CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_ne,
-    COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
-    RESTRICT = neqsel, JOIN = neqjoinsel
-);
-COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'not equal';
-CREATE OPERATOR pg_catalog.< (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_lt,
-    COMMUTATOR = OPERATOR(pg_catalog.>), NEGATOR = OPERATOR(pg_catalog.>=),
-    RESTRICT = scalarltsel, JOIN = scalarltjoinsel
-);
-COMMENT ON OPERATOR pg_catalog.< (pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'order of indexes only';
-CREATE OPERATOR pg_catalog.<= (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_le,
-    COMMUTATOR = OPERATOR(pg_catalog.>=), NEGATOR = OPERATOR(pg_catalog.>),
-    RESTRICT = scalarlesel, JOIN = scalarlejoinsel
-);
-COMMENT ON OPERATOR pg_catalog.<= (pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'order of indexes only';
-CREATE OPERATOR pg_catalog.> (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_gt,
-    COMMUTATOR = OPERATOR(pg_catalog.<), NEGATOR = OPERATOR(pg_catalog.<=),
-    RESTRICT = scalargtsel, JOIN = scalargtjoinsel
-);
-COMMENT ON OPERATOR pg_catalog.> (pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'order of indexes only';
-CREATE OPERATOR pg_catalog.>= (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_ge,
-    COMMUTATOR = OPERATOR(pg_catalog.<=), NEGATOR = OPERATOR(pg_catalog.<),
-    RESTRICT = scalargesel, JOIN = scalargejoinsel
-);
-COMMENT ON OPERATOR pg_catalog.>= (pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'order of indexes only';
-CREATE OPERATOR pg_catalog.= (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = text, FUNCTION = pg_catalog.enc_date_eq,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = @plain@, FUNCTION = pg_catalog.@type@_eq,
     COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
     RESTRICT = eqsel, JOIN = eqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.= (pg_catalog.enc_date_base, text) IS 'equal';
+COMMENT ON OPERATOR pg_catalog.= (pg_catalog.@type@_base, @plain@) IS 'equal';
 CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = text, FUNCTION = pg_catalog.enc_date_ne,
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = @plain@, FUNCTION = pg_catalog.@type@_ne,
     COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
     RESTRICT = neqsel, JOIN = neqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.enc_date_base, text) IS 'not equal';
+COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.@type@_base, @plain@) IS 'not equal';
 CREATE OPERATOR pg_catalog.= (
-    LEFTARG = text, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_eq,
+    LEFTARG = @plain@, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_eq,
     COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
     RESTRICT = eqsel, JOIN = eqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.= (text, pg_catalog.enc_date_base) IS 'equal';
+COMMENT ON OPERATOR pg_catalog.= (@plain@, pg_catalog.@type@_base) IS 'equal';
 CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = text, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_ne,
+    LEFTARG = @plain@, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_ne,
     COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
     RESTRICT = neqsel, JOIN = neqjoinsel
 );
-COMMENT ON OPERATOR pg_catalog.<> (text, pg_catalog.enc_date_base) IS 'not equal';
-CREATE OPERATOR pg_catalog.= (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = date, FUNCTION = pg_catalog.enc_date_eq,
-    COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
-    RESTRICT = eqsel, JOIN = eqjoinsel
-);
-COMMENT ON OPERATOR pg_catalog.= (pg_catalog.enc_date_base, date) IS 'equal';
-CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = pg_catalog.enc_date_base, RIGHTARG = date, FUNCTION = pg_catalog.enc_date_ne,
-    COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
-    RESTRICT = neqsel, JOIN = neqjoinsel
-);
-COMMENT ON OPERATOR pg_catalog.<> (pg_catalog.enc_date_base, date) IS 'not equal';
-CREATE OPERATOR pg_catalog.= (
-    LEFTARG = date, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_eq,
-    COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
-    RESTRICT = eqsel, JOIN = eqjoinsel
-);
-COMMENT ON OPERATOR pg_catalog.= (date, pg_catalog.enc_date_base) IS 'equal';
-CREATE OPERATOR pg_catalog.<> (
-    LEFTARG = date, RIGHTARG = pg_catalog.enc_date_base, FUNCTION = pg_catalog.enc_date_ne,
-    COMMUTATOR = OPERATOR(pg_catalog.<>), NEGATOR = OPERATOR(pg_catalog.=),
-    RESTRICT = neqsel, JOIN = neqjoinsel
-);
-COMMENT ON OPERATOR pg_catalog.<> (date, pg_catalog.enc_date_base) IS 'not equal';
+COMMENT ON OPERATOR pg_catalog.<> (@plain@, pg_catalog.@type@_base) IS 'not equal';
+$sql$, '@type@', name), '@plain@', plain);
+    END LOOP;
+END
+$do$;
 
--- enc_date: access methods
-CREATE FUNCTION pg_catalog.enc_date_cmp(pg_catalog.enc_date_base, pg_catalog.enc_date_base) RETURNS integer
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_cmp';
-COMMENT ON FUNCTION pg_catalog.enc_date_cmp(pg_catalog.enc_date_base, pg_catalog.enc_date_base) IS 'less-equal-greater by tag';
-CREATE FUNCTION pg_catalog.enc_date_hash(pg_catalog.enc_date_base) RETURNS integer
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_hash';
-COMMENT ON FUNCTION pg_catalog.enc_date_hash(pg_catalog.enc_date_base) IS 'hash of the tag';
-CREATE FUNCTION pg_catalog.enc_date_hash(pg_catalog.enc_date_base, bigint) RETURNS bigint
-    LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_hash_extended';
-COMMENT ON FUNCTION pg_catalog.enc_date_hash(pg_catalog.enc_date_base, bigint) IS 'hash of the tag';
-CREATE OPERATOR CLASS pg_catalog.enc_date_ops DEFAULT FOR TYPE pg_catalog.enc_date_base USING btree AS
-    OPERATOR 1 pg_catalog.<,
-    OPERATOR 2 pg_catalog.<=,
-    OPERATOR 3 pg_catalog.=,
-    OPERATOR 4 pg_catalog.>=,
-    OPERATOR 5 pg_catalog.>,
-    FUNCTION 1 pg_catalog.enc_date_cmp(pg_catalog.enc_date_base, pg_catalog.enc_date_base),
-    FUNCTION 2 pg_catalog.enc_sortsupport(internal);
-COMMENT ON OPERATOR CLASS pg_catalog.enc_date_ops USING btree IS 'equality by tag';
-COMMENT ON OPERATOR FAMILY pg_catalog.enc_date_ops USING btree IS 'equality by tag';
-CREATE OPERATOR CLASS pg_catalog.enc_date_ops DEFAULT FOR TYPE pg_catalog.enc_date_base USING hash AS
-    OPERATOR 1 pg_catalog.=,
-    FUNCTION 1 pg_catalog.enc_date_hash(pg_catalog.enc_date_base),
-    FUNCTION 2 pg_catalog.enc_date_hash(pg_catalog.enc_date_base, bigint);
-COMMENT ON OPERATOR CLASS pg_catalog.enc_date_ops USING hash IS 'equality by tag';
-COMMENT ON OPERATOR FAMILY pg_catalog.enc_date_ops USING hash IS 'equality by tag';
+-- Queries: what is looked for beyond equality. In memory only.
+CREATE TYPE pg_catalog.enc_query;
+CREATE FUNCTION pg_catalog.enc_query_in(cstring) RETURNS pg_catalog.enc_query
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_query_in';
+COMMENT ON FUNCTION pg_catalog.enc_query_in(cstring) IS 'I/O: refused';
+CREATE FUNCTION pg_catalog.enc_query_out(pg_catalog.enc_query) RETURNS cstring
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_query_out';
+COMMENT ON FUNCTION pg_catalog.enc_query_out(pg_catalog.enc_query) IS 'I/O';
+CREATE TYPE pg_catalog.enc_query (
+    INPUT = pg_catalog.enc_query_in,
+    OUTPUT = pg_catalog.enc_query_out,
+    INTERNALLENGTH = VARIABLE,
+    ALIGNMENT = int4
+);
+COMMENT ON TYPE pg_catalog.enc_query IS 'what a sealed column is searched with; not for columns';
+CREATE FUNCTION pg_catalog.enc_query_and(pg_catalog.enc_query, pg_catalog.enc_query) RETURNS pg_catalog.enc_query
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_query_and';
+COMMENT ON FUNCTION pg_catalog.enc_query_and(pg_catalog.enc_query, pg_catalog.enc_query) IS 'what is in both ranges';
+CREATE FUNCTION pg_catalog.enc_matchsel(internal, oid, internal, integer) RETURNS double precision
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_matchsel';
+COMMENT ON FUNCTION pg_catalog.enc_matchsel(internal, oid, internal, integer) IS 'restriction selectivity of @~';
+DO $do$
+DECLARE
+    argument text;
+BEGIN
+    FOREACH argument IN ARRAY ARRAY['text', 'text[]', 'int8', 'numeric', 'date', 'timestamptz', 'jsonb'] LOOP
+        EXECUTE pg_catalog.replace($sql$
+CREATE FUNCTION pg_catalog.enc_query(@argument@, integer, integer) RETURNS pg_catalog.enc_query
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_query';
+COMMENT ON FUNCTION pg_catalog.enc_query(@argument@, integer, integer) IS 'what a column of this modifier is searched with';
+$sql$, '@argument@', argument);
+    END LOOP;
+END
+$do$;
+
+-- The operator that every search beyond equality becomes, and its index.
+DO $do$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['enc_text', 'enc_int8', 'enc_numeric', 'enc_date', 'enc_timestamptz', 'enc_jsonb'] LOOP
+        EXECUTE pg_catalog.replace($sql$
+CREATE FUNCTION pg_catalog.@type@_matches(pg_catalog.@type@_base, pg_catalog.enc_query) RETURNS boolean
+    LANGUAGE C STABLE STRICT LEAKPROOF PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'enc_matches';
+COMMENT ON FUNCTION pg_catalog.@type@_matches(pg_catalog.@type@_base, pg_catalog.enc_query) IS 'implementation of @~ operator';
+CREATE OPERATOR pg_catalog.@~ (
+    LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.enc_query, FUNCTION = pg_catalog.@type@_matches,
+    RESTRICT = pg_catalog.enc_matchsel, JOIN = matchingjoinsel
+);
+COMMENT ON OPERATOR pg_catalog.@~ (pg_catalog.@type@_base, pg_catalog.enc_query) IS 'value is what is looked for';
+CREATE FUNCTION pg_catalog.@type@_gin_extract_value(pg_catalog.@type@_base, internal) RETURNS internal
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_gin_extract_value';
+COMMENT ON FUNCTION pg_catalog.@type@_gin_extract_value(pg_catalog.@type@_base, internal) IS 'GIN support';
+CREATE FUNCTION pg_catalog.@type@_gin_extract_query(pg_catalog.@type@_base, internal, smallint, internal, internal, internal, internal) RETURNS internal
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_gin_extract_query';
+COMMENT ON FUNCTION pg_catalog.@type@_gin_extract_query(pg_catalog.@type@_base, internal, smallint, internal, internal, internal, internal) IS 'GIN support';
+CREATE FUNCTION pg_catalog.@type@_gin_consistent(internal, smallint, pg_catalog.@type@_base, integer, internal, internal, internal, internal) RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_gin_consistent';
+COMMENT ON FUNCTION pg_catalog.@type@_gin_consistent(internal, smallint, pg_catalog.@type@_base, integer, internal, internal, internal, internal) IS 'GIN support';
+CREATE FUNCTION pg_catalog.@type@_gin_triconsistent(internal, smallint, pg_catalog.@type@_base, integer, internal, internal, internal) RETURNS "char"
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_gin_triconsistent';
+COMMENT ON FUNCTION pg_catalog.@type@_gin_triconsistent(internal, smallint, pg_catalog.@type@_base, integer, internal, internal, internal) IS 'GIN support';
+CREATE OPERATOR CLASS pg_catalog.@type@_ops DEFAULT FOR TYPE pg_catalog.@type@_base USING gin AS
+    OPERATOR 1 pg_catalog.@~ (pg_catalog.@type@_base, pg_catalog.enc_query),
+    FUNCTION 1 btint4cmp(integer, integer),
+    FUNCTION 2 pg_catalog.@type@_gin_extract_value(pg_catalog.@type@_base, internal),
+    FUNCTION 3 pg_catalog.@type@_gin_extract_query(pg_catalog.@type@_base, internal, smallint, internal, internal, internal, internal),
+    FUNCTION 4 pg_catalog.@type@_gin_consistent(internal, smallint, pg_catalog.@type@_base, integer, internal, internal, internal, internal),
+    FUNCTION 6 pg_catalog.@type@_gin_triconsistent(internal, smallint, pg_catalog.@type@_base, integer, internal, internal, internal),
+    STORAGE integer;
+COMMENT ON OPERATOR CLASS pg_catalog.@type@_ops USING gin IS 'search by tokens';
+COMMENT ON OPERATOR FAMILY pg_catalog.@type@_ops USING gin IS 'search by tokens';
+$sql$, '@type@', name);
+    END LOOP;
+END
+$do$;
+
+-- What users write: LIKE and its kin for text; order for dates and numbers, from either side; @> for jsonb.
+DO $do$
+DECLARE
+    operator text;
+    commutator text;
+    negator text;
+    title text;
+    left_type text;
+    right_type text;
+    options text;
+BEGIN
+    FOR operator, title, commutator, negator, left_type, right_type IN
+        SELECT o.operator, o.title, NULL, o.negator, 'pg_catalog.enc_text_base', 'text'
+        FROM (VALUES ('~~', 'like', '!~~'), ('!~~', 'notlike', '~~'), ('~~*', 'iclike', '!~~*'), ('!~~*', 'icnotlike', '~~*'),
+            ('^@', 'starts_with', NULL)) AS o (operator, title, negator)
+        UNION ALL
+        SELECT o.operator, o.title, o.commutator, o.negator, side.left_type, side.right_type
+        FROM (VALUES ('<', 'lt', '>', '>='), ('<=', 'le', '>=', '>'), ('>=', 'ge', '<=', '<'), ('>', 'gt', '<', '<=')) AS o (operator, title, commutator, negator),
+            unnest(ARRAY['int8', 'numeric', 'date', 'timestamptz']) AS plain,
+            LATERAL (VALUES ('pg_catalog.enc_' || plain || '_base', plain), (plain, 'pg_catalog.enc_' || plain || '_base'),
+                ('pg_catalog.enc_' || plain || '_base', 'text'), ('text', 'pg_catalog.enc_' || plain || '_base')) AS side (left_type, right_type)
+        UNION ALL
+        SELECT o.operator, o.title, o.commutator, NULL, o.left_type, o.right_type
+        FROM (VALUES ('@>', 'contains', '<@', 'pg_catalog.enc_jsonb_base', 'jsonb'), ('<@', 'contained', '@>', 'jsonb', 'pg_catalog.enc_jsonb_base'),
+            ('@>', 'contains', '<@', 'pg_catalog.enc_jsonb_base', 'text'), ('<@', 'contained', '@>', 'text', 'pg_catalog.enc_jsonb_base'))
+            AS o (operator, title, commutator, left_type, right_type)
+    LOOP
+        options := pg_catalog.concat(', COMMUTATOR = OPERATOR(pg_catalog.' || commutator || ')', ', NEGATOR = OPERATOR(pg_catalog.' || negator || ')',
+            ', RESTRICT = ' || CASE operator WHEN '<' THEN 'scalarltsel' WHEN '<=' THEN 'scalarlesel' WHEN '>=' THEN 'scalargesel' WHEN '>' THEN 'scalargtsel'
+                ELSE 'matchingsel' END);
+        EXECUTE pg_catalog.format($sql$
+CREATE FUNCTION pg_catalog.enc_%1$s(%2$s, %3$s) RETURNS boolean
+    LANGUAGE C STABLE STRICT PARALLEL SAFE SUPPORT pg_catalog.enc_support AS 'MODULE_PATHNAME', 'enc_search';
+COMMENT ON FUNCTION pg_catalog.enc_%1$s(%2$s, %3$s) IS 'implementation of %4$s operator';
+CREATE OPERATOR pg_catalog.%4$s (LEFTARG = %2$s, RIGHTARG = %3$s, FUNCTION = pg_catalog.enc_%1$s%5$s);
+COMMENT ON OPERATOR pg_catalog.%4$s (%2$s, %3$s) IS 'opens what it compares, by index where there is one';
+$sql$, title, left_type, right_type, operator, options);
+    END LOOP;
+END
+$do$;

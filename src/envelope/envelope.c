@@ -3,13 +3,15 @@
  * Trusts nothing in the bytes; refuses every value that this library would not
  * have written, before any key is looked at.  Copies nothing while parsing.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "envelope/envelope.h"
 
-#define ENVELOPE_LABEL				 "immiiq.envelope.v1"
-#define ENVELOPE_LABEL_BYTES		 (sizeof(ENVELOPE_LABEL) - 1)
-#define ENVELOPE_PREFIX_MAX			 (ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES)
+#define ENVELOPE_LABEL		 "immiiq.envelope.v1"
+#define ENVELOPE_LABEL_BYTES (sizeof(ENVELOPE_LABEL) - 1)
+/* Prefixes up to this length are authenticated without memory from the heap. */
+#define ENVELOPE_SHORT_PREFIX		 512
 #define ENVELOPE_ARMOUR_PREFIX_BYTES (sizeof(ENVELOPE_ARMOUR_PREFIX) - 1)
 
 /* Plaintext bytes of a type of fixed width, 0 for the others. */
@@ -28,6 +30,54 @@ type_width(uint8_t type)
 	}
 }
 
+/* Kinds of tokens that values of a type can have. */
+static uint8_t
+type_kinds(uint8_t type)
+{
+	switch (type)
+	{
+		case ENVELOPE_TYPE_TEXT:
+			return ENVELOPE_PREFIX | ENVELOPE_MATCH;
+		case ENVELOPE_TYPE_INT8:
+		case ENVELOPE_TYPE_NUMERIC:
+		case ENVELOPE_TYPE_DATE:
+		case ENVELOPE_TYPE_TIMESTAMPTZ:
+			return ENVELOPE_RANGE;
+		case ENVELOPE_TYPE_JSONB:
+			return ENVELOPE_CONTAINS;
+		default:
+			return 0;
+	}
+}
+
+/* Reads the list of tokens behind header and tag; false when it is not canonical. */
+static bool
+parse_tokens(const uint8_t *buf, size_t len, Envelope *env)
+{
+	const uint8_t *head = buf + env->prefix_len;
+	EnvelopeTokens *tokens = &env->tokens;
+
+	if (len < env->prefix_len + ENVELOPE_TOKENS_HEAD_BYTES)
+		return false;
+	tokens->kinds = head[0];
+	tokens->count = (uint32_t) head[1] << 16 | (uint32_t) head[2] << 8 | head[3];
+	if (tokens->kinds == 0 || (tokens->kinds & ~type_kinds(env->type)) != 0 ||
+		tokens->count > ENVELOPE_TOKENS_MAX)
+		return false;
+	env->prefix_len += ENVELOPE_TOKENS_HEAD_BYTES + (size_t) tokens->count * ENVELOPE_TOKEN_BYTES;
+	if (len < env->prefix_len)
+		return true;
+	tokens->list = head + ENVELOPE_TOKENS_HEAD_BYTES;
+	for (uint32_t i = 1; i < tokens->count; i++)
+	{
+		const uint8_t *token = tokens->list + (size_t) i * ENVELOPE_TOKEN_BYTES;
+
+		if (memcmp(token - ENVELOPE_TOKEN_BYTES, token, ENVELOPE_TOKEN_BYTES) >= 0)
+			return false;
+	}
+	return true;
+}
+
 bool
 envelope_parse_prefix(const uint8_t *buf, size_t len, Envelope *env)
 {
@@ -44,7 +94,7 @@ envelope_parse_prefix(const uint8_t *buf, size_t len, Envelope *env)
 
 	if (env->type < ENVELOPE_TYPE_TEXT || env->type > ENVELOPE_TYPE_JSONB)
 		return false;
-	if ((env->flags & ~(ENVELOPE_TAG | ENVELOPE_FOLD)) != 0)
+	if ((env->flags & ~(ENVELOPE_TAG | ENVELOPE_FOLD | ENVELOPE_TOKENS)) != 0)
 		return false;
 	if ((env->flags & ENVELOPE_FOLD) != 0 &&
 		((env->flags & ENVELOPE_TAG) == 0 || env->type != ENVELOPE_TYPE_TEXT))
@@ -62,7 +112,7 @@ envelope_parse_prefix(const uint8_t *buf, size_t len, Envelope *env)
 				return false;
 			break;
 		case ENVELOPE_PROBE:
-			if ((env->flags & ENVELOPE_TAG) == 0)
+			if ((env->flags & ENVELOPE_TAG) == 0 || (env->flags & ENVELOPE_TOKENS) != 0)
 				return false;
 			break;
 		default:
@@ -70,12 +120,12 @@ envelope_parse_prefix(const uint8_t *buf, size_t len, Envelope *env)
 	}
 	if ((env->flags & ENVELOPE_TAG) != 0)
 	{
-		if (len < ENVELOPE_PREFIX_MAX)
+		if (len < ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES)
 			return false;
 		env->tag = buf + ENVELOPE_HEADER_BYTES;
-		env->prefix_len = ENVELOPE_PREFIX_MAX;
+		env->prefix_len += ENVELOPE_TAG_BYTES;
 	}
-	return true;
+	return (env->flags & ENVELOPE_TOKENS) == 0 || parse_tokens(buf, len, env);
 }
 
 bool
@@ -84,7 +134,7 @@ envelope_parse(const uint8_t *buf, size_t len, Envelope *env)
 	size_t rest;
 	size_t width;
 
-	if (!envelope_parse_prefix(buf, len, env))
+	if (!envelope_parse_prefix(buf, len, env) || len < env->prefix_len)
 		return false;
 	rest = len - env->prefix_len;
 	width = type_width(env->type);
@@ -111,9 +161,12 @@ envelope_parse(const uint8_t *buf, size_t len, Envelope *env)
 }
 
 size_t
-envelope_sealed_size(uint8_t flags, size_t plain_len)
+envelope_sealed_size(uint8_t flags, uint32_t tokens, size_t plain_len)
 {
 	return ENVELOPE_HEADER_BYTES + ((flags & ENVELOPE_TAG) != 0 ? ENVELOPE_TAG_BYTES : 0) +
+		   ((flags & ENVELOPE_TOKENS) != 0
+				? ENVELOPE_TOKENS_HEAD_BYTES + (size_t) tokens * ENVELOPE_TOKEN_BYTES
+				: 0) +
 		   CRYPTO_NONCE_BYTES + plain_len + CRYPTO_MAC_BYTES;
 }
 
@@ -132,38 +185,77 @@ envelope_write_prefix(uint8_t algorithm, uint8_t type, uint8_t flags, uint16_t d
 	if ((flags & ENVELOPE_TAG) == 0)
 		return ENVELOPE_HEADER_BYTES;
 	memcpy(out + ENVELOPE_HEADER_BYTES, tag, ENVELOPE_TAG_BYTES);
-	return ENVELOPE_PREFIX_MAX;
+	return ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES;
 }
 
-/* What is authenticated beside the ciphertext: the label and the prefix. */
+/* The list of tokens as bytes; returns its length. */
 static size_t
-write_aad(const uint8_t *prefix, size_t prefix_len, uint8_t *aad)
+write_tokens(const EnvelopeTokens *tokens, uint8_t *out)
 {
+	out[0] = tokens->kinds;
+	out[1] = (uint8_t) (tokens->count >> 16);
+	out[2] = (uint8_t) (tokens->count >> 8);
+	out[3] = (uint8_t) tokens->count;
+	if (tokens->count > 0)
+		memcpy(out + ENVELOPE_TOKENS_HEAD_BYTES, tokens->list,
+			   (size_t) tokens->count * ENVELOPE_TOKEN_BYTES);
+	return ENVELOPE_TOKENS_HEAD_BYTES + (size_t) tokens->count * ENVELOPE_TOKEN_BYTES;
+}
+
+/*
+ * What is authenticated beside the ciphertext: the label and the prefix.  In
+ * space where it fits, else in memory that the caller frees; NULL without any.
+ */
+static uint8_t *
+make_aad(const uint8_t *prefix, size_t prefix_len,
+		 uint8_t space[ENVELOPE_LABEL_BYTES + ENVELOPE_SHORT_PREFIX], size_t *aad_len)
+{
+	uint8_t *aad =
+		prefix_len <= ENVELOPE_SHORT_PREFIX ? space : malloc(ENVELOPE_LABEL_BYTES + prefix_len);
+
+	if (aad == NULL)
+		return NULL;
 	memcpy(aad, ENVELOPE_LABEL, ENVELOPE_LABEL_BYTES);
 	memcpy(aad + ENVELOPE_LABEL_BYTES, prefix, prefix_len);
-	return ENVELOPE_LABEL_BYTES + prefix_len;
+	*aad_len = ENVELOPE_LABEL_BYTES + prefix_len;
+	return aad;
 }
 
 bool
 envelope_seal(CryptoXaes *key, uint8_t type, uint8_t flags, uint16_t domain, uint32_t key_id,
-			  const uint8_t *tag, const uint8_t *plain, size_t plain_len, uint8_t *out)
+			  const uint8_t *tag, const EnvelopeTokens *tokens, const uint8_t *plain,
+			  size_t plain_len, uint8_t *out)
 {
-	uint8_t aad[ENVELOPE_LABEL_BYTES + ENVELOPE_PREFIX_MAX];
+	uint8_t space[ENVELOPE_LABEL_BYTES + ENVELOPE_SHORT_PREFIX];
+	uint8_t *aad;
+	size_t aad_len;
 	size_t width = type_width(type);
 	size_t prefix_len;
-	size_t aad_len;
 	uint8_t *nonce;
 	Envelope env;
+	bool sealed;
 
 	if (width != 0 && plain_len != width)
 		return false;
 	prefix_len = envelope_write_prefix(ENVELOPE_SEALED, type, flags, domain, key_id, tag, out);
+	if ((flags & ENVELOPE_TOKENS) != 0)
+	{
+		if (tokens->count > ENVELOPE_TOKENS_MAX)
+			return false;
+		prefix_len += write_tokens(tokens, out + prefix_len);
+	}
 	if (!envelope_parse_prefix(out, prefix_len, &env))
 		return false;
-	aad_len = write_aad(out, prefix_len, aad);
+	aad = make_aad(out, prefix_len, space, &aad_len);
+	if (aad == NULL)
+		return false;
 	nonce = out + prefix_len;
 	crypto_nonce(nonce, CRYPTO_NONCE_BYTES);
-	return crypto_xaes_seal(key, nonce, aad, aad_len, plain, plain_len, nonce + CRYPTO_NONCE_BYTES);
+	sealed =
+		crypto_xaes_seal(key, nonce, aad, aad_len, plain, plain_len, nonce + CRYPTO_NONCE_BYTES);
+	if (aad != space)
+		free(aad);
+	return sealed;
 }
 
 size_t
@@ -175,13 +267,20 @@ envelope_plain_size(const Envelope *env)
 bool
 envelope_open(CryptoXaes *key, const uint8_t *buf, const Envelope *env, uint8_t *out)
 {
-	uint8_t aad[ENVELOPE_LABEL_BYTES + ENVELOPE_PREFIX_MAX];
+	uint8_t space[ENVELOPE_LABEL_BYTES + ENVELOPE_SHORT_PREFIX];
+	uint8_t *aad;
 	size_t aad_len;
+	bool opened;
 
 	if (env->algorithm != ENVELOPE_SEALED || env->nonce == NULL)
 		return false;
-	aad_len = write_aad(buf, env->prefix_len, aad);
-	return crypto_xaes_open(key, env->nonce, aad, aad_len, env->body, env->body_len, out);
+	aad = make_aad(buf, env->prefix_len, space, &aad_len);
+	if (aad == NULL)
+		return false;
+	opened = crypto_xaes_open(key, env->nonce, aad, aad_len, env->body, env->body_len, out);
+	if (aad != space)
+		free(aad);
+	return opened;
 }
 
 size_t

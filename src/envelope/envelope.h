@@ -8,6 +8,7 @@
  *   2..3   column domain, big-endian
  *   4..7   key id, big-endian
  *   [16]   equality tag, when ENVELOPE_TAG is set
+ *   [4+4n] kinds (1), n (3) and n tokens, ascending, when ENVELOPE_TOKENS is set
  *   24     nonce
  *   n      ciphertext
  *   16     GCM MAC over label ‖ bytes before the nonce (as AAD) and ciphertext
@@ -27,8 +28,19 @@
 #define ENVELOPE_PROBE	  2 /* in memory only: header and tokens of a query, no ciphertext */
 
 /* Token flags */
-#define ENVELOPE_TAG  0x1 /* a 16-byte equality tag follows the header */
-#define ENVELOPE_FOLD 0x2 /* the tag is of the folded value (only with ENVELOPE_TAG) */
+#define ENVELOPE_TAG	0x1 /* a 16-byte equality tag follows the header */
+#define ENVELOPE_FOLD	0x2 /* the tag is of the folded value (only with ENVELOPE_TAG) */
+#define ENVELOPE_TOKENS 0x4 /* a list of 4-byte tokens follows the tag */
+
+/* Kinds of tokens in the list */
+#define ENVELOPE_PREFIX	  0x1 /* text: its first characters */
+#define ENVELOPE_MATCH	  0x2 /* text: its trigrams */
+#define ENVELOPE_RANGE	  0x4 /* dates and numbers: the intervals that hold it */
+#define ENVELOPE_CONTAINS 0x8 /* jsonb: its paths with their values */
+
+#define ENVELOPE_TOKEN_BYTES	   4
+#define ENVELOPE_TOKENS_HEAD_BYTES 4
+#define ENVELOPE_TOKENS_MAX		   (1 << 20)
 
 /* Type codes: a code is never reused. */
 #define ENVELOPE_TYPE_TEXT		  1
@@ -39,6 +51,14 @@
 #define ENVELOPE_TYPE_TIMESTAMPTZ 6
 #define ENVELOPE_TYPE_JSONB		  7
 
+/* A list of tokens: list has count times 4 bytes, strictly ascending. */
+typedef struct EnvelopeTokens
+{
+	uint8_t kinds;
+	uint32_t count;
+	const uint8_t *list;
+} EnvelopeTokens;
+
 typedef struct Envelope
 {
 	uint8_t algorithm;
@@ -46,8 +66,9 @@ typedef struct Envelope
 	uint8_t flags;
 	uint16_t domain;
 	uint32_t key_id;
-	const uint8_t *tag;	  /* NULL without ENVELOPE_TAG */
-	size_t prefix_len;	  /* header and tokens: what stands before the nonce */
+	const uint8_t *tag; /* NULL without ENVELOPE_TAG */
+	EnvelopeTokens tokens; /* kinds 0 without ENVELOPE_TOKENS; list NULL when not all of it was given */
+	size_t prefix_len;	   /* header, tag and tokens: what stands before the nonce */
 	const uint8_t *nonce; /* NULL unless sealed */
 	const uint8_t *body;  /* sealed: ciphertext ‖ MAC; unsealed: plaintext */
 	size_t body_len;
@@ -55,17 +76,21 @@ typedef struct Envelope
 
 /* Parses a whole value; false for anything malformed. Points into buf. */
 extern bool envelope_parse(const uint8_t *buf, size_t len, Envelope *env) CRYPTO_MUST_USE;
-/* Parses header and tokens from the first len bytes of a value that may go on (a detoasted slice). */
+/*
+ * Parses header, tag and, as far as they are there, tokens from the first len
+ * bytes of a value that may go on (a detoasted slice); prefix_len is told even
+ * when the list of tokens goes beyond len.
+ */
 extern bool envelope_parse_prefix(const uint8_t *buf, size_t len, Envelope *env) CRYPTO_MUST_USE;
-/* Bytes of a sealed value over plain_len bytes with these flags. */
-extern size_t envelope_sealed_size(uint8_t flags, size_t plain_len);
-/* Writes the prefix (header, tag) to out and returns its length. tag is read when flags has ENVELOPE_TAG. */
+/* Bytes of a sealed value over plain_len bytes with these flags and so many tokens (0 without ENVELOPE_TOKENS). */
+extern size_t envelope_sealed_size(uint8_t flags, uint32_t tokens, size_t plain_len);
+/* Writes header and tag to out and returns their length. tag is read when flags has ENVELOPE_TAG. */
 extern size_t envelope_write_prefix(uint8_t algorithm, uint8_t type, uint8_t flags, uint16_t domain,
 									uint32_t key_id, const uint8_t *tag, uint8_t *out);
-/* Seals plain into out (envelope_sealed_size bytes) under key with a fresh nonce. */
+/* Seals plain into out (envelope_sealed_size bytes) under key with a fresh nonce. tokens is read when flags has ENVELOPE_TOKENS. */
 extern bool envelope_seal(CryptoXaes *key, uint8_t type, uint8_t flags, uint16_t domain,
-						  uint32_t key_id, const uint8_t *tag, const uint8_t *plain,
-						  size_t plain_len, uint8_t *out) CRYPTO_MUST_USE;
+						  uint32_t key_id, const uint8_t *tag, const EnvelopeTokens *tokens,
+						  const uint8_t *plain, size_t plain_len, uint8_t *out) CRYPTO_MUST_USE;
 /* Plaintext bytes that opening gives. */
 extern size_t envelope_plain_size(const Envelope *env);
 /* Opens a parsed sealed value; buf is what was parsed. False when it does not authenticate. */

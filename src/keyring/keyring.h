@@ -17,7 +17,11 @@
 typedef enum KeyringTokenKind
 {
 	KEYRING_TOKEN_EQUALITY = 1,
-	KEYRING_TOKEN_FOLD = 2
+	KEYRING_TOKEN_FOLD = 2,
+	KEYRING_TOKEN_PREFIX = 3,
+	KEYRING_TOKEN_MATCH = 4,
+	KEYRING_TOKEN_RANGE = 5,
+	KEYRING_TOKEN_CONTAINS = 6
 } KeyringTokenKind;
 
 extern void keyring_init(void);

@@ -16,9 +16,10 @@
 
 #include "base/base.h"
 #include "search/catalog.h"
+#include "search/search.h"
 
 #define CATALOG_TYPES	  7 /* type codes 1 to 7 */
-#define CATALOG_OPERATORS (CATALOG_TYPES * 16)
+#define CATALOG_OPERATORS (CATALOG_TYPES * 32)
 
 static bool catalog_valid = false;
 static bool catalog_complete = false;
@@ -26,6 +27,30 @@ static CatalogType catalog_types[CATALOG_TYPES];
 static int catalog_type_count = 0;
 static CatalogOperator catalog_operators[CATALOG_OPERATORS];
 static int catalog_operator_count = 0;
+static Oid catalog_query_type_oid;
+static Oid catalog_query_list_oid;
+static Oid catalog_query_and_oid;
+
+/* The operators that become @~; those with the sealed value on the right are the commuted ones. */
+static const struct
+{
+	const char *name;
+	const char *commuted; /* NULL: only with the sealed value on the left, and text on the right */
+	QueryOp query;
+	bool negated;
+	int32 words;
+} catalog_searches[] = {
+	{"<", ">", QUERY_LT, false, SEARCH_RANGE},
+	{"<=", ">=", QUERY_LE, false, SEARCH_RANGE},
+	{">=", "<=", QUERY_GE, false, SEARCH_RANGE},
+	{">", "<", QUERY_GT, false, SEARCH_RANGE},
+	{"~~", NULL, QUERY_LIKE, false, SEARCH_PREFIX | SEARCH_MATCH},
+	{"!~~", NULL, QUERY_LIKE, true, SEARCH_PREFIX | SEARCH_MATCH},
+	{"~~*", NULL, QUERY_ILIKE, false, SEARCH_PREFIX | SEARCH_MATCH},
+	{"!~~*", NULL, QUERY_ILIKE, true, SEARCH_PREFIX | SEARCH_MATCH},
+	{"^@", NULL, QUERY_STARTS, false, SEARCH_PREFIX | SEARCH_MATCH},
+	{"@>", "<@", QUERY_CONTAINS, false, SEARCH_CONTAINS},
+};
 
 static void
 catalog_forget(Datum arg, int cacheid, uint32 hashvalue)
@@ -60,7 +85,7 @@ catalog_find_operator(const char *name, Oid left, Oid right)
 						   ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
 }
 
-static void
+static CatalogOperator *
 catalog_add(const CatalogType *type, const char *name, CatalogKind kind, CatalogSide left,
 			CatalogSide right)
 {
@@ -75,7 +100,7 @@ catalog_add(const CatalogType *type, const char *name, CatalogKind kind, Catalog
 	if (!OidIsValid(oper))
 	{
 		catalog_complete = false;
-		return;
+		return NULL;
 	}
 	entry = &catalog_operators[catalog_operator_count++];
 	entry->function = get_opcode(oper);
@@ -83,6 +108,58 @@ catalog_add(const CatalogType *type, const char *name, CatalogKind kind, Catalog
 	entry->left = left;
 	entry->right = right;
 	entry->type = type;
+	entry->name = name;
+	entry->query = 0;
+	entry->negated = false;
+	entry->words = 0;
+	return entry;
+}
+
+static void
+catalog_add_search(const CatalogType *type, int search, const char *name, CatalogSide left,
+				   CatalogSide right)
+{
+	CatalogOperator *entry = catalog_add(type, name, CATALOG_SEARCH, left, right);
+
+	if (entry == NULL)
+		return;
+	entry->query = catalog_searches[search].query;
+	entry->negated = catalog_searches[search].negated;
+	entry->words = catalog_searches[search].words & type->plain->words;
+}
+
+/* What a type has beyond equality. */
+static bool
+catalog_fill_searches(CatalogType *type)
+{
+	Oid args[3] = {InvalidOid, INT4OID, INT4OID};
+	bool plain = type->plain->plain_type != TEXTOID;
+
+	type->matches = catalog_find_operator("@~", type->base, catalog_query_type_oid);
+	if (!OidIsValid(type->matches))
+		return false;
+	type->matches_function = get_opcode(type->matches);
+	args[0] = TEXTOID;
+	type->query[CATALOG_TEXT] = catalog_function("enc_query", 3, args);
+	args[0] = type->plain->plain_type;
+	type->query[CATALOG_PLAIN] = catalog_function("enc_query", 3, args);
+	if (!OidIsValid(type->query[CATALOG_TEXT]) || !OidIsValid(type->query[CATALOG_PLAIN]))
+		return false;
+	for (int i = 0; i < lengthof(catalog_searches); i++)
+	{
+		if ((catalog_searches[i].words & type->plain->words) == 0)
+			continue;
+		catalog_add_search(type, i, catalog_searches[i].name, CATALOG_BASE, CATALOG_TEXT);
+		if (catalog_searches[i].commuted == NULL)
+			continue;
+		catalog_add_search(type, i, catalog_searches[i].commuted, CATALOG_TEXT, CATALOG_BASE);
+		if (plain)
+		{
+			catalog_add_search(type, i, catalog_searches[i].name, CATALOG_BASE, CATALOG_PLAIN);
+			catalog_add_search(type, i, catalog_searches[i].commuted, CATALOG_PLAIN, CATALOG_BASE);
+		}
+	}
+	return true;
 }
 
 /* Fills one type; false when an object of it is not there (yet). */
@@ -140,7 +217,24 @@ catalog_fill(CatalogType *type, const PlainType *plain)
 			catalog_add(type, oper, k, CATALOG_PLAIN, CATALOG_BASE);
 		}
 	}
+	if ((plain->words & ~(SEARCH_EQUALITY | SEARCH_FOLD)) != 0 && !catalog_fill_searches(type))
+		return false;
 	return catalog_complete;
+}
+
+/* What the types share. */
+static bool
+catalog_fill_query(void)
+{
+	Oid args[3] = {TEXTARRAYOID, INT4OID, INT4OID};
+
+	catalog_query_type_oid = base_type("enc_query");
+	if (!OidIsValid(catalog_query_type_oid))
+		return false;
+	catalog_query_list_oid = catalog_function("enc_query", 3, args);
+	args[0] = args[1] = catalog_query_type_oid;
+	catalog_query_and_oid = catalog_function("enc_query_and", 2, args);
+	return OidIsValid(catalog_query_list_oid) && OidIsValid(catalog_query_and_oid);
 }
 
 bool
@@ -152,10 +246,10 @@ catalog_present(void)
 	{
 		/* A look-up may bring an invalidation: then it is done again. */
 		catalog_valid = true;
-		catalog_complete = true;
+		catalog_complete = catalog_fill_query();
 		catalog_type_count = 0;
 		catalog_operator_count = 0;
-		for (int i = 0; (plain = plain_type_at(i)) != NULL; i++)
+		for (int i = 0; catalog_complete && (plain = plain_type_at(i)) != NULL; i++)
 		{
 			if (!catalog_fill(&catalog_types[catalog_type_count++], plain))
 			{
@@ -234,4 +328,22 @@ catalog_probe(Oid function)
 		}
 	}
 	return NULL;
+}
+
+Oid
+catalog_query_type(void)
+{
+	return catalog_present() ? catalog_query_type_oid : InvalidOid;
+}
+
+Oid
+catalog_query_list(void)
+{
+	return catalog_query_list_oid;
+}
+
+Oid
+catalog_query_and(void)
+{
+	return catalog_query_and_oid;
 }

@@ -6,6 +6,7 @@
 #define IMMIIQ_CATALOG_H
 
 #include "search/plain.h"
+#include "search/query.h"
 
 /* What stands on one side of an operator. */
 typedef enum CatalogSide
@@ -19,7 +20,8 @@ typedef enum CatalogKind
 {
 	CATALOG_EQUAL,
 	CATALOG_DIFFER,
-	CATALOG_ORDER /* <, <=, >=, > : for indexes and sorting only */
+	CATALOG_ORDER, /* <, <=, >=, > on two sealed values: for indexes and sorting only */
+	CATALOG_SEARCH /* whatever becomes @~ */
 } CatalogKind;
 
 typedef struct CatalogType
@@ -35,6 +37,9 @@ typedef struct CatalogType
 	Oid differ_function;
 	Oid probe[3]; /* by CatalogSide; 0 where there is none */
 	Oid probe_array[3];
+	Oid matches; /* (base) @~ enc_query; 0 where the type has no tokens */
+	Oid matches_function;
+	Oid query[3]; /* constructors of enc_query, by CatalogSide */
 } CatalogType;
 
 typedef struct CatalogOperator
@@ -44,6 +49,10 @@ typedef struct CatalogOperator
 	CatalogSide left;
 	CatalogSide right;
 	const CatalogType *type;
+	const char *name;
+	QueryOp query; /* CATALOG_SEARCH: what is looked for, with the sealed value on the left */
+	bool negated;
+	int32 words; /* CATALOG_SEARCH: SEARCH_…, of which the column needs one */
 } CatalogOperator;
 
 extern void catalog_init(void);
@@ -56,6 +65,10 @@ extern const CatalogType *catalog_array_type(Oid type);
 extern const CatalogType *catalog_type_by_code(uint8 code);
 /* What an operator's function does, NULL when it is not ours. */
 extern const CatalogOperator *catalog_operator(Oid function);
+/* The type enc_query, the constructor of one from a list of patterns, and enc_query_and. */
+extern Oid catalog_query_type(void);
+extern Oid catalog_query_list(void);
+extern Oid catalog_query_and(void);
 /* The type whose probe function this is, NULL when it is none. */
 extern const CatalogType *catalog_probe(Oid function);
 

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -166,6 +167,10 @@ declaration_refuse(const char *operation, Node *expr, List *rtable, DeclarationK
 				 errmsg("%s cannot be used on %s, which has no declaration", operation, description),
 				 errhint(
 					 "Cast it to the declaration of its column, such as enc_text(7,equality), or to the plain type, such as text.")));
+	if ((declaration_of(expr).type->plain->words & SEARCH_EQUALITY) == 0)
+		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SEALED),
+						errmsg("%s cannot be used on %s", operation, description),
+						errhint("Cast it to the plain type, such as jsonb.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_SEALED),
 			 errmsg("%s cannot be used on %s", operation, description),
@@ -332,4 +337,58 @@ declaration_bind(const CatalogOperator *oper, Node **left, Node **right, bool sc
 	*left = declaration_probe(oper->type, CATALOG_BASE, *left,
 							  changed ? DECLARATION_NEUTRAL : r.typmod);
 	return true;
+}
+
+/* The words that an operator needs one of, as a hint names them. */
+static const char *
+declaration_words(int32 words)
+{
+	return (words & SEARCH_RANGE) != 0		? "range"
+		   : (words & SEARCH_CONTAINS) != 0 ? "contains"
+											: "match (or prefix, where patterns begin with text)";
+}
+
+Node *
+declaration_bind_search(const CatalogOperator *oper, Node *left, Node *right, bool scalar_array,
+						bool any, List *rtable)
+{
+	bool sealed_left = oper->left == CATALOG_BASE;
+	Node *sealed = sealed_left ? left : right;
+	Node *other = sealed_left ? right : left;
+	CatalogSide side = sealed_left ? oper->right : oper->left;
+	Declaration declaration =
+		!sealed_left && scalar_array ? declaration_of_array(sealed) : declaration_of(sealed);
+	const CatalogType *type = oper->type;
+	int32 what = QueryWhat(oper->query, type->plain->code);
+	Oid constructor = type->query[side];
+	List *args;
+	Node *result;
+
+	if (declaration.typmod >= 0 && (declaration.typmod & oper->words) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("operator %s cannot be used on %s", oper->name,
+						declaration_describe(sealed, rtable)),
+				 errhint("Declare the column with the word %s, or cast it to the plain type, %s.",
+						 declaration_words(oper->words), format_type_be(type->plain->plain_type))));
+	if (scalar_array)
+	{
+		/* Lists are for patterns; other lists are gone through one by one. */
+		if (!sealed_left || side != CATALOG_TEXT || type->plain->plain_type != TEXTOID)
+			return NULL;
+		constructor = catalog_query_list();
+		/* NOT LIKE ALL is NOT (LIKE ANY), and NOT LIKE ANY is NOT (LIKE ALL). */
+		what |= any != oper->negated ? QUERY_ANY : QUERY_ALL;
+	}
+	args = list_make3(other,
+					  makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
+								Int32GetDatum(declaration.typmod), false, true),
+					  makeConst(INT4OID, -1, InvalidOid, sizeof(int32), Int32GetDatum(what), false,
+								true));
+	result = (Node *) makeFuncExpr(constructor, catalog_query_type(), args, InvalidOid,
+								   DEFAULT_COLLATION_OID, COERCE_EXPLICIT_CALL);
+	result = (Node *) make_opclause(type->matches, BOOLOID, false, (Expr *) sealed, (Expr *) result,
+									InvalidOid, InvalidOid);
+	((OpExpr *) result)->opfuncid = type->matches_function;
+	return oper->negated ? (Node *) make_notclause((Expr *) result) : result;
 }

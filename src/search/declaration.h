@@ -45,4 +45,12 @@ extern void declaration_refuse(const char *operation, Node *expr, List *rtable,
 extern bool declaration_bind(const CatalogOperator *oper, Node **left, Node **right,
 							 bool scalar_array, bool keep_left, List *rtable);
 
+/*
+ * sealed @~ query, in the place of an operator of CATALOG_SEARCH: NULL when it
+ * has to stay what it is. scalar_array: right is an array, of which any or all
+ * have to match. ERROR IQ030 for what the column was not declared for.
+ */
+extern Node *declaration_bind_search(const CatalogOperator *oper, Node *left, Node *right,
+									 bool scalar_array, bool any, List *rtable);
+
 #endif /* IMMIIQ_DECLARATION_H */

@@ -251,3 +251,26 @@ fold_text(const uint8_t *in, size_t n, uint8_t *out)
 	}
 	return at;
 }
+
+size_t
+fold_parts(const uint8_t *in, size_t n, uint8_t *out)
+{
+	size_t at = 0;
+	size_t i = 0;
+
+	while (i < n)
+	{
+		uint32_t cp = 0;
+		uint32_t folded[FOLD_LONGEST];
+		size_t len = fold_decode(in + i, n - i, &cp);
+		size_t count;
+
+		if (len == 0)
+			break;
+		i += len;
+		count = fold_code_point(cp, folded);
+		for (size_t k = 0; k < count; k++)
+			at += fold_encode(folded[k], out + at);
+	}
+	return at;
+}

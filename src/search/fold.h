@@ -13,4 +13,11 @@ extern size_t fold_size(size_t n);
 /* Folds n bytes of UTF-8 into out (fold_size(n) bytes) and returns the length. Text of which nothing stays gives 0xFF and its own bytes. */
 extern size_t fold_text(const uint8_t *in, size_t n, uint8_t *out);
 
+/*
+ * The same, code point by code point and with nothing put in the place of
+ * nothing: what it makes of a part of a text is part of what it makes of the
+ * text. Bytes that are no UTF-8 end it.
+ */
+extern size_t fold_parts(const uint8_t *in, size_t n, uint8_t *out);
+
 #endif /* IMMIIQ_FOLD_H */

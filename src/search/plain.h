@@ -14,7 +14,7 @@ typedef struct PlainType
 	const char *type_name; /* of the enc type, in pg_catalog */
 	const char *base_name; /* of the hidden type that has the operators */
 	Oid plain_type;
-	bool can_fold;
+	int32 words; /* SEARCH_…: the words of its modifiers, beside sealed */
 	/* Text as the plain type's input takes it → canonical bytes, palloc'd. ERROR with the plain type's SQLSTATE, without the value. */
 	uint8 *(*from_text)(const char *text, size_t len, size_t *out_len);
 	/* A value of the plain type → canonical bytes, palloc'd or in place. */
@@ -23,6 +23,8 @@ typedef struct PlainType
 	uint8 *(*from_binary)(StringInfo message, size_t *out_len);
 	/* Canonical bytes → the value; ERROR IQ031 when they are not canonical. */
 	Datum (*to_datum)(const uint8 *bytes, size_t len);
+	/* Which of two canonical values comes first, as the plain type has it; NULL where none does. */
+	int (*compare)(const uint8 *a, size_t a_len, const uint8 *b, size_t b_len);
 	/* Canonical bytes → text under this session's settings, or under fixed ones. */
 	char *(*to_text)(const uint8 *bytes, size_t len, bool fixed);
 } PlainType;

@@ -76,7 +76,8 @@ probe_from_value(const PlainType *plain, uint16 domain, uint8 flags, Datum value
 	struct varlena *result;
 
 	if (value_read_prefix(value, prefix, &env) && env.algorithm != ENVELOPE_UNSEALED &&
-		env.type == plain->code && env.domain == domain && env.flags == flags && env.tag != NULL)
+		env.type == plain->code && env.domain == domain &&
+		(env.flags & ~ENVELOPE_TOKENS) == flags && env.tag != NULL)
 	{
 		result = palloc(VARHDRSZ + VALUE_PREFIX_BYTES);
 		SET_VARSIZE(result,
@@ -150,7 +151,7 @@ probe_memo(FunctionCallInfo fcinfo)
 							 &memo->element_by_value, &memo->element_align);
 		fcinfo->flinfo->fn_extra = memo;
 	}
-	if (!search_typmod_valid(typmod, memo->plain->can_fold) || (typmod & SEARCH_EQUALITY) == 0)
+	if (!search_typmod_valid(typmod, memo->plain->words) || (typmod & SEARCH_EQUALITY) == 0)
 		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_SEALED),
 						errmsg("probe for a column that was not declared for search")));
 	if (memo->typmod != typmod)
@@ -178,7 +179,7 @@ probe_remember(ProbeMemo *memo, const uint8 *bytes, size_t len)
 	}
 
 	result = probe_make(memo->plain, SearchTypmodDomain(memo->typmod),
-						SearchTypmodFlags(memo->typmod), bytes, len);
+						SearchTypmodTagFlags(memo->typmod), bytes, len);
 	memo->filled = false;
 	if (memo->bytes == NULL || memo->capacity < len)
 	{
@@ -226,7 +227,7 @@ static Datum
 probe_from_base(ProbeMemo *memo, Datum value)
 {
 	return PointerGetDatum(probe_from_value(memo->plain, SearchTypmodDomain(memo->typmod),
-											SearchTypmodFlags(memo->typmod), value));
+											SearchTypmodTagFlags(memo->typmod), value));
 }
 
 /* Applies one of the above to every element; NULL elements stay NULL. */

@@ -220,6 +220,12 @@ rewrite_mutator(Node *node, List *rtable)
 			return node;
 		left = linitial(saop->args);
 		right = lsecond(saop->args);
+		if (oper->kind == CATALOG_SEARCH)
+		{
+			Node *bound = declaration_bind_search(oper, left, right, true, saop->useOr, rtable);
+
+			return bound != NULL ? bound : node;
+		}
 		if (declaration_bind(oper, &left, &right, true, false, rtable))
 		{
 			saop->opno = oper->kind == CATALOG_EQUAL ? oper->type->equal : oper->type->differ;
@@ -277,6 +283,8 @@ rewrite_pending_walker(Node *node, List *rtable)
 		Node *left = linitial(saop->args);
 		Node *right = lsecond(saop->args);
 
+		if (oper != NULL && oper->kind == CATALOG_SEARCH)
+			return declaration_bind_search(oper, left, right, true, saop->useOr, rtable) != NULL;
 		if (oper != NULL && declaration_bind(oper, &left, &right, true, false, rtable))
 			return true;
 	}
@@ -299,6 +307,88 @@ rewrite_pending(Node *expr, List *rtable)
 	return rewrite_pending_walker(expr, rtable) ? rewrite_mutator(expr, rtable) : expr;
 }
 
+/* ---- two halves of a range ---- */
+
+/* The call that makes the query of col @~ query(…, range operator), NULL for anything else. */
+static FuncExpr *
+rewrite_range_query(Node *qual)
+{
+	OpExpr *op = (OpExpr *) qual;
+	FuncExpr *query;
+	const CatalogType *type;
+	Const *what;
+
+	if (!IsA(qual, OpExpr) || list_length(op->args) != 2 || !IsA(lsecond(op->args), FuncExpr))
+		return NULL;
+	query = lsecond_node(FuncExpr, op->args);
+	if (query->funcresulttype != catalog_query_type() || list_length(query->args) != 3 ||
+		!IsA(lthird(query->args), Const))
+		return NULL;
+	type = catalog_type(getBaseType(exprType(linitial(op->args))));
+	what = lthird_node(Const, query->args);
+	if (type == NULL || type->matches != op->opno ||
+		(DatumGetInt32(what->constvalue) & 0xFF) > QUERY_GT)
+		return NULL;
+	return query;
+}
+
+/*
+ * Makes one condition of two on the same column, so that an index looks for
+ * what is between and not for both halves.
+ */
+static void
+rewrite_merge(List *quals)
+{
+	for (int i = 0; i < list_length(quals); i++)
+	{
+		OpExpr *first = list_nth(quals, i);
+		FuncExpr *query = rewrite_range_query((Node *) first);
+
+		for (int k = i + 1; query != NULL && k < list_length(quals); k++)
+		{
+			OpExpr *second = list_nth(quals, k);
+			FuncExpr *other = rewrite_range_query((Node *) second);
+
+			if (other == NULL || !equal(linitial(first->args), linitial(second->args)))
+				continue;
+			query = makeFuncExpr(catalog_query_and(), catalog_query_type(), list_make2(query, other),
+								 InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL);
+			lsecond(first->args) = query;
+			list_nth_cell(quals, k)->ptr_value = makeBoolConst(true, false);
+			break;
+		}
+	}
+	for (int i = list_length(quals) - 1; i >= 0; i--)
+	{
+		Const *constant = list_nth(quals, i);
+
+		if (IsA(constant, Const) && !constant->constisnull && DatumGetBool(constant->constvalue) &&
+			list_length(quals) > 1)
+			quals = list_delete_nth_cell(quals, i);
+	}
+}
+
+/* The same wherever conditions are joined by AND. */
+static bool
+rewrite_merge_walker(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == AND_EXPR)
+		rewrite_merge(((BoolExpr *) node)->args);
+	return expression_tree_walker(node, rewrite_merge_walker, context);
+}
+
+static Node *
+rewrite_conditions(Node *quals, List *rtable)
+{
+	quals = rewrite_pending(quals, rtable);
+	if (quals != NULL && IsA(quals, List))
+		rewrite_merge((List *) quals);
+	(void) rewrite_merge_walker(quals, NULL);
+	return quals;
+}
+
 static void
 rewrite_jointree(Node *node, List *rtable)
 {
@@ -312,7 +402,7 @@ rewrite_jointree(Node *node, List *rtable)
 
 		foreach (lc, from->fromlist)
 			rewrite_jointree(lfirst(lc), rtable);
-		from->quals = rewrite_pending(from->quals, rtable);
+		from->quals = rewrite_conditions(from->quals, rtable);
 	}
 	else if (IsA(node, JoinExpr))
 	{
@@ -320,7 +410,7 @@ rewrite_jointree(Node *node, List *rtable)
 
 		rewrite_jointree(join->larg, rtable);
 		rewrite_jointree(join->rarg, rtable);
-		join->quals = rewrite_pending(join->quals, rtable);
+		join->quals = rewrite_conditions(join->quals, rtable);
 	}
 }
 

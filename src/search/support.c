@@ -32,6 +32,10 @@ enc_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	left = linitial(simplify->fcall->args);
 	right = lsecond(simplify->fcall->args);
+	if (oper->kind == CATALOG_SEARCH)
+		PG_RETURN_POINTER(
+			declaration_bind_search(oper, left, right, false, false,
+									simplify->root != NULL ? simplify->root->parse->rtable : NIL));
 	if (!declaration_bind(oper, &left, &right, false, false,
 						  simplify->root != NULL ? simplify->root->parse->rtable : NIL))
 		PG_RETURN_POINTER(NULL);

@@ -9,6 +9,10 @@
 #include "search/fold.h"
 #include "search/search.h"
 
+/* numeric_send: digits, weight, sign and scale in two bytes each, then the digits. */
+#define TAG_NUMERIC_SCALE 6
+#define TAG_NUMERIC_HEAD  8
+
 void
 search_make_tag(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint8_t flags,
 				const uint8_t *plain, size_t len, uint8_t tag[ENVELOPE_TAG_BYTES])
@@ -19,6 +23,16 @@ search_make_tag(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint8_t fla
 	uint8 hash[CRYPTO_HASH_BYTES];
 	const CryptoHmac *key;
 	bool ok;
+
+	if (type == ENVELOPE_TYPE_NUMERIC && len >= TAG_NUMERIC_HEAD)
+	{
+		/* 1.0 and 1.00 are equal: the number of digits shown is no part of the tag. */
+		folded = palloc(len);
+		folded_len = len;
+		memcpy(folded, plain, len);
+		folded[TAG_NUMERIC_SCALE] = folded[TAG_NUMERIC_SCALE + 1] = 0;
+		plain = folded;
+	}
 
 	if (fold)
 	{

@@ -27,6 +27,27 @@ value_read_prefix(Datum value, uint8 prefix[VALUE_PREFIX_BYTES], Envelope *env)
 	return envelope_parse_prefix((const uint8 *) VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), env);
 }
 
+bool
+value_read_tokens(Datum value, EnvelopeTokens *tokens)
+{
+	uint8 prefix[VALUE_PREFIX_BYTES];
+	Envelope env;
+
+	if (!value_read_prefix(value, prefix, &env) || env.tokens.kinds == 0)
+		return false;
+	if (env.tokens.list == NULL || VARATT_IS_EXTENDED((struct varlena *) DatumGetPointer(value)))
+	{
+		struct varlena *slice = PG_DETOAST_DATUM_SLICE(value, 0, env.prefix_len);
+
+		if (!envelope_parse_prefix((const uint8 *) VARDATA_ANY(slice), VARSIZE_ANY_EXHDR(slice),
+								   &env) ||
+			env.tokens.list == NULL)
+			return false;
+	}
+	*tokens = env.tokens;
+	return true;
+}
+
 const uint8 *
 value_read(Datum value, size_t *len, Envelope *env)
 {
@@ -48,21 +69,17 @@ value_belongs(const Envelope *env, const pg_uuid_t *org)
 		   base_uuid_equal(&owner, org);
 }
 
-uint8 *
-value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len)
+/* Opens what belongs to org; *authentic tells why there is nothing. */
+static uint8 *
+value_open_sealed(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len,
+				  bool *authentic)
 {
 	CryptoXaes *key;
 	pg_uuid_t owner;
 	uint8 *plain;
 
 	*len = 0;
-	if (env->algorithm == ENVELOPE_UNSEALED)
-	{
-		plain = palloc(env->body_len + 1);
-		memcpy(plain, env->body, env->body_len);
-		*len = env->body_len;
-		return plain;
-	}
+	*authentic = true;
 	if (!value_belongs(env, org))
 		return NULL;
 	key = keyring_open_key(env->key_id, env->type, env->domain, &owner);
@@ -70,10 +87,39 @@ value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *
 		return NULL;
 	*len = envelope_plain_size(env);
 	plain = palloc(*len + 1);
-	if (!envelope_open(key, buf, env, plain))
+	if (envelope_open(key, buf, env, plain))
+		return plain;
+	pfree(plain);
+	*authentic = false;
+	return NULL;
+}
+
+uint8 *
+value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len)
+{
+	uint8 *plain;
+	bool authentic;
+
+	if (env->algorithm == ENVELOPE_UNSEALED)
+	{
+		plain = palloc(env->body_len + 1);
+		memcpy(plain, env->body, env->body_len);
+		*len = env->body_len;
+		return plain;
+	}
+	plain = value_open_sealed(buf, env, org, len, &authentic);
+	if (!authentic)
 		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("sealed value does not open"),
 						errdetail("The key is wrong or the value is corrupt.")));
 	return plain;
+}
+
+uint8 *
+value_try_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len)
+{
+	bool authentic;
+
+	return value_open_sealed(buf, env, org, len, &authentic);
 }
 
 struct varlena *

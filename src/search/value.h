@@ -8,14 +8,19 @@
 #include "envelope/envelope.h"
 #include "utils/uuid.h"
 
-/* Bytes of the longest prefix: header and tag. */
-#define VALUE_PREFIX_BYTES (ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES)
+/* Bytes that tell header, tag and how many tokens there are. */
+#define VALUE_PREFIX_BYTES (ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES + ENVELOPE_TOKENS_HEAD_BYTES)
 
 /*
  * Parses header and tag; env points into the value, or into prefix when the
  * value is toasted or compressed. False for malformed bytes. Never raises.
  */
 extern bool value_read_prefix(Datum value, uint8 prefix[VALUE_PREFIX_BYTES], Envelope *env);
+/*
+ * The value's list of tokens, detoasting no more than it needs: palloc'd or in
+ * place. False for malformed bytes and for values without tokens. Never raises.
+ */
+extern bool value_read_tokens(Datum value, EnvelopeTokens *tokens);
 /* Detoasts and parses a whole value. ERROR IQ031 when it is malformed. */
 extern const uint8 *value_read(Datum value, size_t *len, Envelope *env);
 /* True when the value was sealed under a key of org. */
@@ -26,6 +31,9 @@ extern bool value_belongs(const Envelope *env, const pg_uuid_t *org);
  * it does not authenticate.
  */
 extern uint8 *value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len);
+/* The same, and NULL instead of an error for what does not authenticate. */
+extern uint8 *value_try_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org,
+							 size_t *len);
 /* A varlena of algorithm ENVELOPE_UNSEALED around canonical plaintext. */
 extern struct varlena *value_unsealed(uint8 type, const uint8 *plain, size_t len);
 

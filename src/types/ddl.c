@@ -12,6 +12,7 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
@@ -34,6 +35,7 @@
 
 #include "base/base.h"
 #include "search/declaration.h"
+#include "search/search.h"
 #include "search/value.h"
 #include "types/types.h"
 
@@ -92,6 +94,12 @@ ddl_column(Form_pg_attribute att)
 {
 	Declaration declaration = ddl_declaration(att->atttypid, att->atttypmod);
 
+	if (att->atttypid == catalog_query_type() ||
+		get_element_type(att->atttypid) == catalog_query_type())
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("column \"%s\" cannot be of type enc_query, which lives in memory only",
+						NameStr(att->attname))));
 	if (declaration.kind != DECLARATION_UNKNOWN)
 		return;
 	ereport(ERROR,
@@ -100,6 +108,15 @@ ddl_column(Form_pg_attribute att)
 					declaration.type->plain->type_name),
 			 errhint("Write %s(equality) for a column that is searched, %s(sealed) for one that is not; in a query, cast the expression to that.",
 					 declaration.type->plain->type_name, declaration.type->plain->type_name)));
+}
+
+static bool
+ddl_is_gin(Oid index)
+{
+	HeapTuple tuple =
+		ddl_fetch(RelationRelationId, ClassOidIndexId, Anum_pg_class_oid, index, 0, 0, NULL);
+
+	return HeapTupleIsValid(tuple) && ((Form_pg_class) GETSTRUCT(tuple))->relam == GIN_AM_OID;
 }
 
 /* ERROR unless every key of an index can be compared; looks at the table, since an index may store something else. */
@@ -114,10 +131,12 @@ ddl_index(Oid oid)
 	bool isnull;
 	int2vector *keys;
 	int next = 0;
+	bool gin;
 
 	if (!HeapTupleIsValid(tuple))
 		return;
 	index = (Form_pg_index) GETSTRUCT(tuple);
+	gin = ddl_is_gin(oid);
 	keys = (int2vector *) DatumGetPointer(heap_getattr(tuple, Anum_pg_index_indkey, desc, &isnull));
 	expressions = (List *) ddl_expression(tuple, desc, Anum_pg_index_indexprs);
 	for (int i = 0; i < index->indnkeyatts; i++)
@@ -136,6 +155,18 @@ ddl_index(Oid oid)
 				continue;
 			get_atttypetypmodcoll(index->indrelid, keys->values[i], &type, &typmod, &collation);
 			declaration = declaration_of_type(type, typmod);
+		}
+		if (gin)
+		{
+			if (declaration.kind == DECLARATION_NONE ||
+				(declaration.typmod >= 0 && SearchTypmodKinds(declaration.typmod) != 0))
+				continue;
+			ereport(ERROR,
+					(errcode(ERRCODE_IMMIIQ_SEALED),
+					 errmsg("a column or expression of type %s cannot be indexed by gin",
+							format_type_with_typemod(declaration.type->type, declaration.typmod)),
+					 errhint(
+						 "Declare the column with one of the words prefix, match, range and contains, as its type has them; for the word equality use btree.")));
 		}
 		if (declaration.kind != DECLARATION_SEALED && declaration.kind != DECLARATION_UNKNOWN)
 			continue;

@@ -10,6 +10,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
+#include "search/plain.h"
 #include "search/search.h"
 
 static const struct
@@ -17,9 +18,9 @@ static const struct
 	const char *word;
 	int32 bits;
 } modifier_words[] = {
-	{"sealed", SEARCH_SEALED},
-	{"equality", SEARCH_EQUALITY},
-	{"fold", SEARCH_FOLD},
+	{"sealed", SEARCH_SEALED},	   {"equality", SEARCH_EQUALITY}, {"fold", SEARCH_FOLD},
+	{"prefix", SEARCH_PREFIX},	   {"match", SEARCH_MATCH},		  {"range", SEARCH_RANGE},
+	{"contains", SEARCH_CONTAINS},
 };
 
 /* Reads a domain, 1 to 65535; false for anything else. */
@@ -40,9 +41,25 @@ modifier_domain(const char *text, int32 *domain)
 	return *text == '\0';
 }
 
-static int32
-modifier_in(ArrayType *array, const char *type, bool can_fold)
+/* The words of a type, as a hint names them. */
+static char *
+modifier_choices(int32 words)
 {
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int k = 0; k < lengthof(modifier_words); k++)
+	{
+		if ((modifier_words[k].bits & (words | SEARCH_SEALED)) != 0)
+			appendStringInfo(&out, "%s%s", out.len > 0 ? ", " : "", modifier_words[k].word);
+	}
+	return out.data;
+}
+
+static int32
+modifier_in(ArrayType *array, const PlainType *plain)
+{
+	const char *type = plain->type_name;
 	Datum *words;
 	int n;
 	int32 domain = 0;
@@ -59,7 +76,8 @@ modifier_in(ArrayType *array, const char *type, bool can_fold)
 
 		for (int k = 0; k < lengthof(modifier_words); k++)
 		{
-			if (strcmp(word, modifier_words[k].word) == 0)
+			if (strcmp(word, modifier_words[k].word) == 0 &&
+				(modifier_words[k].bits & (plain->words | SEARCH_SEALED)) != 0)
 				bits = modifier_words[k].bits;
 		}
 		if (bits != 0)
@@ -80,20 +98,13 @@ modifier_in(ArrayType *array, const char *type, bool can_fold)
 									   SEARCH_DOMAIN_MASK)));
 		}
 		else
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("type %s has no modifier \"%s\"", type, word),
-					 errhint("Modifiers are a domain number and the words sealed, equality%s.",
-							 can_fold ? " and fold" : "")));
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("type %s has no modifier \"%s\"", type, word),
+							errhint("Modifiers are a domain number and of the words %s.",
+									modifier_choices(plain->words))));
 	}
 	if ((features & SEARCH_FOLD) != 0)
-	{
-		if (!can_fold)
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("type %s has no modifier \"%s\"", type, "fold"),
-							errhint("Only text is folded.")));
 		features |= SEARCH_EQUALITY;
-	}
 	if ((features & SEARCH_SEALED) != 0 && features != SEARCH_SEALED)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -103,21 +114,28 @@ modifier_in(ArrayType *array, const char *type, bool can_fold)
 	return domain | features;
 }
 
-PG_FUNCTION_INFO_V1(enc_text_typmodin);
-/* cstring[] → int4; 22023 for an unknown, repeated or contradicting word. */
-Datum
-enc_text_typmodin(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(modifier_in(PG_GETARG_ARRAYTYPE_P(0), "enc_text", true));
-}
+#define MODIFIER_IN(name, code)                                                                    \
+	Datum name(PG_FUNCTION_ARGS)                                                                   \
+	{                                                                                              \
+		PG_RETURN_INT32(modifier_in(PG_GETARG_ARRAYTYPE_P(0), plain_type(code)));                  \
+	}                                                                                              \
+	extern int no_such_symbol
 
-PG_FUNCTION_INFO_V1(enc_date_typmodin);
 /* cstring[] → int4; 22023 for an unknown, repeated or contradicting word. */
-Datum
-enc_date_typmodin(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(modifier_in(PG_GETARG_ARRAYTYPE_P(0), "enc_date", false));
-}
+PG_FUNCTION_INFO_V1(enc_text_typmodin);
+MODIFIER_IN(enc_text_typmodin, ENVELOPE_TYPE_TEXT);
+PG_FUNCTION_INFO_V1(enc_bytea_typmodin);
+MODIFIER_IN(enc_bytea_typmodin, ENVELOPE_TYPE_BYTEA);
+PG_FUNCTION_INFO_V1(enc_int8_typmodin);
+MODIFIER_IN(enc_int8_typmodin, ENVELOPE_TYPE_INT8);
+PG_FUNCTION_INFO_V1(enc_numeric_typmodin);
+MODIFIER_IN(enc_numeric_typmodin, ENVELOPE_TYPE_NUMERIC);
+PG_FUNCTION_INFO_V1(enc_date_typmodin);
+MODIFIER_IN(enc_date_typmodin, ENVELOPE_TYPE_DATE);
+PG_FUNCTION_INFO_V1(enc_timestamptz_typmodin);
+MODIFIER_IN(enc_timestamptz_typmodin, ENVELOPE_TYPE_TIMESTAMPTZ);
+PG_FUNCTION_INFO_V1(enc_jsonb_typmodin);
+MODIFIER_IN(enc_jsonb_typmodin, ENVELOPE_TYPE_JSONB);
 
 PG_FUNCTION_INFO_V1(enc_typmodout);
 /* int4 → cstring: what typmodin takes, in parentheses; '' for none. */

@@ -22,11 +22,12 @@ seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 	uint8 tag[ENVELOPE_TAG_BYTES];
 	CryptoXaes *key;
 	uint32 key_id;
-	size_t size = envelope_sealed_size(flags, len);
+	EnvelopeTokens tokens = {0, 0, NULL};
+	size_t size;
 	struct varlena *result;
 
 	/* The functions that seal can be called with any number. */
-	if (!search_typmod_valid(typmod, plain->can_fold))
+	if (!search_typmod_valid(typmod, plain->words))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("not a modifier of type %s", plain->type_name)));
 	base_require_preload();
@@ -37,6 +38,10 @@ seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 				 errmsg("nobody is active in this transaction, so nothing can be sealed"),
 				 errhint(
 					 "Set immiiq.token in this transaction first, with set_config('immiiq.token', $1, true) or immiiq.authenticate.")));
+	if ((flags & ENVELOPE_TOKENS) != 0)
+		search_make_tokens(&identity->org, plain->code, domain, SearchTypmodKinds(typmod), bytes,
+						   len, &tokens);
+	size = envelope_sealed_size(flags, tokens.count, len);
 	if (!AllocSizeIsValid(VARHDRSZ + size))
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is too long to be sealed")));
@@ -44,10 +49,12 @@ seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 		search_make_tag(&identity->org, plain->code, domain, flags, bytes, len, tag);
 	key = keyring_seal_key(&identity->org, plain->code, domain, &key_id);
 	result = palloc(VARHDRSZ + size);
-	if (!envelope_seal(key, plain->code, flags, domain, key_id, tag, bytes, len,
+	if (!envelope_seal(key, plain->code, flags, domain, key_id, tag, &tokens, bytes, len,
 					   (uint8 *) VARDATA(result)))
 		elog(ERROR, "could not seal a value");
 	SET_VARSIZE(result, VARHDRSZ + size);
+	if (tokens.list != NULL)
+		pfree(unconstify(uint8 *, tokens.list));
 	return result;
 }
 
@@ -55,7 +62,8 @@ bool
 seal_fits(const PlainType *plain, const Envelope *env, int32 typmod)
 {
 	return env->algorithm == ENVELOPE_SEALED && env->type == plain->code &&
-		   env->domain == SearchTypmodDomain(typmod) && env->flags == SearchTypmodFlags(typmod);
+		   env->domain == SearchTypmodDomain(typmod) && env->flags == SearchTypmodFlags(typmod) &&
+		   env->tokens.kinds == SearchTypmodKinds(typmod);
 }
 
 /* ERROR IQ032 for a value that may not go where it is meant to. */

@@ -10,6 +10,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
 #include "base/base.h"
@@ -20,7 +21,8 @@
 #include "types/seal.h"
 #include "types/types.h"
 
-#define TYPES_ARMOUR_BYTES (sizeof(ENVELOPE_ARMOUR_PREFIX) - 1)
+#define TYPES_JSONB_WIRE_VERSION 1
+#define TYPES_ARMOUR_BYTES		 (sizeof(ENVELOPE_ARMOUR_PREFIX) - 1)
 
 void
 types_init(void)
@@ -145,6 +147,11 @@ enc_send(PG_FUNCTION_ARGS)
 	}
 	else if (env.type == ENVELOPE_TYPE_TEXT)
 		pq_sendtext(&out, (const char *) bytes, len);
+	else if (env.type == ENVELOPE_TYPE_JSONB)
+	{
+		pq_sendint8(&out, TYPES_JSONB_WIRE_VERSION);
+		pq_sendtext(&out, (const char *) bytes, len);
+	}
 	else
 		pq_sendbytes(&out, (const char *) bytes, len); /* canonical bytes are the binary form */
 	if (bytes != NULL)
@@ -225,11 +232,36 @@ PG_FUNCTION_INFO_V1(enc_text_recv);
 PG_FUNCTION_INFO_V1(enc_text_coerce);
 PG_FUNCTION_INFO_V1(enc_text_from_text);
 TYPES_FUNCTIONS(enc_text, ENVELOPE_TYPE_TEXT);
+PG_FUNCTION_INFO_V1(enc_bytea_in);
+PG_FUNCTION_INFO_V1(enc_bytea_recv);
+PG_FUNCTION_INFO_V1(enc_bytea_coerce);
+PG_FUNCTION_INFO_V1(enc_bytea_from_text);
+TYPES_FUNCTIONS(enc_bytea, ENVELOPE_TYPE_BYTEA);
+PG_FUNCTION_INFO_V1(enc_int8_in);
+PG_FUNCTION_INFO_V1(enc_int8_recv);
+PG_FUNCTION_INFO_V1(enc_int8_coerce);
+PG_FUNCTION_INFO_V1(enc_int8_from_text);
+TYPES_FUNCTIONS(enc_int8, ENVELOPE_TYPE_INT8);
+PG_FUNCTION_INFO_V1(enc_numeric_in);
+PG_FUNCTION_INFO_V1(enc_numeric_recv);
+PG_FUNCTION_INFO_V1(enc_numeric_coerce);
+PG_FUNCTION_INFO_V1(enc_numeric_from_text);
+TYPES_FUNCTIONS(enc_numeric, ENVELOPE_TYPE_NUMERIC);
 PG_FUNCTION_INFO_V1(enc_date_in);
 PG_FUNCTION_INFO_V1(enc_date_recv);
 PG_FUNCTION_INFO_V1(enc_date_coerce);
 PG_FUNCTION_INFO_V1(enc_date_from_text);
 TYPES_FUNCTIONS(enc_date, ENVELOPE_TYPE_DATE);
+PG_FUNCTION_INFO_V1(enc_timestamptz_in);
+PG_FUNCTION_INFO_V1(enc_timestamptz_recv);
+PG_FUNCTION_INFO_V1(enc_timestamptz_coerce);
+PG_FUNCTION_INFO_V1(enc_timestamptz_from_text);
+TYPES_FUNCTIONS(enc_timestamptz, ENVELOPE_TYPE_TIMESTAMPTZ);
+PG_FUNCTION_INFO_V1(enc_jsonb_in);
+PG_FUNCTION_INFO_V1(enc_jsonb_recv);
+PG_FUNCTION_INFO_V1(enc_jsonb_coerce);
+PG_FUNCTION_INFO_V1(enc_jsonb_from_text);
+TYPES_FUNCTIONS(enc_jsonb, ENVELOPE_TYPE_JSONB);
 
 /* The cast from a plain type that is not text. */
 #define TYPES_FROM_PLAIN(name, code)                                                               \
@@ -242,8 +274,44 @@ TYPES_FUNCTIONS(enc_date, ENVELOPE_TYPE_DATE);
 	}                                                                                              \
 	extern int no_such_symbol
 
+PG_FUNCTION_INFO_V1(enc_bytea_from_plain);
+TYPES_FROM_PLAIN(enc_bytea, ENVELOPE_TYPE_BYTEA);
+PG_FUNCTION_INFO_V1(enc_int8_from_plain);
+TYPES_FROM_PLAIN(enc_int8, ENVELOPE_TYPE_INT8);
+PG_FUNCTION_INFO_V1(enc_numeric_from_plain);
+TYPES_FROM_PLAIN(enc_numeric, ENVELOPE_TYPE_NUMERIC);
 PG_FUNCTION_INFO_V1(enc_date_from_plain);
 TYPES_FROM_PLAIN(enc_date, ENVELOPE_TYPE_DATE);
+PG_FUNCTION_INFO_V1(enc_timestamptz_from_plain);
+TYPES_FROM_PLAIN(enc_timestamptz, ENVELOPE_TYPE_TIMESTAMPTZ);
+PG_FUNCTION_INFO_V1(enc_jsonb_from_plain);
+TYPES_FROM_PLAIN(enc_jsonb, ENVELOPE_TYPE_JSONB);
+
+/* The cast from a type that the plain type takes by assignment, by way of that cast's own function. */
+#define TYPES_FROM_OTHER(name, code, cast)                                                         \
+	Datum name(PG_FUNCTION_ARGS)                                                                   \
+	{                                                                                              \
+		const PlainType *plain = plain_type(code);                                                 \
+		size_t n;                                                                                  \
+		const uint8 *bytes = plain->from_datum(DirectFunctionCall1(cast, PG_GETARG_DATUM(0)), &n); \
+		PG_RETURN_POINTER(types_from_plain(plain, bytes, n, PG_GETARG_INT32(1)));                  \
+	}                                                                                              \
+	extern int no_such_symbol
+
+PG_FUNCTION_INFO_V1(enc_int8_from_int2);
+TYPES_FROM_OTHER(enc_int8_from_int2, ENVELOPE_TYPE_INT8, int28);
+PG_FUNCTION_INFO_V1(enc_int8_from_int4);
+TYPES_FROM_OTHER(enc_int8_from_int4, ENVELOPE_TYPE_INT8, int48);
+PG_FUNCTION_INFO_V1(enc_numeric_from_int2);
+TYPES_FROM_OTHER(enc_numeric_from_int2, ENVELOPE_TYPE_NUMERIC, int2_numeric);
+PG_FUNCTION_INFO_V1(enc_numeric_from_int4);
+TYPES_FROM_OTHER(enc_numeric_from_int4, ENVELOPE_TYPE_NUMERIC, int4_numeric);
+PG_FUNCTION_INFO_V1(enc_numeric_from_int8);
+TYPES_FROM_OTHER(enc_numeric_from_int8, ENVELOPE_TYPE_NUMERIC, int8_numeric);
+PG_FUNCTION_INFO_V1(enc_timestamptz_from_date);
+TYPES_FROM_OTHER(enc_timestamptz_from_date, ENVELOPE_TYPE_TIMESTAMPTZ, date_timestamptz);
+PG_FUNCTION_INFO_V1(enc_timestamptz_from_timestamp);
+TYPES_FROM_OTHER(enc_timestamptz_from_timestamp, ENVELOPE_TYPE_TIMESTAMPTZ, timestamp_timestamptz);
 
 PG_FUNCTION_INFO_V1(enc_to_text);
 /* enc → text: as output gives it. */
@@ -254,7 +322,7 @@ enc_to_text(PG_FUNCTION_ARGS)
 }
 
 PG_FUNCTION_INFO_V1(enc_to_plain);
-/* enc_date → date: IQ011 when nobody is active, IQ032 when the value is another organisation's. */
+/* enc → plain type: IQ011 when nobody is active, IQ032 when the value is another organisation's. */
 Datum
 enc_to_plain(PG_FUNCTION_ARGS)
 {

@@ -22,6 +22,9 @@ fuzz_parse(const uint8_t *data, size_t size)
 	assert(env.prefix_len <= size);
 	if (env.tag != NULL)
 		assert(env.tag >= data && env.tag + 16 <= data + env.prefix_len);
+	if (env.tokens.count > 0)
+		assert(env.tokens.list > data &&
+			   env.tokens.list + (size_t) env.tokens.count * 4 == data + env.prefix_len);
 	if (env.nonce != NULL)
 		assert(env.nonce >= data + env.prefix_len && env.nonce < data + size);
 	if (env.body_len > 0)
@@ -29,7 +32,7 @@ fuzz_parse(const uint8_t *data, size_t size)
 	if (env.algorithm == ENVELOPE_SEALED)
 	{
 		assert(envelope_plain_size(&env) < size);
-		assert(envelope_sealed_size(env.flags, envelope_plain_size(&env)) == size);
+		assert(envelope_sealed_size(env.flags, env.tokens.count, envelope_plain_size(&env)) == size);
 	}
 	assert(envelope_parse_prefix(data, size, &prefix));
 	assert(envelope_parse_prefix(data, env.prefix_len, &prefix));

@@ -4,7 +4,9 @@ import { createCipheriv, createDecipheriv, createHmac, hkdfSync, timingSafeEqual
 
 const TYPES = { 1: 'text', 2: 'bytea', 3: 'int8', 4: 'numeric', 5: 'date', 6: 'timestamptz', 7: 'jsonb' };
 const WIDTHS = { 3: 8, 5: 4, 6: 8 };
-const TAG = 1, FOLD = 2;
+const TAG = 1, FOLD = 2, TOKENS = 4;
+const KINDS = { 1: 3, 3: 4, 4: 4, 5: 4, 6: 4, 7: 8 };
+const LEVELS = { 5: 9, 6: 14 };
 
 export function derive(key, label, parameters = Buffer.alloc(0), length = 32) {
     const padded = Buffer.alloc(16);
@@ -74,9 +76,21 @@ export function unwrap(root, row) {
 export function parse(bytes) {
     if (bytes.length < 8 || bytes[0] !== 0x11) throw new Error('not a sealed value of version 1');
     const value = { type: bytes[1] >> 4, flags: bytes[1] & 15, domain: bytes.readUInt16BE(2), keyId: bytes.readUInt32BE(4) };
-    if (!(value.type in TYPES) || value.flags > 3 || value.flags === FOLD || value.keyId === 0) throw new Error('not canonical');
+    if (!(value.type in TYPES) || value.flags > 7 || (value.flags & (TAG | FOLD)) === FOLD || value.keyId === 0) throw new Error('not canonical');
     if (value.flags & FOLD && value.type !== 1) throw new Error('only text is folded');
-    const prefix = value.flags & TAG ? 24 : 8;
+    let prefix = value.flags & TAG ? 24 : 8;
+    value.kinds = 0;
+    value.tokens = [];
+    if (value.flags & TOKENS) {
+        if (bytes.length < prefix + 4) throw new Error('wrong length');
+        value.kinds = bytes[prefix];
+        const count = bytes.readUIntBE(prefix + 1, 3);
+        if (value.kinds === 0 || value.kinds & ~(KINDS[value.type] ?? 0) || count > 1 << 20) throw new Error('not canonical');
+        if (bytes.length < prefix + 4 + 4 * count) throw new Error('wrong length');
+        for (let i = 0; i < count; i++) value.tokens.push(bytes.readUInt32BE(prefix + 4 + 4 * i));
+        if (value.tokens.some((token, i) => i > 0 && token <= value.tokens[i - 1])) throw new Error('not canonical');
+        prefix += 4 + 4 * count;
+    }
     const plain = bytes.length - prefix - 40;
     if (plain < 0 || (value.type in WIDTHS && plain !== WIDTHS[value.type])) throw new Error('wrong length');
     value.prefix = bytes.subarray(0, prefix);
@@ -101,6 +115,23 @@ export function equalityTag(indexSecret, type, domain, kind, canonical) {
     return createHmac('sha256', key).update(canonical).digest().subarray(0, 16);
 }
 
+// The tokens of a date's or timestamp's range, ascending.
+export function rangeTokens(indexSecret, type, domain, plain) {
+    const key = derive(indexSecret, 'tag', Buffer.from([type, domain >> 8, domain & 255, 5]));
+    const since1700 = type === 5 ? BigInt(plain.readInt32BE(0)) + 109572n
+        : (plain.readBigInt64BE(0) + 109572n * 86400000000n) / 60000000n;
+    const last = 4n ** BigInt(LEVELS[type]) - 1n;
+    const point = since1700 < 0n ? 0n : since1700 > last ? last : since1700;
+    const tokens = [];
+    for (let level = 0; level < LEVELS[type]; level++) {
+        const message = Buffer.alloc(5);
+        message[0] = level;
+        message.writeUInt32BE(Number(point >> BigInt(2 * level)), 1);
+        tokens.push(createHmac('sha256', key).update(message).digest().readUInt32BE(0));
+    }
+    return [...new Set(tokens)].sort((a, b) => a - b);
+}
+
 export function dearmour(text) {
     if (!/^iq1:[A-Za-z0-9_-]*$/.test(text)) throw new Error('not armour');
     const bytes = Buffer.from(text.slice(4), 'base64url');
@@ -112,10 +143,24 @@ export function typeName(type) {
     return TYPES[type];
 }
 
+function printNumeric(plain) {
+    const [count, weight, sign, shown] = [plain.readUInt16BE(0), plain.readInt16BE(2), plain.readUInt16BE(4), plain.readUInt16BE(6)];
+    if (sign >= 0xC000) return { 0xC000: 'NaN', 0xD000: 'Infinity', 0xF000: '-Infinity' }[sign];
+    const digit = (i) => String(i >= 0 && i < count ? plain.readUInt16BE(8 + 2 * i) : 0).padStart(4, '0');
+    let whole = '', part = '';
+    for (let i = 0; i <= weight; i++) whole += digit(i);
+    for (let i = weight + 1; part.length < shown; i++) part += digit(i);
+    return (sign ? '-' : '') + (whole.replace(/^0+/, '') || '0') + (shown > 0 ? `.${part.slice(0, shown)}` : '');
+}
+
 // Plaintext bytes as the text PostgreSQL prints (ISO dates).
 export function print(type, plain) {
-    if (TYPES[type] === 'text') return new TextDecoder('utf-8', { fatal: true }).decode(plain);
-    if (TYPES[type] !== 'date') throw new Error(`${TYPES[type]} is not documented yet`);
+    if (TYPES[type] === 'text' || TYPES[type] === 'jsonb') return new TextDecoder('utf-8', { fatal: true }).decode(plain);
+    if (TYPES[type] === 'bytea') return `\\x${plain.toString('hex')}`;
+    if (TYPES[type] === 'int8') return String(plain.readBigInt64BE(0));
+    if (TYPES[type] === 'numeric') return printNumeric(plain);
+    if (TYPES[type] === 'timestamptz')
+        return new Date(Number(plain.readBigInt64BE(0) / 1000n) + Date.UTC(2000, 0, 1)).toISOString();
     const days = plain.readInt32BE(0);
     if (days === 2147483647) return 'infinity';
     if (days === -2147483648) return '-infinity';

@@ -26,7 +26,9 @@ for (const line of readFileSync(0, 'utf8').split('\n')) {
     const found = { org: data.org, type: format.typeName(value.type), domain: value.domain,
         value: format.print(value.type, plain) };
     // The tag of a folded value needs the folding that docs/search.md defines; the others are checked here.
-    if (value.flags === 1)
+    if ((value.flags & 3) === 1 && value.type !== 4)
         found.tag = format.equalityTag(indexSecrets.get(data.org), value.type, value.domain, 1, plain).equals(value.tag);
+    if (value.kinds === 4 && (value.type === 5 || value.type === 6))
+        found.tokens = format.rangeTokens(indexSecrets.get(data.org), value.type, value.domain, plain).join() === value.tokens.join();
     console.log(JSON.stringify(found));
 }

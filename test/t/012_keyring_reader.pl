@@ -65,6 +65,40 @@ is($out, <<"JSON", 'and finds the plaintext, the organisation, the domain and th
 {"org":"$second","type":"date","domain":9,"value":"2000-01-01","tag":true}
 JSON
 
+# The other types, and tokens.
+$node->safe_psql('postgres', <<"SQL");
+CREATE TABLE other (
+	id int, day enc_date(1, equality, range), at enc_timestamptz(2, range), n enc_int8(3, equality, range),
+	x enc_numeric(4, equality, range), name enc_text(5, prefix, match), b enc_bytea(6, equality), doc enc_jsonb(7, contains));
+BEGIN;
+SELECT immiiq.operate('$org', 'test');
+INSERT INTO other VALUES
+	(1, '1985-12-07', '2024-02-29 12:34:56.789+00', -9223372036854775808, -12345.6700, 'Zoë', '\\x00ff', '{"b": [1, null], "a": "x"}'),
+	(2, '1600-01-01', '2500-01-01 00:00+00', 7, 0.000012, '', '', '[]');
+COMMIT;
+SQL
+my @others = split /\n/, $node->safe_psql('postgres',
+	'SELECT v FROM other, LATERAL (VALUES (1, day::text), (2, at::text), (3, n::text), (4, x::text), (5, name::text), (6, b::text), (7, doc::text)) AS c (k, v)
+	 ORDER BY id, k');
+append_to_file("$dir/others", join("\n", @others) . "\n");
+($status, $out) = read_values("$dir/others");
+is($out, <<"JSON", 'the page describes every type and its tokens');
+{"org":"$org","type":"date","domain":1,"value":"1985-12-07","tag":true,"tokens":true}
+{"org":"$org","type":"timestamptz","domain":2,"value":"2024-02-29T12:34:56.789Z","tokens":true}
+{"org":"$org","type":"int8","domain":3,"value":"-9223372036854775808","tag":true}
+{"org":"$org","type":"numeric","domain":4,"value":"-12345.6700"}
+{"org":"$org","type":"text","domain":5,"value":"Zoë"}
+{"org":"$org","type":"bytea","domain":6,"value":"\\\\x00ff","tag":true}
+{"org":"$org","type":"jsonb","domain":7,"value":"{\\"a\\": \\"x\\", \\"b\\": [1, null]}"}
+{"org":"$org","type":"date","domain":1,"value":"1600-01-01","tag":true,"tokens":true}
+{"org":"$org","type":"timestamptz","domain":2,"value":"2500-01-01T00:00:00.000Z","tokens":true}
+{"org":"$org","type":"int8","domain":3,"value":"7","tag":true}
+{"org":"$org","type":"numeric","domain":4,"value":"0.000012"}
+{"org":"$org","type":"text","domain":5,"value":""}
+{"org":"$org","type":"bytea","domain":6,"value":"\\\\x","tag":true}
+{"org":"$org","type":"jsonb","domain":7,"value":"[]"}
+JSON
+
 # And the other way: what the reader refuses, the database refuses.
 my $changed = $armour[0];
 substr($changed, 20, 1) = substr($changed, 20, 1) eq 'A' ? 'B' : 'A';

@@ -10,6 +10,8 @@
 
 static CryptoXaes *key;
 static const uint8_t tag[ENVELOPE_TAG_BYTES] = {0xde, 0xad, 0xbe, 0xef};
+static const uint8_t list[] = {0, 0, 0, 7, 0, 0, 1, 0, 0xff, 0, 0, 0};
+static const EnvelopeTokens tokens = {ENVELOPE_MATCH, 3, list};
 
 /* Seals PLAIN into a buffer that is exactly as large, so that a sanitizer sees one byte too many. */
 static uint8_t *
@@ -17,9 +19,9 @@ seal(uint8_t flags, size_t *len)
 {
 	uint8_t *out;
 
-	*len = envelope_sealed_size(flags, PLAIN_BYTES);
+	*len = envelope_sealed_size(flags, tokens.count, PLAIN_BYTES);
 	out = malloc(*len);
-	if (!envelope_seal(key, ENVELOPE_TYPE_TEXT, flags, 515, 0x01020304, tag,
+	if (!envelope_seal(key, ENVELOPE_TYPE_TEXT, flags, 515, 0x01020304, tag, &tokens,
 					   (const uint8_t *) PLAIN, PLAIN_BYTES, out))
 		abort();
 	return out;
@@ -174,6 +176,93 @@ test_headers(void)
 	check(!parses(value, 0), "nothing is no value");
 }
 
+/* A list of tokens has one form only. */
+static void
+test_tokens(void)
+{
+	static const uint8_t twice[] = {0, 0, 0, 7, 0, 0, 0, 7};
+	static const uint8_t falling[] = {0, 0, 1, 0, 0, 0, 0, 7};
+	static const struct
+	{
+		uint8_t type;
+		uint8_t kinds;
+		bool good;
+	} kinds[] = {
+		{ENVELOPE_TYPE_TEXT, 0, false},
+		{ENVELOPE_TYPE_TEXT, ENVELOPE_PREFIX, true},
+		{ENVELOPE_TYPE_TEXT, ENVELOPE_PREFIX | ENVELOPE_MATCH, true},
+		{ENVELOPE_TYPE_TEXT, ENVELOPE_RANGE, false},
+		{ENVELOPE_TYPE_TEXT, ENVELOPE_MATCH | 0x10, false},
+		{ENVELOPE_TYPE_BYTEA, ENVELOPE_PREFIX, false},
+		{ENVELOPE_TYPE_NUMERIC, ENVELOPE_RANGE, true},
+		{ENVELOPE_TYPE_NUMERIC, ENVELOPE_MATCH, false},
+		{ENVELOPE_TYPE_JSONB, ENVELOPE_CONTAINS, true},
+		{ENVELOPE_TYPE_JSONB, ENVELOPE_RANGE, false},
+	};
+	EnvelopeTokens wrong = {ENVELOPE_MATCH, 2, twice};
+	uint8_t value[160];
+	Envelope env;
+	bool good = true;
+	size_t len;
+	uint8_t *sealed = seal(ENVELOPE_TOKENS, &len);
+
+	check(envelope_parse(sealed, len, &env) && env.tag == NULL && env.tokens.count == 3 &&
+			  memcmp(env.tokens.list, list, sizeof(list)) == 0 && env.prefix_len == 8 + 4 + 12,
+		  "tokens stand behind the header");
+	check(envelope_parse_prefix(sealed, 12, &env) && env.tokens.count == 3 &&
+			  env.tokens.list == NULL && env.prefix_len == 24,
+		  "their number is known before they are read");
+	check(!envelope_parse_prefix(sealed, 11, &env), "and not from less");
+	free(sealed);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+	{
+		EnvelopeTokens t = {kinds[i].kinds, 0, NULL};
+
+		good = good && envelope_seal(key, kinds[i].type, ENVELOPE_TOKENS, 1, 1, NULL, &t,
+									 (const uint8_t *) PLAIN, PLAIN_BYTES, value) == kinds[i].good;
+	}
+	check(good, "a type has its own kinds only");
+	check(!envelope_seal(key, ENVELOPE_TYPE_TEXT, ENVELOPE_TOKENS, 1, 1, NULL, &wrong,
+						 (const uint8_t *) PLAIN, PLAIN_BYTES, value),
+		  "no token stands twice");
+	wrong.list = falling;
+	check(!envelope_seal(key, ENVELOPE_TYPE_TEXT, ENVELOPE_TOKENS, 1, 1, NULL, &wrong,
+						 (const uint8_t *) PLAIN, PLAIN_BYTES, value),
+		  "they stand in order");
+	wrong.count = ENVELOPE_TOKENS_MAX + 1;
+	check(!envelope_seal(key, ENVELOPE_TYPE_TEXT, ENVELOPE_TOKENS, 1, 1, NULL, &wrong,
+						 (const uint8_t *) PLAIN, PLAIN_BYTES, value),
+		  "and are not too many");
+}
+
+/* A prefix too long for the stack is authenticated all the same. */
+static void
+test_many_tokens(void)
+{
+	uint8_t *many = malloc(4 * 5000);
+	EnvelopeTokens t = {ENVELOPE_MATCH, 5000, many};
+	size_t len = envelope_sealed_size(ENVELOPE_TOKENS | ENVELOPE_TAG, 5000, PLAIN_BYTES);
+	uint8_t *value = malloc(len);
+
+	for (uint32_t i = 0; i < 5000; i++)
+	{
+		many[4 * i] = many[4 * i + 1] = 0;
+		many[4 * i + 2] = (uint8_t) (i >> 8);
+		many[4 * i + 3] = (uint8_t) i;
+	}
+	check(envelope_seal(key, ENVELOPE_TYPE_TEXT, ENVELOPE_TOKENS | ENVELOPE_TAG, 515, 0x01020304,
+						tag, &t, (const uint8_t *) PLAIN, PLAIN_BYTES, value) &&
+			  opens(value, len),
+		  "five thousand tokens");
+	value[28] ^= 0x80;
+	check(!opens(value, len), "of which none can be changed");
+	value[28] ^= 0x80;
+	value[28 + 4 * 4999] ^= 1;
+	check(!opens(value, len), "the last one neither");
+	free(value);
+	free(many);
+}
+
 static void
 test_widths(void)
 {
@@ -192,7 +281,7 @@ test_widths(void)
 	{
 		for (size_t n = 0; n <= 16; n++)
 		{
-			bool sealed = envelope_seal(key, fixed[i].type, 0, 0, 1, NULL, plain, n, value);
+			bool sealed = envelope_seal(key, fixed[i].type, 0, 0, 1, NULL, NULL, plain, n, value);
 
 			seals = seals && (n != fixed[i].width || sealed);
 			refuses = refuses && (n == fixed[i].width || !sealed);
@@ -204,14 +293,16 @@ test_widths(void)
 	check(seals, "types of fixed width seal their width");
 	check(refuses, "and nothing else");
 	check(parsed, "nor does anything else parse");
-	check(!envelope_seal(key, ENVELOPE_TYPE_TEXT, 0, 0, 0, NULL, plain, 1, value) &&
-			  !envelope_seal(key, 0, 0, 0, 1, NULL, plain, 1, value) &&
-			  !envelope_seal(key, 8, 0, 0, 1, NULL, plain, 1, value) &&
-			  !envelope_seal(key, ENVELOPE_TYPE_TEXT, ENVELOPE_FOLD, 0, 1, NULL, plain, 1, value) &&
+	check(!envelope_seal(key, ENVELOPE_TYPE_TEXT, 0, 0, 0, NULL, NULL, plain, 1, value) &&
+			  !envelope_seal(key, 0, 0, 0, 1, NULL, NULL, plain, 1, value) &&
+			  !envelope_seal(key, 8, 0, 0, 1, NULL, NULL, plain, 1, value) &&
+			  !envelope_seal(key, ENVELOPE_TYPE_TEXT, ENVELOPE_FOLD, 0, 1, NULL, NULL, plain, 1,
+							 value) &&
 			  !envelope_seal(key, ENVELOPE_TYPE_JSONB, ENVELOPE_FOLD | ENVELOPE_TAG, 0, 1, tag,
-							 plain, 1, value),
+							 NULL, plain, 1, value),
 		  "nothing is sealed that would not parse");
-	check(envelope_seal(key, ENVELOPE_TYPE_TEXT, 0, 0, 1, NULL, NULL, 0, value) && parses(value, 48),
+	check(envelope_seal(key, ENVELOPE_TYPE_TEXT, 0, 0, 1, NULL, NULL, NULL, 0, value) &&
+			  parses(value, 48),
 		  "the empty text is a value");
 }
 
@@ -369,13 +460,17 @@ main(void)
 		test_layout(ENVELOPE_TAG | ENVELOPE_FOLD);
 		test_mutations(0);
 		test_mutations(ENVELOPE_TAG | ENVELOPE_FOLD);
+		test_mutations(ENVELOPE_TAG | ENVELOPE_TOKENS);
+		test_many_tokens();
 		test_binding();
 	}
 	test_headers();
+	test_tokens();
 	test_widths();
 	test_in_memory();
 	test_armour(0);
 	test_armour(ENVELOPE_TAG);
+	test_armour(ENVELOPE_TOKENS);
 	crypto_xaes_free(key);
 	return done();
 }

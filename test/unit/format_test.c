@@ -138,6 +138,56 @@ test_derivations(const uint8_t root[32])
 		  "labels have 1 to 16 bytes");
 }
 
+static int
+compare_tokens(const void *a, const void *b)
+{
+	return memcmp(a, b, ENVELOPE_TOKEN_BYTES);
+}
+
+/* The tokens of a point, put together from the page's words; returns how many bytes. */
+static size_t
+range_tokens(uint8_t type, uint16_t domain, uint32_t point, int levels, uint8_t *out)
+{
+	uint8_t parameters[4] = {type, (uint8_t) (domain >> 8), (uint8_t) domain, 5};
+	uint8_t master[32];
+	uint8_t derived[32];
+	CryptoHmac h;
+
+	bytes_of("index_secret", master, 32);
+	if (!keyring_derive(master, "tag", parameters, 4, derived, 32) ||
+		!crypto_hmac_init(&h, derived, 32))
+		return 0;
+	for (int level = 0; level < levels; level++)
+	{
+		uint32_t at = point >> (2 * level);
+		uint8_t message[5] = {(uint8_t) level, (uint8_t) (at >> 24), (uint8_t) (at >> 16),
+							  (uint8_t) (at >> 8), (uint8_t) at};
+		uint8_t hash[CRYPTO_HASH_BYTES];
+
+		if (!crypto_hmac(&h, message, sizeof(message), hash))
+			return 0;
+		memcpy(out + 4 * level, hash, 4);
+	}
+	qsort(out, levels, 4, compare_tokens);
+	return 4 * (size_t) levels;
+}
+
+static void
+test_match_token(void)
+{
+	uint8_t parameters[4] = {ENVELOPE_TYPE_TEXT, 0, 7, 4};
+	uint8_t master[32];
+	uint8_t derived[32];
+	uint8_t hash[CRYPTO_HASH_BYTES];
+	CryptoHmac h;
+
+	bytes_of("index_secret", master, 32);
+	check(keyring_derive(master, "tag", parameters, 4, derived, 32) &&
+			  crypto_hmac_init(&h, derived, 32) && crypto_hmac(&h, "yko", 3, hash) &&
+			  is_hex(hash, 4, vector("match_token")),
+		  "match_token");
+}
+
 static void
 test_value(const char *name, uint8_t type, uint8_t flags, uint16_t domain, uint8_t kind,
 		   const char *canonical, const uint8_t nonce[24])
@@ -152,7 +202,9 @@ test_value(const char *name, uint8_t type, uint8_t flags, uint16_t domain, uint8
 	uint8_t text[64];
 	uint8_t value[160];
 	uint8_t want[160];
-	uint8_t aad[64];
+	uint8_t aad[128];
+	uint8_t tokens[64];
+	size_t tokens_len;
 	char armour[256];
 	char field[64];
 	size_t text_len;
@@ -187,14 +239,23 @@ test_value(const char *name, uint8_t type, uint8_t flags, uint16_t domain, uint8
 
 	/* Put together from the page's words; envelope_seal draws its own nonce. */
 	n = envelope_write_prefix(ENVELOPE_SEALED, type, flags, domain, 258, tag, value);
+	if (flags & ENVELOPE_TOKENS)
+	{
+		tokens_len = range_tokens(type, domain, 104407, 9, tokens);
+		snprintf(field, sizeof(field), "%s_tokens", name);
+		check(is_hex(tokens, tokens_len, vector(field)), field);
+		memcpy(value + n, "\4\0\0\11", 4);
+		memcpy(value + n + 4, tokens, tokens_len);
+		n += 4 + tokens_len;
+	}
 	memcpy(aad, label, strlen(label));
 	memcpy(aad + strlen(label), value, n);
 	memcpy(value + n, nonce, 24);
 	snprintf(field, sizeof(field), "%s_envelope", name);
 	check(crypto_xaes_seal(x, nonce, aad, strlen(label) + n, plain, plain_len, value + n + 24) &&
-			  is_hex(value, envelope_sealed_size(flags, plain_len), vector(field)),
+			  is_hex(value, envelope_sealed_size(flags, 9, plain_len), vector(field)),
 		  field);
-	n = envelope_sealed_size(flags, plain_len);
+	n = envelope_sealed_size(flags, 9, plain_len);
 	envelope_armour(value, n, armour);
 	armour[envelope_armour_size(n)] = '\0';
 	snprintf(field, sizeof(field), "%s_armour", name);
@@ -226,6 +287,7 @@ main(void)
 	bytes_of("root_key", root, sizeof(root));
 	bytes_of("nonce", nonce, sizeof(nonce));
 	test_derivations(root);
+	test_match_token();
 	for (int fallback = 0; fallback < 2; fallback++)
 	{
 		crypto_force_fallback(fallback);
@@ -234,6 +296,8 @@ main(void)
 		test_value("folded", ENVELOPE_TYPE_TEXT, ENVELOPE_TAG | ENVELOPE_FOLD, 0, 2,
 				   "folded_canonical", nonce);
 		test_value("date", ENVELOPE_TYPE_DATE, 0, 258, 0, NULL, nonce);
+		test_value("ranged", ENVELOPE_TYPE_DATE, ENVELOPE_TAG | ENVELOPE_TOKENS, 258, 1,
+				   "date_plain", nonce);
 	}
 	return done();
 }

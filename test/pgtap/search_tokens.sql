@@ -1,0 +1,155 @@
+-- Search beyond equality: range, prefix, match and contains, against the same queries on plain columns.
+\i test/pgtap/setup.psql
+SELECT plan(61);
+
+CREATE TABLE vault (
+    id int PRIMARY KEY,
+    org_id uuid NOT NULL DEFAULT immiiq.current_org(),
+    day enc_date(1,equality,range), p_day date,
+    at enc_timestamptz(2,range), p_at timestamptz,
+    n enc_int8(3,equality,range), p_n int8,
+    x enc_numeric(4,equality,range), p_x numeric,
+    name enc_text(5,equality,fold,match), p_name text,
+    code enc_text(6,prefix), p_code text,
+    doc enc_jsonb(7,contains), p_doc jsonb,
+    plain_name enc_text(8,equality), plain_day enc_date(9,equality), shut enc_jsonb(10,sealed)
+);
+GRANT ALL ON vault TO regress_immiiq_app;
+
+-- What every condition is tried on: edges, infinities, numbers beyond what floating point tells apart, and 3,000 ordinary rows.
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+CREATE FUNCTION pg_temp.fill(id int, day date, at timestamptz, n int8, x numeric, name text, code text, doc jsonb) RETURNS void
+    LANGUAGE sql AS $$
+    INSERT INTO public.vault (id, day, p_day, at, p_at, n, p_n, x, p_x, name, p_name, code, p_code, doc, p_doc, plain_name, plain_day, shut)
+    VALUES (id, day, day, at, at, n, n, x, x, name, name, code, code, doc, doc, name, day, doc)$$;
+SELECT count(pg_temp.fill(i, date '1920-01-01' + (i * 7919) % 40000, timestamptz '1999-12-31 00:00+00' + i * interval '37 minutes 11.5 seconds',
+    (i::int8 * 7919 % 1000003) * (CASE i % 3 WHEN 0 THEN -1 ELSE 1 END), ((i * 7919) % 20011)::numeric / 100 - 50,
+    (ARRAY['Anna', 'Bjørn', 'Zoë', 'Müller', 'O''Neill', 'van der Berg', 'Łukasz', 'İpek', 'ΣΊΣΥΦΟΣ', 'straße'])[i % 10 + 1] || ' ' ||
+    (ARRAY['Smith', 'Andersen', 'Schmidt', 'García'])[i % 4 + 1] || '-' || i,
+    'AB-' || lpad((i * 31 % 5000)::text, 5, '0'),
+    jsonb_build_object('tags', jsonb_build_array('t' || i % 7, i % 5), 'owner', jsonb_build_object('id', i % 50, 'vip', i % 2 = 0), 'size', (i % 10) * 1.50)))
+FROM generate_series(1, 3000) AS i \gset ignored_
+SELECT pg_temp.fill(3001, 'infinity', 'infinity', 9223372036854775807, 'NaN', '', '', '[]'),
+    pg_temp.fill(3002, '-infinity', '-infinity', -9223372036854775808, 'Infinity', 'x', 'A', '"tags"'),
+    pg_temp.fill(3003, '4713-01-01 BC', '4713-01-01 BC', 9007199254740993, '-Infinity', '%_\', '%', '{"tags": []}'),
+    pg_temp.fill(3004, '5874897-12-31', '294276-12-31', 9007199254740992, 1e300, 'ann', 'AB-', '{"a": {"b": [1, {"c": null}]}}'),
+    pg_temp.fill(3005, '1699-12-31', '1699-12-31 23:59:59.999999+00', 0, 1e-300, 'ANNA', 'ab-00001', '{"size": 1.5}'),
+    pg_temp.fill(3006, '2417-09-23', '2210-05-20', -1, 0.30000000000000001, repeat('Anna ', 4000), repeat('AB-', 300), '{"size": "1.5"}'),
+    pg_temp.fill(3007, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+    pg_temp.fill(3008, '1700-01-01', '1700-01-01 00:00+00', 1, 0.3, 'França' || chr(10) || 'A' || U&'\0308' || 'nna', 'AB' || chr(1), '[[1, 2], [3, {"tags": ["t1"]}]]') \gset ignored_
+COMMIT;
+RESET SESSION AUTHORIZATION;
+CREATE INDEX ON vault USING gin (day);
+CREATE INDEX ON vault USING gin (at);
+CREATE INDEX ON vault USING gin (n);
+CREATE INDEX ON vault USING gin (x);
+CREATE INDEX ON vault USING gin (name);
+CREATE INDEX ON vault USING gin (code);
+CREATE INDEX ON vault USING gin (doc);
+ANALYZE vault;
+SELECT pass('indexes are made by whoever, without a key');
+CREATE VIEW opclass_problem AS
+SELECT opc.oid FROM pg_opclass opc JOIN pg_am am ON am.oid = opc.opcmethod WHERE opc.opcname LIKE 'enc\_%' AND am.amname IN ('gin', 'btree', 'hash') AND NOT amvalidate(opc.oid);
+SELECT is_empty('SELECT * FROM opclass_problem', 'the operator classes are valid');
+
+-- The same condition on the sealed and on the plain column, by index and without: the rows have to be the same.
+CREATE FUNCTION same(condition text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    plain text := regexp_replace(condition, '\m(day|at|n|x|name|code|doc)\M', 'p_\1', 'g');
+    want int[];
+    got int[];
+    by_index boolean := false;
+    line text;
+BEGIN
+    EXECUTE 'SELECT array_agg(id ORDER BY id) FROM vault WHERE ' || plain INTO want;
+    SET LOCAL enable_seqscan = on;
+    SET LOCAL enable_bitmapscan = off;
+    EXECUTE 'SELECT array_agg(id ORDER BY id) FROM vault WHERE ' || condition INTO got;
+    IF got IS DISTINCT FROM want THEN
+        RETURN format('%s: without index %s rows instead of %s', condition, cardinality(got), cardinality(want));
+    END IF;
+    SET LOCAL enable_bitmapscan = on;
+    SET LOCAL enable_seqscan = off;
+    FOR line IN EXECUTE 'EXPLAIN (COSTS off) SELECT array_agg(id ORDER BY id) FROM vault WHERE ' || condition LOOP
+        by_index := by_index OR line LIKE '%Bitmap Index Scan%';
+    END LOOP;
+    EXECUTE 'SELECT array_agg(id ORDER BY id) FROM vault WHERE ' || condition INTO got;
+    IF got IS DISTINCT FROM want THEN
+        RETURN format('%s: by index %s rows instead of %s', condition, cardinality(got), cardinality(want));
+    END IF;
+    RETURN CASE WHEN by_index THEN 'index' ELSE 'scan' END || CASE WHEN want IS NULL THEN ', none' ELSE '' END;
+END
+$$;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+
+-- ---- range ----
+SELECT is(same($$day BETWEEN '1950-01-01' AND '1950-12-31'$$), 'index', 'BETWEEN on dates');
+SELECT is(same($$day >= '1699-12-31' AND day < '1700-01-01'$$), 'index', 'dates at the first day of the line');
+SELECT is(same($$day > '2417-09-22'$$), 'index', 'dates beyond the last');
+SELECT is(same($$day >= 'infinity'$$), 'index', 'infinity');
+SELECT is(same($$day < '-infinity'$$), 'index, none', 'nothing is below -infinity');
+SELECT is(same($$day <= date '1700-01-01'$$), 'index', 'a typed date');
+SELECT is(same($$'1990-01-01' < day AND date '1990-06-01' >= day$$), 'index', 'the column on the right');
+SELECT is(same($$day BETWEEN '1960-01-01' AND '1950-01-01'$$), 'index, none', 'an empty range');
+SELECT is(same($$day BETWEEN SYMMETRIC '1960-01-01' AND '1950-01-01'$$), 'index', 'BETWEEN SYMMETRIC');
+SELECT is(same($$day NOT BETWEEN '1930-01-01' AND '2020-01-01'$$), 'index', 'NOT BETWEEN');
+SELECT is(same($$day > '1950-01-01' AND day >= '1949-01-01' AND day < '1950-03-01' AND day <= '1950-03-01'$$), 'index', 'more than two halves');
+SELECT is(same($$day > NULL$$), 'scan, none', 'NULL is never in a range');
+SELECT is(same($$at BETWEEN '2000-01-02 03:04:05+00' AND '2000-01-03 00:00+00'$$), 'index', 'BETWEEN on timestamps');
+SELECT is(same($$at < '1700-01-01 00:00+00' AND at > '-infinity'$$), 'index', 'timestamps before the line');
+SELECT is(same($$at >= date '2000-02-01' AND at < timestamp '2000-02-02 12:00'$$), 'index', 'other types that timestamps are compared with');
+SELECT is(same($$n BETWEEN 1000 AND 20000$$), 'index', 'BETWEEN on integers');
+SELECT is(same($$n > 9007199254740992$$), 'index', 'integers that floating point does not tell apart');
+SELECT is(same($$n >= -5000 AND n <= 5000$$), 'index', 'across zero');
+SELECT is(same($$n <= -9223372036854775808$$), 'index', 'the smallest');
+SELECT is(same($$x BETWEEN -1.005 AND 1.005$$), 'index', 'BETWEEN on numerics');
+SELECT is(same($$x > 0.3 AND x < 0.31$$), 'index', 'numerics that floating point does not tell apart');
+SELECT is(same($$x >= 'NaN'$$), 'index', 'NaN is above all');
+SELECT is(same($$x > 1e100 AND x < 'Infinity'$$), 'index', 'numerics beyond single precision');
+SELECT is(same($$x < 0$$), 'index', 'below zero');
+SELECT is(same($$x = 0.30$$), 'scan', 'equal numbers are equal however many digits they show');
+
+-- ---- match and prefix ----
+SELECT is(same($$name LIKE '%Smith%'$$), 'index', 'LIKE with wildcards around');
+SELECT is(same($$name LIKE 'Anna%'$$), 'index', 'LIKE with a wildcard behind');
+SELECT is(same($$name LIKE '%-123'$$), 'index', 'LIKE with a wildcard before');
+SELECT is(same($$name LIKE 'Anna Smith-10'$$), 'index, none', 'LIKE without a wildcard');
+SELECT is(same($$name ILIKE '%müller%'$$), 'index', 'ILIKE');
+SELECT is(same($$name ILIKE '%ŁUKASZ%sch%'$$), 'index', 'ILIKE in several parts');
+SELECT is(same($$name ILIKE '%σίσυφοσ%'$$), 'index', 'ILIKE of Greek');
+SELECT is(same($$name ILIKE '%STRASSE%'$$), 'index, none', 'what folding makes alike is told apart again');
+SELECT is(same($$name LIKE '%n_a S%'$$), 'index', 'LIKE with one character open');
+SELECT is(same($$name LIKE '%a%' AND name LIKE '%B%'$$), 'index', 'patterns too short to index');
+SELECT is(same($$name LIKE ''$$), 'index', 'the empty pattern');
+SELECT is(same($$name LIKE '\%\_\\'$$), 'index', 'escaped wildcards');
+SELECT is(same($$name LIKE '%~%%' ESCAPE '~'$$), 'index', 'another escape character');
+SELECT is(same($$name NOT LIKE '%a%'$$), 'scan', 'NOT LIKE');
+SELECT is(same($$name NOT ILIKE '%A%'$$), 'scan', 'NOT ILIKE');
+SELECT is(same($$name LIKE ANY (ARRAY['%Smith-1_', '%García-2%', NULL])$$), 'index', 'LIKE ANY');
+SELECT is(same($$name ILIKE ALL (ARRAY['%smith%', '%anna%'])$$), 'index', 'ILIKE ALL');
+SELECT is(same($$name NOT LIKE ALL (ARRAY['%a%', '%i%'])$$), 'scan', 'NOT LIKE ALL');
+SELECT is(same($$name NOT LIKE ANY (ARRAY['%a%', '%i%'])$$), 'scan', 'NOT LIKE ANY');
+SELECT is(same($$name ^@ 'Zoë'$$), 'index', '^@ by the word match');
+SELECT is(same($$code ^@ 'AB-0012'$$), 'index', '^@ by the word prefix');
+SELECT is(same($$code LIKE 'AB-0012%4'$$), 'index', 'LIKE by the word prefix');
+SELECT is(same($$code ILIKE 'ab-00001%'$$), 'index', 'ILIKE by the word prefix');
+SELECT is(same($$code LIKE '%12'$$), 'index', 'a pattern without a beginning, by the word prefix');
+SELECT is(same($$code ^@ ''$$), 'index', 'every text begins with nothing');
+SELECT is(same($$code ^@ 'AB-AB-AB-AB-'$$), 'index', 'a start longer than the longest token');
+
+-- ---- contains ----
+SELECT is(same($$doc @> '{"owner": {"id": 7}}'$$), 'index', '@> with a path');
+SELECT is(same($$doc @> '{"tags": ["t3"], "size": 1.5}'$$), 'index', '@> with several, numbers as they are equal');
+SELECT is(same($$doc @> '{"size": "1.5"}'$$), 'index', 'a string is no number');
+SELECT is(same($$doc @> '{}'$$), 'index', 'every document has nothing');
+SELECT is(same($$doc @> '[[3]]'$$), 'index', '@> in nested arrays');
+SELECT is(same($$doc @> '{"a": {"b": [{"c": null}]}}'$$), 'index', '@> with null');
+SELECT is(same($$jsonb '{"tags": ["t1", 2]}' <@ doc$$), 'index', '<@');
+SELECT is(same($$doc @> '"tags"'$$), 'index', 'a scalar');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT * FROM finish();
