@@ -16,29 +16,29 @@ CREATE TABLE vault (
 );
 GRANT ALL ON vault TO regress_immiiq_app;
 
+CREATE FUNCTION fill(id int, day date, at timestamptz, n int8, x numeric, name text, code text, doc jsonb) RETURNS void
+    LANGUAGE sql AS $$
+    INSERT INTO public.vault (id, day, p_day, at, p_at, n, p_n, x, p_x, name, p_name, code, p_code, doc, p_doc, plain_name, plain_day, shut)
+    VALUES (id, day, day, at, at, n, n, x, x, name, name, code, code, doc, doc, name, day, doc)$$;
 -- What every condition is tried on: edges, infinities, numbers beyond what floating point tells apart, and 3,000 ordinary rows.
 SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
-CREATE FUNCTION pg_temp.fill(id int, day date, at timestamptz, n int8, x numeric, name text, code text, doc jsonb) RETURNS void
-    LANGUAGE sql AS $$
-    INSERT INTO public.vault (id, day, p_day, at, p_at, n, p_n, x, p_x, name, p_name, code, p_code, doc, p_doc, plain_name, plain_day, shut)
-    VALUES (id, day, day, at, at, n, n, x, x, name, name, code, code, doc, doc, name, day, doc)$$;
-SELECT count(pg_temp.fill(i, date '1920-01-01' + (i * 7919) % 40000, timestamptz '1999-12-31 00:00+00' + i * interval '37 minutes 11.5 seconds',
+SELECT count(fill(i, date '1920-01-01' + (i * 7919) % 40000, timestamptz '1999-12-31 00:00+00' + i * interval '37 minutes 11.5 seconds',
     (i::int8 * 7919 % 1000003) * (CASE i % 3 WHEN 0 THEN -1 ELSE 1 END), ((i * 7919) % 20011)::numeric / 100 - 50,
     (ARRAY['Anna', 'Bjørn', 'Zoë', 'Müller', 'O''Neill', 'van der Berg', 'Łukasz', 'İpek', 'ΣΊΣΥΦΟΣ', 'straße'])[i % 10 + 1] || ' ' ||
     (ARRAY['Smith', 'Andersen', 'Schmidt', 'García'])[i % 4 + 1] || '-' || i,
     'AB-' || lpad((i * 31 % 5000)::text, 5, '0'),
     jsonb_build_object('tags', jsonb_build_array('t' || i % 7, i % 5), 'owner', jsonb_build_object('id', i % 50, 'vip', i % 2 = 0), 'size', (i % 10) * 1.50)))
 FROM generate_series(1, 3000) AS i \gset ignored_
-SELECT pg_temp.fill(3001, 'infinity', 'infinity', 9223372036854775807, 'NaN', '', '', '[]'),
-    pg_temp.fill(3002, '-infinity', '-infinity', -9223372036854775808, 'Infinity', 'x', 'A', '"tags"'),
-    pg_temp.fill(3003, '4713-01-01 BC', '4713-01-01 BC', 9007199254740993, '-Infinity', '%_\', '%', '{"tags": []}'),
-    pg_temp.fill(3004, '5874897-12-31', '294276-12-31', 9007199254740992, 1e300, 'ann', 'AB-', '{"a": {"b": [1, {"c": null}]}}'),
-    pg_temp.fill(3005, '1699-12-31', '1699-12-31 23:59:59.999999+00', 0, 1e-300, 'ANNA', 'ab-00001', '{"size": 1.5}'),
-    pg_temp.fill(3006, '2417-09-23', '2210-05-20', -1, 0.30000000000000001, repeat('Anna ', 4000), repeat('AB-', 300), '{"size": "1.5"}'),
-    pg_temp.fill(3007, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
-    pg_temp.fill(3008, '1700-01-01', '1700-01-01 00:00+00', 1, 0.3, 'França' || chr(10) || 'A' || U&'\0308' || 'nna', 'AB' || chr(1), '[[1, 2], [3, {"tags": ["t1"]}]]') \gset ignored_
+SELECT fill(3001, 'infinity', 'infinity', 9223372036854775807, 'NaN', '', '', '[]'),
+    fill(3002, '-infinity', '-infinity', -9223372036854775808, 'Infinity', 'x', 'A', '"tags"'),
+    fill(3003, '4713-01-01 BC', '4713-01-01 BC', 9007199254740993, '-Infinity', '%_\', '%', '{"tags": []}'),
+    fill(3004, '5874897-12-31', '294276-12-31', 9007199254740992, 1e300, 'ann', 'AB-', '{"a": {"b": [1, {"c": null}]}}'),
+    fill(3005, '1699-12-31', '1699-12-31 23:59:59.999999+00', 0, 1e-300, 'ANNA', 'ab-00001', '{"size": 1.5}'),
+    fill(3006, '2417-09-23', '2210-05-20', -1, 0.30000000000000001, repeat('Anna ', 4000), repeat('AB-', 300), '{"size": "1.5"}'),
+    fill(3007, NULL, NULL, NULL, NULL, NULL, NULL, NULL),
+    fill(3008, '1700-01-01', '1700-01-01 00:00+00', 1, 0.3, 'França' || chr(10) || 'A' || U&'\0308' || 'nna', 'AB' || chr(1), '[[1, 2], [3, {"tags": ["t1"]}]]') \gset ignored_
 COMMIT;
 RESET SESSION AUTHORIZATION;
 CREATE INDEX ON vault USING gin (day);
