@@ -58,7 +58,7 @@ immiiq_seal_for(PG_FUNCTION_ARGS)
 	text *value = PG_GETARG_TEXT_PP(1);
 	int32 domain = PG_GETARG_INT32(2);
 	size_t len = VARSIZE_ANY_EXHDR(value);
-	size_t size = envelope_sealed_size(0, len);
+	size_t size = envelope_sealed_size(0, 0, len);
 	struct varlena *result;
 	CryptoXaes *key;
 	uint32 key_id;
@@ -71,7 +71,7 @@ immiiq_seal_for(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is too long to be sealed")));
 	key = keyring_seal_key(org, ENVELOPE_TYPE_TEXT, (uint16) domain, &key_id);
 	result = palloc(VARHDRSZ + size);
-	if (!envelope_seal(key, ENVELOPE_TYPE_TEXT, 0, (uint16) domain, key_id, NULL,
+	if (!envelope_seal(key, ENVELOPE_TYPE_TEXT, 0, (uint16) domain, key_id, NULL, NULL,
 					   (const uint8 *) VARDATA_ANY(value), len, (uint8 *) VARDATA(result)))
 		elog(ERROR, "could not seal a value");
 	SET_VARSIZE(result, VARHDRSZ + size);
