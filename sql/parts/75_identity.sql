@@ -686,7 +686,13 @@ BEGIN
             WHERE lower(m.email) = lower(btrim(left(issue_link.email, 320))) AND m.active AND o.active)
         SELECT org_id, member_id FROM holder
         UNION ALL
-        SELECT NULL, NULL WHERE NOT EXISTS (SELECT FROM holder)
+        SELECT NULL, CASE WHEN other.active THEN NULL::uuid END     -- somebody else's row is read, as one's own would be
+        FROM (VALUES (1)) AS nobody
+            LEFT JOIN LATERAL (
+                SELECT o.active FROM (SELECT m.org_id FROM immiiq.member AS m WHERE lower(m.email) >= lower(btrim(left(issue_link.email, 320)))
+                                      ORDER BY lower(m.email) LIMIT 1) AS m
+                    JOIN immiiq.org AS o ON o.org_id = m.org_id) AS other ON true
+        WHERE NOT EXISTS (SELECT FROM holder)
     LOOP
         PERFORM immiiq.put_link('member', purpose, attempt.identifier, found_member.org_id, found_member.member_id, NULL, NULL, nonce, ttl);
         INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, identifier, known_device, device, org_id, member_id, client_ip, network,
@@ -833,8 +839,10 @@ BEGIN
     END IF;
     attempt := immiiq.begin_sign_in(CASE WHEN by_code THEN 'code' ELSE 'link' END, used.identifier, ip, user_agent, device, country);
     IF NOT EXISTS (SELECT FROM immiiq.member AS m JOIN immiiq.org AS o ON o.org_id = m.org_id
-                   WHERE m.org_id = used.org_id AND m.member_id = used.member_id AND m.active AND o.active)
+                   WHERE m.org_id = used.org_id AND m.member_id = used.member_id AND m.active AND o.active
+                       AND immiiq.sign_in_identifier(m.email) = used.identifier)
     THEN
+        -- Not active, or the address has become another since.
         RETURN immiiq.refuse_sign_in(attempt, 'not active', used.org_id, used.member_id, NULL, NULL);
     END IF;
     IF used.purpose = 'confirm' THEN

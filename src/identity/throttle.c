@@ -48,9 +48,14 @@ PG_FUNCTION_INFO_V1(immiiq_throttle_forget);
 #define THROTTLE_DATABASES	1024  /* whose log is read once after a start */
 #define THROTTLE_FORGET_S	86400 /* without failure for so long, the next lock is the first again */
 
+/* Bits of a key's last byte. */
+#define THROTTLE_KEY_USED	1 /* not that of a free bucket */
+#define THROTTLE_KEY_DEVICE 2 /* of a known device */
+
 typedef struct ThrottleClass
 {
 	const char *name;
+	bool device;  /* of known devices */
 	int limit;	  /* failures in a window */
 	int window_s; /* from the first of them */
 	int lock_s;	  /* first lock; doubles */
@@ -58,10 +63,10 @@ typedef struct ThrottleClass
 } ThrottleClass;
 
 static const ThrottleClass throttle_classes[] = {
-	{"account", 5, 900, 60, 3600},		 {"device", 5, 900, 60, 3600},
-	{"network", 30, 900, 60, 3600},		 {"code", 5, 3600, 3600, 3600},
-	{"issue", 5, 900, 900, 900},		 {"issue-device", 5, 900, 900, 900},
-	{"issue-network", 60, 900, 60, 900},
+	{"account", false, 5, 900, 60, 3600},		{"device", true, 5, 900, 60, 3600},
+	{"network", false, 30, 900, 60, 3600},		{"code", false, 5, 3600, 3600, 3600},
+	{"issue", false, 5, 900, 900, 900},			{"issue-device", true, 5, 900, 900, 900},
+	{"issue-network", false, 60, 900, 60, 900},
 };
 
 typedef struct ThrottleBucket
@@ -111,7 +116,7 @@ static bool throttle_known_loaded = false; /* this backend's database has been *
 static uint32
 throttle_set_count(void)
 {
-	return Max(throttle_buckets / THROTTLE_WAYS, 1);
+	return throttle_buckets / THROTTLE_WAYS;
 }
 
 static Size
@@ -200,10 +205,13 @@ throttle_failures(ThrottleBucket *bucket, const ThrottleClass *class, TimestampT
 static uint32
 throttle_set_number(const uint8_t key[16])
 {
+	uint32 quarter = throttle_set_count() / 4;
 	uint32 word;
 
+	/* a quarter of the sets is for known devices alone: nobody else can fill them */
 	memcpy(&word, key, sizeof(word));
-	return word % throttle_set_count();
+	return key[15] & THROTTLE_KEY_DEVICE ? word % quarter
+										 : quarter + word % (throttle_set_count() - quarter);
 }
 
 static LWLock *
@@ -263,7 +271,8 @@ throttle_make_key(const ThrottleClass *class, bytea *data, uint8_t key[16])
 	if (!crypto_sha256_3(scope, n + 1, VARDATA_ANY(data), VARSIZE_ANY_EXHDR(data), NULL, 0, hash))
 		elog(ERROR, "could not hash a throttle key");
 	memcpy(key, hash, 16);
-	key[15] |= 1; /* never the mark of a free bucket */
+	key[15] &= ~THROTTLE_KEY_DEVICE;
+	key[15] |= THROTTLE_KEY_USED | (class->device ? THROTTLE_KEY_DEVICE : 0);
 }
 
 static const ThrottleClass *

@@ -1,7 +1,7 @@
 -- Links, codes, sessions and the log of attempts. Passwords, refresh tokens and the portal: identity_password.sql, identity_refresh.sql,
 -- identity_portal.sql; what needs several connections, a restart or a clock: test/t/06*.pl.
 \i test/pgtap/setup.psql
-SELECT plan(124);
+SELECT plan(126);
 
 -- The mailer's last message to an address.
 CREATE FUNCTION mailed(address text, OUT token text, OUT code text) LANGUAGE sql
@@ -210,6 +210,17 @@ SELECT is_empty($$SELECT org_id, member_id FROM immiiq.session WHERE revoked_at 
     'nobody has two sessions');
 
 ---------------------------------------------------------------- members who may not
+SELECT immiiq.unlock_sign_in('clerk@alpha.example') AS ignored \gset
+SET ROLE regress_immiiq_app;
+SELECT immiiq.issue_link('clerk@alpha.example') AS ignored \gset
+SET ROLE regress_immiiq_mailer;
+SELECT token FROM mailed('clerk@alpha.example') \gset
+RESET ROLE;
+UPDATE immiiq.member SET email = 'other@alpha.example' WHERE member_id = :'alpha_clerk';
+SET ROLE regress_immiiq_app;
+SELECT is((immiiq.redeem_link(:'token')).verdict, 'denied', 'a link to a former address is none');
+SELECT is(last_reason(), 'link denied not active', 'says the log');
+RESET ROLE;
 UPDATE immiiq.member SET active = false WHERE member_id = :'beta_owner';
 SET ROLE regress_immiiq_app;
 SELECT is((immiiq.issue_link('owner@beta.example', device => 'y')).verdict, 'throttled', 'its budget is used up');
