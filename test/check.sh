@@ -91,6 +91,11 @@ suite_pgtap() {
 	[ -z "$list" ] || prove -v --exec test/pgtap.sh $list
 }
 
+# Any SQL as the application's role, against another organisation's canary rows.
+suite_attack() {
+	[ -z "$(files test/attack/cases .sql)" ] || test/attack/run.pl ${TESTS:-}
+}
+
 # Whole servers: restarts, dumps, workers, logs.
 suite_tap() {
 	local list
@@ -156,7 +161,7 @@ start=$(date +%s)
 start_server && test/roles.sh || exit 1
 
 # Three lanes that share nothing but the processors, and the first of them the server.
-lane regress isolation guard pgtap &
+lane regress isolation guard pgtap attack &
 lane tap &
 lane static unit clang &
 wait

@@ -7,6 +7,9 @@ set -eu
 build_and_install
 case $1 in
 check) exec test/check.sh ;;
+attack)
+	start_server && test/roles.sh
+	test/attack/run.pl ${CASES:-} ;;
 check-slow) exec test/check_slow.sh ;;
 demo)
 	start_server

@@ -133,5 +133,5 @@ silent "docs/errors.md and base.h list the same SQLSTATEs" sqlstates
 silent "a capability has one name in four places" rooms
 silent "links between documents lead somewhere" links
 silent "C files keep to .clang-format" format
-silent "shell scripts parse" bash -n test/*.sh demo/*.sh
+silent "shell scripts parse" bash -n test/*.sh test/attack/*.sh demo/*.sh
 echo "1..$count"

@@ -1,0 +1,99 @@
+Who is asking: attempts to become somebody else, or to stay.
+
+-- case no_identity (none, hidden): reads without any identity
+SELECT note FROM client LIMIT 5; SELECT count(*) FROM client;
+-- case nil_organisation (alpha_owner, hidden): asks for the rows of organisation nil, and of all but one's own
+SELECT count(*) FROM client WHERE org_id = '00000000-0000-0000-0000-000000000000'; SELECT note FROM client WHERE org_id <> :'alpha' LIMIT 3;
+-- case second_identity (alpha_owner, refused IQ012, no control): sets another organisation's token in the same transaction
+SELECT set_config('immiiq.token', :'beta_owner_token', true); SELECT note FROM client LIMIT 1;
+-- case second_after_savepoint (none, refused IQ012, no control): rolls a savepoint back and enters another organisation
+BEGIN; SAVEPOINT s; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+ROLLBACK TO s; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+SELECT note FROM client LIMIT 1; COMMIT;
+-- case second_after_reset (alpha_owner, refused IQ012, no control): resets the token and sets another
+RESET immiiq.token; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+SELECT note FROM client LIMIT 1;
+-- case second_in_exception_block (alpha_owner, hidden, no control): swallows the refusal of another identity and reads on
+DO $$ BEGIN PERFORM set_config('immiiq.token', 'x', true); EXCEPTION WHEN OTHERS THEN NULL; END $$;
+SELECT note FROM client WHERE org_id = :'beta' LIMIT 1;
+-- case expired_token (none, refused IQ010, no control): uses a session that has expired
+SELECT set_config('immiiq.token', :'expired_token', false);
+-- case revoked_token (none, refused IQ010, no control): uses a session that was revoked
+SELECT set_config('immiiq.token', :'revoked_token', false);
+-- case forged_token (none, refused IQ010, no control): makes a token up
+SELECT set_config('immiiq.token', 'iq_s_' || repeat('A', 49), true);
+-- case token_of_hash (none, refused IQ010, no control): offers a hash for a token
+SELECT set_config('immiiq.token', encode(sha256('x'), 'hex'), true);
+-- case token_huge (none, refused IQ010, no control): offers a token of a megabyte
+SELECT set_config('immiiq.token', repeat('x', 1000000), true);
+-- case jwt_alg_none (none, refused IQ010, no control): offers an unsigned JWT
+SELECT set_config('immiiq.token', 'eyJhbGciOiJub25lIn0.eyJvcmciOiJiZTdhIn0.', true);
+-- case identity_outlives_commit (none, hidden, no control): reads after the transaction of the identity has ended
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', false) \gset a_
+COMMIT; SELECT note FROM client LIMIT 3; SELECT count(*) FROM client;
+-- case identity_outlives_chain (none, hidden, no control): reads after COMMIT AND CHAIN
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', false) \gset a_
+COMMIT AND CHAIN; SELECT note FROM client LIMIT 3; COMMIT;
+-- case identity_outlives_procedure (none, hidden, no control): reads after a commit inside a procedure
+SELECT set_config('immiiq.token', :'beta_owner_token', false) \gset a_
+CALL commit_between('%');
+-- case identity_session_wide (none, hidden, no control): sets a token for the session
+SET immiiq.token = 'x'; SELECT set_config('immiiq.token', :'beta_owner_token', false) \gset a_
+SELECT note FROM client LIMIT 1;
+-- case token_shown (alpha_owner, says /^\[\]$/, no control): reads the token back
+SELECT '[' || current_setting('immiiq.token') || ']'; SHOW immiiq.token; SELECT setting FROM pg_settings WHERE name = 'immiiq.token';
+-- case token_in_alter_role (none, refused 42501, no control): stores a token with the role
+ALTER ROLE regress_immiiq_app SET immiiq.token = 'x';
+-- case token_in_function (none, refused 55P02, no control): sets a token by a function's SET clause
+BEGIN; CREATE FUNCTION pg_temp.f() RETURNS int LANGUAGE sql SET immiiq.token = 'x' AS 'SELECT 1'; ROLLBACK;
+BEGIN; SET immiiq.token TO DEFAULT; COMMIT; SET immiiq.session_ttl = 1;
+-- case org_setting (alpha_owner, hidden): makes up settings that could name an organisation
+SET LOCAL app.org_id = 'be7a0000-0000-4000-8000-000000000000'; SELECT set_config('request.jwt.claims', '{"org_id":"be7a"}', true) \gset a_
+SELECT note FROM client WHERE org_id = current_setting('app.org_id')::uuid LIMIT 3;
+-- case operate_as_application (alpha_owner, refused 42501): calls an operator's function
+SELECT immiiq.operate(:'beta', 'let me in');
+-- case issue_session_as_application (alpha_owner, refused 42501): makes a session for another organisation's member
+SELECT immiiq.issue_session(:'beta_owner');
+-- case authenticate_twice (alpha_owner, refused IQ012, no control): authenticates as another in the same transaction
+SELECT immiiq.authenticate(:'beta_owner_token'); SELECT note FROM client LIMIT 1;
+-- case prepare_transaction (alpha_owner, refused 42501, no control): parks a transaction with its locks
+PREPARE TRANSACTION 'parked';
+-- case prepare_transaction_alone (none, refused 42501, no control): parks a transaction without identity
+BEGIN; LOCK TABLE client IN ROW SHARE MODE; PREPARE TRANSACTION 'parked';
+-- case pooled_next_client (none, hidden, no control): is the next user of the connection that beta had
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+SELECT count(*) > 0 FROM client; COMMIT;
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT note FROM client WHERE note LIKE 'CAN%'; SELECT count(*) FROM client; COMMIT;
+-- case pooled_prepared_plan (none, hidden, no control): executes a statement whose plan was made under beta
+PREPARE p AS SELECT count(*) FROM client; SET plan_cache_mode = force_generic_plan;
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+EXECUTE p \gset a_
+COMMIT; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+EXECUTE p; COMMIT; EXECUTE p;
+-- case pooled_plpgsql_plan (none, hidden, no control): calls a function whose plans were made under beta
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+SELECT count(*) AS n FROM find_note('%') \gset a_
+COMMIT; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT find_note('CAN%'); COMMIT; SELECT find_note('CAN%');
+-- case pooled_cursor (none, refused 34000, no control): fetches from a cursor that beta opened
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+DECLARE c CURSOR FOR SELECT note FROM client; COMMIT; FETCH 3 FROM c;
+-- case cursor_after_identity (none, hidden, no control): fetches beta's cursor once the savepoint of the identity is gone
+BEGIN; SAVEPOINT s; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+DECLARE c CURSOR FOR SELECT note FROM client; ROLLBACK TO s; FETCH 3 FROM c; COMMIT;
+-- case parallel_workers (alpha_owner, hidden): forces parallel plans
+SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL force_parallel_mode = on;
+SELECT count(*) FROM client; SELECT note FROM client WHERE note LIKE 'CANARY%' LIMIT 2;
+-- case deferred_trigger (alpha_owner, hidden, no control): lets constraints fail at commit
+SET CONSTRAINTS ALL DEFERRED; INSERT INTO matter (client_id, title) VALUES (:'mine', 'x'); SELECT note FROM client WHERE org_id = :'beta' LIMIT 1;
+-- case client_ip_twice (alpha_owner, refused 55P02, no control): reports two addresses
+SET LOCAL immiiq.client_ip = '192.0.2.1'; SET LOCAL immiiq.client_ip = '192.0.2.2';
+-- case assistant_widens (alpha_owner, says /assistant/, no control): leaves the assistant by rolling back to before it
+SAVEPOINT s; SELECT actor FROM immiiq.act_as_assistant('tool') \gset a_
+ROLLBACK TO s; SELECT immiiq.current_actor();
+-- case assistant_prompt (alpha_owner, hidden, no control): lets a prompt name the organisation
+SELECT FROM immiiq.act_as_assistant('tool') \gset a_
+SELECT note FROM client WHERE org_id = :'beta' LIMIT 1;
+-- case mcp_commit (alpha_owner, hidden, no control): commits out of a read-only tool call and names an organisation
+COMMIT; SELECT set_config('app.org', :'beta', false), set_config('immiiq.org', :'beta', false); SELECT note FROM client LIMIT 1;

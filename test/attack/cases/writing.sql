@@ -1,0 +1,88 @@
+Writes: attempts to change, block or name rows of another organisation.
+
+-- case insert_foreign (alpha_owner, refused 42501): inserts for another organisation
+INSERT INTO client (org_id, note) VALUES (:'beta', 'planted');
+-- case insert_foreign_team (alpha_lead, refused 42501): inserts for a team one is not in
+INSERT INTO client (note, team_id) VALUES ('planted', :'alpha_south');
+-- case insert_team_of_beta (alpha_owner, refused 23503, no control): names another organisation's team
+INSERT INTO client (note, team_id) VALUES ('planted', :'beta_team');
+-- case update_foreign (alpha_owner, says /^UPDATE 0$/, no control): changes a foreign row
+\set QUIET off
+UPDATE client SET note = 'defaced' WHERE client_id = :'canary';
+-- case update_all (alpha_owner, says /^UPDATE 40$/, no control): changes every row
+\set QUIET off
+UPDATE client SET fee = fee;
+-- case delete_foreign (alpha_owner, says /^DELETE 0$/, no control): deletes foreign rows
+\set QUIET off
+DELETE FROM client WHERE org_id = :'beta';
+-- case delete_matters (alpha_lead, says /^DELETE 0$/, no control): deletes matters of clients of another team
+\set QUIET off
+DELETE FROM matter WHERE client_id = :'mine_hidden';
+-- case move_row_out (alpha_owner, refused 42501, no control): gives a row to another organisation
+UPDATE client SET org_id = :'beta' WHERE client_id = :'mine';
+-- case move_row_to_team (alpha_lead, refused 42501): hands a row to another team
+UPDATE client SET team_id = :'alpha_south' WHERE client_id = :'mine';
+-- case update_from_returning (alpha_owner, hidden): returns hidden rows from UPDATE … FROM
+UPDATE matter AS m SET title = c.note FROM client AS c WHERE c.org_id = :'beta' AND m.client_id = c.client_id RETURNING m.title, c.note;
+-- case delete_using_returning (alpha_owner, hidden): returns hidden rows from DELETE … USING
+DELETE FROM event AS e USING client AS c WHERE c.org_id = :'beta' AND e.org_id = :'beta' RETURNING c.note;
+-- case merge_update (alpha_owner, hidden): merges into hidden rows
+MERGE INTO client AS c USING (SELECT :'canary'::uuid AS id) AS s ON c.client_id = s.id WHEN MATCHED THEN UPDATE SET note = 'defaced'; SELECT note FROM client WHERE org_id = :'beta' LIMIT 1;
+-- case merge_insert (alpha_owner, refused 42501): merges a foreign row in
+MERGE INTO client AS c USING (SELECT 1) AS s ON false WHEN NOT MATCHED THEN INSERT (org_id, note) VALUES (:'beta', 'planted');
+-- case upsert_foreign (alpha_owner, refused 42501, no control): upserts a foreign row by its key
+INSERT INTO client (org_id, client_id, note) VALUES (:'beta', :'canary', 'x') ON CONFLICT (org_id, client_id) DO UPDATE SET note = 'defaced' RETURNING note;
+-- case upsert_nothing_foreign (alpha_owner, refused 42501, no control): learns of a foreign row by DO NOTHING
+INSERT INTO client (org_id, client_id, note) VALUES (:'beta', :'canary', 'x') ON CONFLICT DO NOTHING;
+-- case upsert_nothing_absent (alpha_owner, refused 42501, no control): the same for a row that does not exist, to the same answer
+INSERT INTO client (org_id, client_id, note) VALUES (:'beta', gen_random_uuid(), 'x') ON CONFLICT DO NOTHING;
+-- case unique_probe (alpha_owner, says /^INSERT 0 1$/, no control): learns of a foreign value by a unique key
+\set QUIET off
+INSERT INTO client (email) VALUES ('canary-1' || '@beta.example');
+ROLLBACK
+-- case key_probe (alpha_owner, says /^INSERT 0 1$/, no control): learns of a foreign key by the primary key
+\set QUIET off
+INSERT INTO client (client_id, note) VALUES (:'canary', 'x');
+ROLLBACK
+-- case foreign_key_probe (alpha_owner, refused 23503, no control): refers to a foreign row that exists
+INSERT INTO matter (client_id, title) VALUES ('be7aca4b-0000-4000-8000-000000000001', 'x');
+-- case foreign_key_hidden (alpha_owner, says /violates foreign key/, no control): the same with one that exists: same words
+DO $$ BEGIN INSERT INTO matter (client_id, title) VALUES (('be7a' || 'ca4a-0000-4000-8000-000000000001')::uuid, 'x');
+EXCEPTION WHEN foreign_key_violation THEN RAISE NOTICE '%', SQLERRM; END $$;
+-- case foreign_key_swap (alpha_owner, refused 23503, no control): moves a child under a foreign parent
+UPDATE matter SET client_id = 'be7aca4b-0000-4000-8000-000000000001' WHERE id = :'mine';
+-- case partition_insert (alpha_owner, refused 42501): writes into a partition
+INSERT INTO event_2025 (org_id, year, what) VALUES (:'beta', 2025, 'planted');
+-- case partition_update (alpha_owner, says /^UPDATE 0$/, no control): updates a partition
+\set QUIET off
+UPDATE event_2025 SET what = 'defaced';
+-- case truncate (alpha_owner, refused 42501, no control): truncates
+TRUNCATE client CASCADE;
+-- case copy_in (alpha_owner, refused 0A000, no control): loads rows in bulk
+COPY client (org_id, note) FROM STDIN;
+\.
+-- case lock_exclusive (alpha_owner, refused 42501): locks everybody out of a table
+LOCK TABLE client IN ACCESS EXCLUSIVE MODE;
+-- case lock_share (alpha_owner, refused 42501): stops everybody's writes
+LOCK TABLE client IN SHARE MODE;
+-- case lock_row_blocks (alpha_owner, says /beta works/, no control): locks what it can and looks whether beta still works
+LOCK TABLE client IN ROW EXCLUSIVE MODE; SELECT count(*) > 0 FROM client FOR UPDATE; UPDATE client SET fee = 2;
+\! test/attack/beta.sh "UPDATE client SET fee = 1; INSERT INTO matter (client_id, title) SELECT client_id, 'x' FROM client LIMIT 1"
+ROLLBACK
+-- case unique_blocks (alpha_owner, says /beta works/, no control): holds a unique value that beta inserts
+INSERT INTO client (client_id, email) VALUES ('be7aca4b-0000-4000-8000-000000000001', 'same@value.example');
+\! test/attack/beta.sh "INSERT INTO client (client_id, email) VALUES ('be7aca4b-0000-4000-8000-000000000001', 'same@value.example')"
+ROLLBACK
+-- case advisory_blocks (alpha_owner, refused 42501): holds an advisory lock
+SELECT pg_advisory_xact_lock(4711);
+-- case plant_probe (alpha_owner, refused 42804, no control): stores the tag of a guess
+INSERT INTO client (name) SELECT enc_text_probe('CAN' || 'ARY name 1', (SELECT atttypmod FROM pg_attribute WHERE attrelid = 'client'::regclass AND attname = 'name'));
+-- case member_of_beta (alpha_owner, refused 42501): makes a member in another organisation
+INSERT INTO immiiq.member (org_id, email, name, scope) VALUES (:'beta', 'spy@beta.example', 'Spy', 'all');
+-- case promote_self (alpha_lead, refused 42501, no control): widens its own scope
+UPDATE immiiq.member SET scope = 'all' WHERE member_id = :'alpha_lead';
+-- case assign_foreign (alpha_owner, refused 42501, no control): assigns a foreign client to itself
+INSERT INTO immiiq.assignment (org_id, client_id, member_id) VALUES (:'beta', :'canary', :'alpha_owner');
+-- case rename_org (alpha_owner, says /^UPDATE 0$/, no control): renames another organisation
+\set QUIET off
+UPDATE immiiq.org SET name = 'Owned' WHERE org_id = :'beta';

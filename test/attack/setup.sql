@@ -1,0 +1,64 @@
+-- A database with two organisations. Beta's rows are the canaries: 7,319 clients, 6,367 matters. Alpha has 40 clients, half of them in the
+-- team that its lead is not in (HIDDEN). Ends by printing what cases use as variables.
+\set QUIET on
+CREATE EXTENSION immiiq;
+\i test/pgtap/setup.psql
+CREATE TABLE client (
+    org_id uuid, client_id uuid DEFAULT gen_random_uuid(), team_id uuid, assignee_id uuid,
+    name enc_text(equality), email text, note text, fee int DEFAULT 1, PRIMARY KEY (org_id, client_id), UNIQUE (org_id, email)
+);
+SELECT immiiq.protect('client', 'clients', client => 'client_id', team => 'team_id', assignee => 'assignee_id') AS ignored \gset
+CREATE TABLE matter (org_id uuid, id uuid DEFAULT gen_random_uuid(), client_id uuid, title text, PRIMARY KEY (org_id, id),
+    FOREIGN KEY (org_id, client_id) REFERENCES client (org_id, client_id));
+SELECT immiiq.protect('matter', 'cases', client => 'client_id') AS ignored \gset
+CREATE TABLE event (org_id uuid, id uuid DEFAULT gen_random_uuid(), year int, what text, PRIMARY KEY (org_id, id, year)) PARTITION BY LIST (year);
+CREATE TABLE event_2025 PARTITION OF event FOR VALUES IN (2025);
+CREATE TABLE event_2026 PARTITION OF event FOR VALUES IN (2026);
+SELECT immiiq.protect('event', 'cases') AS ignored \gset
+CREATE VIEW client_view WITH (security_invoker) AS SELECT * FROM client;
+CREATE FUNCTION find_note(pattern text) RETURNS SETOF text LANGUAGE plpgsql STABLE AS
+    $$ BEGIN RETURN QUERY SELECT note FROM client WHERE note LIKE pattern; END $$;
+CREATE PROCEDURE commit_between(pattern text) LANGUAGE plpgsql AS $$
+DECLARE found text;
+BEGIN
+    COMMIT;
+    FOR found IN SELECT note FROM client WHERE note LIKE pattern LOOP RAISE NOTICE '%', found; END LOOP;
+END $$;
+GRANT SELECT, INSERT, UPDATE, DELETE ON client, matter, event, event_2025, event_2026, client_view TO regress_immiiq_app;
+
+CREATE FUNCTION id_of(prefix text, i int) RETURNS uuid LANGUAGE sql AS
+    $$ SELECT (prefix || '-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid $$;
+BEGIN;
+SELECT FROM immiiq.operate(:'beta', 'canaries') \gset
+INSERT INTO client (client_id, name, email, note, fee)
+    SELECT id_of('be7aca4a', i), 'CANARY name ' || i, 'canary-' || i || '@beta.example', 'CANARY note ' || i, 0 FROM generate_series(1, 7319) AS i;
+INSERT INTO matter (id, client_id, title) SELECT id_of('be7aca4a', i), id_of('be7aca4a', i), 'CANARY matter ' || i FROM generate_series(1, 6367) AS i;
+INSERT INTO event (id, year, what) SELECT id_of('be7aca4a', i), 2025 + i % 2, 'CANARY event ' || i FROM generate_series(1, 500) AS i;
+COMMIT;
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'rows of their own') \gset
+INSERT INTO client (client_id, team_id, name, email, note)
+    SELECT id_of('a1fa1111', i), CASE i % 2 WHEN 0 THEN :'alpha_north'::uuid ELSE :'alpha_south'::uuid END,
+        CASE i % 2 WHEN 0 THEN 'open name ' ELSE 'HIDDEN name ' END || i, 'mine-' || i || '@alpha.example',
+        CASE i % 2 WHEN 0 THEN 'open note ' ELSE 'HIDDEN note ' END || i FROM generate_series(1, 40) AS i;
+INSERT INTO matter (id, client_id, title) SELECT id_of('a1fa1111', i), id_of('a1fa1111', i), 'matter ' || i FROM generate_series(1, 40) AS i;
+INSERT INTO event (id, year, what) SELECT id_of('a1fa1111', i), 2026, 'event ' || i FROM generate_series(1, 10) AS i;
+COMMIT;
+VACUUM ANALYZE client, matter, event;
+-- A session of beta's that has expired, and one that was revoked.
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'dead sessions') \gset
+SELECT immiiq.issue_session(:'alpha_idle') AS expired_token \gset
+UPDATE immiiq.session SET issued_at = now() - interval '20 hours', expires_at = now() - interval '1 hour'
+    WHERE member_id = :'alpha_idle' AND issued_at = (SELECT max(issued_at) FROM immiiq.session);
+SELECT immiiq.issue_session(:'alpha_idle') AS revoked_token \gset
+UPDATE immiiq.session SET revoked_at = now() WHERE token_hash = sha256(convert_to(:'revoked_token', 'UTF8'));
+COMMIT;
+SELECT v.name || '=' || v.value FROM (VALUES
+    ('alpha', :'alpha'), ('beta', :'beta'), ('alpha_owner', :'alpha_owner'), ('alpha_lead', :'alpha_lead'), ('beta_owner', :'beta_owner'),
+    ('alpha_north', :'alpha_north'), ('alpha_south', :'alpha_south'), ('beta_team', :'beta_team'),
+    ('alpha_owner_token', :'alpha_owner_token'), ('alpha_lead_token', :'alpha_lead_token'), ('alpha_clerk_token', :'alpha_clerk_token'),
+    ('alpha_idle_token', :'alpha_idle_token'), ('beta_owner_token', :'beta_owner_token'),
+    ('expired_token', :'expired_token'), ('revoked_token', :'revoked_token'),
+    ('canary', id_of('be7aca4a', 1)::text), ('mine', id_of('a1fa1111', 2)::text), ('mine_hidden', id_of('a1fa1111', 1)::text)
+) AS v (name, value);
