@@ -1,6 +1,6 @@
 #!/bin/bash
 # check_slow.sh: what takes longer than make check should: fuzzers of every parser that needs no server, for
-# FUZZ_SECONDS each, and the unit tests under valgrind. Runs inside a scratch area.
+# FUZZ_SECONDS each, the unit tests under valgrind, and a browser that signs in. Runs inside a scratch area.
 set -u
 . test/server.sh
 seconds=${FUZZ_SECONDS:-30}
@@ -37,8 +37,22 @@ for test in test/unit/*_test.c; do
 	must "$name builds" gcc -std=gnu11 -g -O1 -Isrc -Itest/unit "$test" $sources -lsodium -lcrypto -lcrypt -o "$build/$name"
 	must "$name under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite "$build/$name"
 done
+# A web tier and a browser that signs in (test/web), on a server of their own.
+web() {
+	SCRATCH=$SCRATCH/web
+	mkdir "$SCRATCH" && cp -R test/web "$SCRATCH/tier" || return
+	. test/server.sh
+	(cd "$SCRATCH/tier" && npm ci --no-audit --no-fund) && start_server && psql -X -q -c 'CREATE EXTENSION immiiq' || return
+	(cd "$SCRATCH/tier" && timeout 300 node browse.mjs)
+	local status=$?
+	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
+	return "$status"
+}
+in_browser() { (web); }
+must "a browser signs in by link, code and password, on two devices, and into the portal" in_browser
+
 # pgTAP files on a server under valgrind. Some tests have deadlines of their own, so only what valgrind says counts.
-VALGRIND=${VALGRIND-context types search policy audit keyring}
+VALGRIND=${VALGRIND-context types search policy audit keyring identity}
 if start_server_under_valgrind && test/roles.sh; then
 	for name in $VALGRIND; do
 		[ -e "test/pgtap/$name.sql" ] || continue

@@ -12,7 +12,9 @@ check | check-slow)
 	packages+=" clang-14 clang-format-14 git libipc-run-perl perl postgresql-$MAJOR-pgtap age nodejs opensc softhsm2" ;;
 esac
 case $goal in
-check-slow) packages+=" debootstrap libclang-rt-14-dev valgrind" ;;
+check-slow)
+	packages+=" debootstrap libclang-rt-14-dev valgrind chromium"
+	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 esac
 
 # Another server chosen by PG_CONFIG brings its own packages.
