@@ -35,7 +35,10 @@
 #define QUERY_ONE		0x10 /* any of the parts will do */
 #define QUERY_NULLS		0x20 /* the list had NULL elements */
 
-/* In memory only: header, then so many parts, each its length and its bytes. */
+/*
+ * In memory only: header, then so many parts, each a varlena at a multiple of
+ * four: bounds as canonical bytes, patterns as text, documents as jsonb.
+ */
 typedef struct SearchQuery
 {
 	int32 vl_len_;
@@ -48,28 +51,33 @@ typedef struct SearchQuery
 	pg_uuid_t org;
 } SearchQuery;
 
-/* The next part; *at moves behind it. */
+/* The next part as a Datum; *at moves behind it. */
+static Datum
+query_datum(const SearchQuery *query, size_t *at)
+{
+	char *part = unconstify(char *, (const char *) query) + *at;
+
+	*at += INTALIGN(VARSIZE(part));
+	return PointerGetDatum(part);
+}
+
+/* The same as bytes. */
 static const uint8 *
 query_part(const SearchQuery *query, size_t *at, size_t *len)
 {
-	const uint8 *data = (const uint8 *) query + *at;
-	uint32 n;
+	Datum part = query_datum(query, at);
 
-	memcpy(&n, data, sizeof(n));
-	*len = n;
-	*at += sizeof(n) + n;
-	return data + sizeof(n);
+	*len = VARSIZE(DatumGetPointer(part)) - VARHDRSZ;
+	return (const uint8 *) VARDATA(DatumGetPointer(part));
 }
 
 static size_t
-query_put(uint8 *data, const uint8 *bytes, size_t len)
+query_put(char *data, const uint8 *bytes, size_t len)
 {
-	uint32 n = (uint32) len;
-
-	memcpy(data, &n, sizeof(n));
+	SET_VARSIZE(data, VARHDRSZ + len);
 	if (len > 0)
-		memcpy(data + sizeof(n), bytes, len);
-	return sizeof(n) + len;
+		memcpy(VARDATA(data), bytes, len);
+	return INTALIGN(VARHDRSZ + len);
 }
 
 static SearchQuery *
@@ -80,7 +88,7 @@ query_build(const PlainType *plain, QueryOp op, uint8 flags, int32 typmod, int p
 	SearchQuery *query;
 
 	for (int i = 0; i < parts; i++)
-		size += sizeof(uint32) + lens[i];
+		size += INTALIGN(VARHDRSZ + lens[i]);
 	query = palloc0(size);
 	query->type = plain->code;
 	query->op = op;
@@ -91,7 +99,7 @@ query_build(const PlainType *plain, QueryOp op, uint8 flags, int32 typmod, int p
 	SET_VARSIZE(query, size);
 	size = sizeof(SearchQuery);
 	for (int i = 0; i < parts; i++)
-		size += query_put((uint8 *) query + size, bytes[i], lens[i]);
+		size += query_put((char *) query + size, bytes[i], lens[i]);
 	return query;
 }
 
@@ -108,7 +116,7 @@ query_check_pattern(QueryOp op, const uint8 *pattern, size_t len)
 						errmsg("LIKE pattern must not end with escape character")));
 }
 
-/* Canonical bytes of an argument. */
+/* The bytes of an argument's part. */
 static const uint8 *
 query_argument(const PlainType *plain, QueryOp op, Datum argument, bool is_text, size_t *len)
 {
@@ -124,6 +132,14 @@ query_argument(const PlainType *plain, QueryOp op, Datum argument, bool is_text,
 		bytes = plain->from_datum(argument, len);
 	if (plain->code == ENVELOPE_TYPE_TEXT)
 		query_check_pattern(op, bytes, *len);
+	if (op == QUERY_CONTAINS)
+	{
+		/* Read once, and not again for every row. */
+		Jsonb *json = DatumGetJsonbP(plain->to_datum(bytes, *len));
+
+		*len = VARSIZE(json) - VARHDRSZ;
+		return (const uint8 *) VARDATA(json);
+	}
 	return bytes;
 }
 
@@ -215,24 +231,25 @@ query_in_range(const SearchQuery *query, const PlainType *plain, const uint8 *by
 
 /* One pattern, start or document. */
 static bool
-query_matches_part(const SearchQuery *query, Datum value, const uint8 *part, size_t len)
+query_matches_part(const SearchQuery *query, Datum value, Datum part)
 {
-	const PlainType *plain = plain_type(query->type);
-	Datum other;
-	bool result;
+	size_t len = VARSIZE(DatumGetPointer(part)) - VARHDRSZ;
 
-	if (query->op == QUERY_STARTS)
-		return VARSIZE_ANY_EXHDR(value) >= len &&
-			   memcmp(VARDATA_ANY(DatumGetPointer(value)), part, len) == 0;
-	other = plain->to_datum(part, len);
-	if (query->op == QUERY_CONTAINS)
-		result = DatumGetBool(DirectFunctionCall2(jsonb_contains, value, other));
-	else
-		result =
-			DatumGetBool(DirectFunctionCall2Coll(query->op == QUERY_LIKE ? textlike : texticlike,
-												 DEFAULT_COLLATION_OID, value, other));
-	pfree(DatumGetPointer(other));
-	return result;
+	switch (query->op)
+	{
+		case QUERY_STARTS:
+			return VARSIZE_ANY_EXHDR(value) >= len &&
+				   memcmp(VARDATA_ANY(DatumGetPointer(value)), VARDATA(DatumGetPointer(part)),
+						  len) == 0;
+		case QUERY_CONTAINS:
+			return DatumGetBool(DirectFunctionCall2(jsonb_contains, value, part));
+		case QUERY_LIKE:
+			return DatumGetBool(
+				DirectFunctionCall2Coll(textlike, DEFAULT_COLLATION_OID, value, part));
+		default:
+			return DatumGetBool(
+				DirectFunctionCall2Coll(texticlike, DEFAULT_COLLATION_OID, value, part));
+	}
 }
 
 /* Canonical plaintext against a query. */
@@ -251,10 +268,7 @@ query_matches_plain(const SearchQuery *query, const uint8 *bytes, size_t len, bo
 	value = plain->to_datum(bytes, len);
 	for (int i = 0; i < query->parts; i++)
 	{
-		size_t part_len;
-		const uint8 *part = query_part(query, &at, &part_len);
-
-		if (query_matches_part(query, value, part, part_len) == one)
+		if (query_matches_part(query, value, query_datum(query, &at)) == one)
 		{
 			found = one;
 			break;
@@ -587,13 +601,15 @@ query_pattern_tokens(TokenList *list, QueryOp op, uint8 kinds, const uint8 *patt
 
 /* The tokens of one part of a query that is no range. */
 static void
-query_part_tokens(TokenList *list, const SearchQuery *query, const uint8 *part, size_t len)
+query_part_tokens(TokenList *list, const SearchQuery *query, Datum part)
 {
 	tokens_start(list, &query->org, query->type, SearchTypmodDomain(query->typmod));
 	if (query->op == QUERY_CONTAINS)
-		tokens_add_json(list, DatumGetJsonbP(plain_type(query->type)->to_datum(part, len)));
+		tokens_add_json(list, DatumGetJsonbP(part));
 	else
-		query_pattern_tokens(list, query->op, SearchTypmodKinds(query->typmod), part, len);
+		query_pattern_tokens(list, query->op, SearchTypmodKinds(query->typmod),
+							 (const uint8 *) VARDATA(DatumGetPointer(part)),
+							 VARSIZE(DatumGetPointer(part)) - VARHDRSZ);
 	tokens_finish(list);
 }
 
@@ -667,10 +683,7 @@ enc_gin_extract_query(PG_FUNCTION_ARGS)
 	}
 	for (int part = 0; part < query->parts; part++)
 	{
-		size_t len;
-		const uint8 *bytes = query_part(query, &at, &len);
-
-		query_part_tokens(&list, query, bytes, len);
+		query_part_tokens(&list, query, query_datum(query, &at));
 		if (list.count == 0 && (query->flags & QUERY_ONE) != 0)
 		{
 			/* This part alone may match every row. */

@@ -10,11 +10,25 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"
+#include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "parser/parsetree.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/typcache.h"
 
 #include "base/base.h"
 #include "search/declaration.h"
 #include "search/search.h"
+
+/* Operators that pg_operator.h has no names for. */
+#define OID_RECORD_NE_OP 2989
+#define OID_RECORD_LE_OP 2992
+#define OID_RECORD_GE_OP 2993
+#define OID_ARRAY_NE_OP	 1071
+#define OID_ARRAY_LE_OP	 1074
+#define OID_ARRAY_GE_OP	 1075
 
 /* ---- what is refused ---- */
 
@@ -38,6 +52,138 @@ rewrite_refuse_order(Node *expr, List *rtable)
 				 "Cast it to the plain type, such as ORDER BY name::text: every value that is visible is then opened and sorted.")));
 }
 
+/* ---- rows and arrays, which are compared by what they consist of ---- */
+
+/* True for a declaration that this comparison cannot do: an order never, equality without a tag. */
+static bool
+rewrite_part_refused(Declaration declaration, bool order)
+{
+	return declaration.kind == DECLARATION_SEALED || declaration.kind == DECLARATION_UNKNOWN ||
+		   (order && declaration.kind == DECLARATION_EQUALITY);
+}
+
+/* What of a type cannot be compared, in words; NULL when all of it can. */
+static char *
+rewrite_type_part(Oid type, int32 typmod, bool order)
+{
+	Declaration declaration = declaration_of_type(type, typmod);
+	char *found = NULL;
+	TupleDesc desc;
+	Oid element;
+
+	if (declaration.type != NULL)
+		return rewrite_part_refused(declaration, order)
+				   ? format_type_with_typemod(declaration.type->type, declaration.typmod)
+				   : NULL;
+	type = getBaseTypeAndTypmod(type, &typmod);
+	element = get_element_type(type);
+	if (OidIsValid(element))
+		return rewrite_type_part(element, typmod, order);
+	if (!OidIsValid(get_typ_typrelid(type)))
+		return NULL;
+	desc = lookup_rowtype_tupdesc_noerror(type, -1, true);
+	if (desc == NULL)
+		return NULL;
+	check_stack_depth();
+	for (int i = 0; i < desc->natts && found == NULL; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		char *part;
+
+		if (att->attisdropped)
+			continue;
+		part = rewrite_type_part(att->atttypid, att->atttypmod, order);
+		if (part != NULL)
+			found = psprintf("column \"%s\" (%s)", NameStr(att->attname), part);
+	}
+	ReleaseTupleDesc(desc);
+	return found;
+}
+
+/* The same of an expression that may be a row or an array; NULL for scalars. */
+static char *
+rewrite_row_part(Node *expr, bool order, List *rtable)
+{
+	Oid type;
+	List *parts = NIL;
+	ListCell *lc;
+
+	while (expr != NULL && IsA(expr, RelabelType))
+		expr = (Node *) ((RelabelType *) expr)->arg;
+	if (expr == NULL)
+		return NULL;
+	type = exprType(expr);
+	if (IsA(expr, RowExpr))
+		parts = ((RowExpr *) expr)->args;
+	else if (IsA(expr, ArrayExpr))
+		parts = ((ArrayExpr *) expr)->elements;
+	else if (IsA(expr, Var) && ((Var *) expr)->varattno == InvalidAttrNumber &&
+			 ((Var *) expr)->varlevelsup == 0 && ((Var *) expr)->varno <= list_length(rtable) &&
+			 rt_fetch(((Var *) expr)->varno, rtable)->rtekind == RTE_SUBQUERY)
+	{
+		foreach (lc, rt_fetch(((Var *) expr)->varno, rtable)->subquery->targetList)
+		{
+			if (!lfirst_node(TargetEntry, lc)->resjunk)
+				parts = lappend(parts, lfirst_node(TargetEntry, lc)->expr);
+		}
+		rtable = rt_fetch(((Var *) expr)->varno, rtable)->subquery->rtable;
+	}
+	else if (type_is_rowtype(type) || OidIsValid(get_base_element_type(type)))
+		return rewrite_type_part(type, exprTypmod(expr), order);
+	foreach (lc, parts)
+	{
+		char *found = rewrite_row_part(lfirst(lc), order, rtable);
+
+		if (found == NULL && rewrite_part_refused(declaration_of(lfirst(lc)), order))
+			found = declaration_describe(lfirst(lc), rtable);
+		if (found != NULL)
+			return found;
+	}
+	return NULL;
+}
+
+/* ERROR for a row or array with a part that cannot be compared. */
+static void
+rewrite_check_row(Node *expr, bool order, List *rtable, const char *what)
+{
+	char *part = rewrite_row_part(expr, order, rtable);
+
+	if (part != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("%s cannot be used on a row or array with %s", what, part),
+				 errhint(
+					 "Name the columns that are meant, and cast sealed ones to the plain type.")));
+}
+
+/* The operators on rows and arrays as wholes: 0 for others, 1 for equality, 2 for order. */
+static int
+rewrite_row_operator(Oid oper)
+{
+	switch (oper)
+	{
+		case RECORD_EQ_OP:
+		case OID_RECORD_NE_OP:
+		case ARRAY_EQ_OP:
+		case OID_ARRAY_NE_OP:
+		case OID_ARRAY_OVERLAP_OP:
+		case OID_ARRAY_CONTAINS_OP:
+		case OID_ARRAY_CONTAINED_OP:
+			return 1;
+		case RECORD_LT_OP:
+		case RECORD_GT_OP:
+		case OID_RECORD_LE_OP:
+		case OID_RECORD_GE_OP:
+		case ARRAY_LT_OP:
+		case ARRAY_GT_OP:
+		case OID_ARRAY_LE_OP:
+		case OID_ARRAY_GE_OP:
+			return 2;
+		default:
+			return 0;
+	}
+}
+
 /* Clauses that need equality of the values. */
 static void
 rewrite_check_grouping(List *clauses, List *targets, List *rtable, const char *what)
@@ -50,9 +196,11 @@ rewrite_check_grouping(List *clauses, List *targets, List *rtable, const char *w
 		Node *expr;
 		Declaration declaration;
 
+		expr = get_sortgroupclause_expr(clause, targets);
+		if (rewrite_row_operator(clause->eqop) != 0)
+			rewrite_check_row(expr, false, rtable, what);
 		if (rewrite_equality_type(clause->eqop) == NULL)
 			continue;
-		expr = get_sortgroupclause_expr(clause, targets);
 		declaration = declaration_of(expr);
 		if (declaration.kind == DECLARATION_SEALED || declaration.kind == DECLARATION_UNKNOWN)
 			declaration_refuse(what, expr, rtable, declaration.kind);
@@ -71,12 +219,15 @@ rewrite_check_order(List *clauses, List *targets, List *also, List *rtable)
 		ListCell *other;
 		bool needed = false;
 
-		if (rewrite_equality_type(clause->eqop) == NULL)
+		if (rewrite_equality_type(clause->eqop) == NULL && rewrite_row_operator(clause->eqop) == 0)
 			continue;
 		foreach (other, also)
 			needed |=
 				lfirst_node(SortGroupClause, other)->tleSortGroupRef == clause->tleSortGroupRef;
-		if (!needed)
+		if (rewrite_equality_type(clause->eqop) == NULL)
+			rewrite_check_row(get_sortgroupclause_expr(clause, targets), !needed, rtable,
+							  "ORDER BY");
+		else if (!needed)
 			rewrite_refuse_order(get_sortgroupclause_expr(clause, targets), rtable);
 	}
 }
@@ -97,6 +248,17 @@ rewrite_check_set_operation(Node *node, List *rtable)
 		{
 			Declaration declaration = declaration_of_type(lfirst_oid(type), lfirst_int(typmod));
 
+			if (rewrite_row_operator(lfirst_node(SortGroupClause, clause)->eqop) != 0)
+			{
+				char *part = rewrite_type_part(lfirst_oid(type), lfirst_int(typmod), false);
+
+				if (part != NULL)
+					ereport(ERROR,
+							(errcode(ERRCODE_IMMIIQ_SEALED),
+							 errmsg("UNION, INTERSECT and EXCEPT cannot be used on a row or array with %s",
+									part),
+							 errhint("Name the columns that are meant, or use UNION ALL.")));
+			}
 			if (rewrite_equality_type(lfirst_node(SortGroupClause, clause)->eqop) == NULL)
 				continue;
 			if (declaration.kind == DECLARATION_SEALED || declaration.kind == DECLARATION_UNKNOWN)
@@ -160,10 +322,22 @@ rewrite_check_walker(Node *node, RewriteSearch *search)
 		case T_ScalarArrayOpExpr:
 			search->found |= catalog_operator(((ScalarArrayOpExpr *) node)->opfuncid) != NULL;
 			break;
+		case T_OpExpr:
 		case T_DistinctExpr:
 		case T_NullIfExpr:
-			search->found |= catalog_operator(((OpExpr *) node)->opfuncid) != NULL;
+		{
+			OpExpr *op = (OpExpr *) node;
+			int row = rewrite_row_operator(op->opno);
+
+			if (row != 0)
+			{
+				rewrite_check_row(linitial(op->args), row == 2, search->rtable, "comparison");
+				rewrite_check_row(lsecond(op->args), row == 2, search->rtable, "comparison");
+			}
+			if (!IsA(node, OpExpr))
+				search->found |= catalog_operator(op->opfuncid) != NULL;
 			break;
+		}
 		case T_Aggref:
 		{
 			Aggref *agg = (Aggref *) node;

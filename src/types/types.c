@@ -318,6 +318,24 @@ PG_FUNCTION_INFO_V1(enc_to_text);
 Datum
 enc_to_text(PG_FUNCTION_ARGS)
 {
+	Envelope env;
+	size_t len;
+	const uint8 *buf = value_read(PG_GETARG_DATUM(0), &len, &env);
+
+	if (env.type == ENVELOPE_TYPE_TEXT && env.algorithm != ENVELOPE_PROBE)
+	{
+		/* The plaintext as it is. */
+		uint8 *bytes = types_open_active(buf, &env, &len);
+
+		if (bytes != NULL)
+		{
+			Datum result = plain_type(env.type)->to_datum(bytes, len);
+
+			crypto_wipe(bytes, len);
+			pfree(bytes);
+			PG_RETURN_DATUM(result);
+		}
+	}
 	PG_RETURN_TEXT_P(cstring_to_text(types_to_text(PG_GETARG_DATUM(0))));
 }
 

@@ -42,3 +42,66 @@ COMMIT;
 SELECT * FROM bench_line('search', 'find one of 30,000 by a sealed value, times the same on text', :find_a_ms / :find_b_ms, 1.5, ' x');
 SELECT * FROM bench_line('search', 'find one of 30,000 by a sealed value', :find_a_ms / 2000, 0.1, ' ms');
 RESET SESSION AUTHORIZATION;
+
+-- Patterns, ranges and documents by GIN under row security, beside trigrams, B-tree and jsonb_path_ops on plain columns:
+-- a table without row security, and for patterns the same under a policy written by hand, where LIKE is not leakproof.
+CREATE EXTENSION pg_trgm;
+CREATE FUNCTION bench_name(i int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT initcap(substr('bacedifoguhajekilomunapereso', 1 + i * 7 % 25, 4) || substr('tarvenshilkodrumbelcasdo', 1 + i / 25 % 20, 5)) || ' '
+        || initcap(substr(md5(i::text), 1, 6)) || ' ' || initcap(substr('northsouthwestereasterncentral', 1 + i / 7 % 24, 6))
+$$;
+CREATE TABLE found (org_id uuid, id int, name text, day date, doc jsonb, amount int);
+INSERT INTO found SELECT :'org', i, bench_name(i), date '1940-01-01' + (i * 7919) % 27000,
+    jsonb_build_object('kind', 'k' || i % 200, 'owner', jsonb_build_object('id', i % 1000, 'vip', i % 2 = 0), 'tags', jsonb_build_array(i % 17, 't' || i % 31)), i
+FROM generate_series(1, greatest(10000, 100000 * :scale)::int) AS i;
+CREATE TABLE found_policy AS SELECT * FROM found;
+CREATE TABLE found_sealed (org_id uuid, id int, name enc_text(match), day enc_date(range), doc enc_jsonb(contains), amount int, PRIMARY KEY (org_id, id));
+SELECT immiiq.protect('found_sealed', 'clients') \gset ignored_
+ALTER TABLE found_policy ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON found_policy USING (org_id = current_setting('bench.org')::uuid);
+GRANT SELECT, INSERT ON found, found_policy, found_sealed TO bench_app;
+ALTER TABLE found_sealed DISABLE TRIGGER immiiq_capture;
+SET SESSION AUTHORIZATION bench_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'token', true) \gset ignored_
+INSERT INTO found_sealed (id, name, day, doc, amount) SELECT id, name, day, doc, amount FROM found;
+COMMIT;
+RESET SESSION AUTHORIZATION;
+ALTER TABLE found_sealed ENABLE ALWAYS TRIGGER immiiq_capture;
+CREATE INDEX ON found USING gin (name gin_trgm_ops);
+CREATE INDEX ON found_policy USING gin (name gin_trgm_ops);
+CREATE INDEX ON found (day);
+CREATE INDEX ON found USING gin (doc jsonb_path_ops);
+CREATE INDEX ON found_sealed USING gin (name);
+CREATE INDEX ON found_sealed USING gin (day);
+CREATE INDEX ON found_sealed USING gin (doc);
+VACUUM ANALYZE found, found_policy, found_sealed;
+
+SET SESSION AUTHORIZATION bench_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'token', true), set_config('bench.org', :'org', true) \gset ignored_
+SELECT (SELECT count(*) FROM found_sealed WHERE name ILIKE '%vensh%') = (SELECT count(*) FROM found WHERE name ILIKE '%vensh%')
+    AND (SELECT sum(amount) FROM found_sealed WHERE day BETWEEN '1960-01-01' AND '1960-09-26') = (SELECT sum(amount) FROM found WHERE day BETWEEN '1960-01-01' AND '1960-09-26')
+    AND (SELECT count(*) FROM found_sealed WHERE doc @> '{"owner": {"id": 77}}') = (SELECT count(*) FROM found WHERE doc @> '{"owner": {"id": 77}}') AS same \gset
+\if :same
+\else
+    \echo 'the sealed columns find other rows'
+    \quit 3
+\endif
+SELECT * FROM bench_pair($$SELECT sum(amount) FROM found_sealed WHERE name ILIKE '%a1b%'$$, $$SELECT sum(amount) FROM found WHERE name ILIKE '%a1b%'$$, 9) \gset like_
+SELECT * FROM bench_pair($$SELECT sum(amount) FROM found_sealed WHERE name ILIKE '%a1b%'$$, $$SELECT sum(amount) FROM found_policy WHERE name ILIKE '%a1b%'$$, 9) \gset policy_
+SELECT * FROM bench_pair($$SELECT sum(amount) FROM found_sealed WHERE day BETWEEN '1960-01-01' AND '1960-09-26'$$,
+    $$SELECT sum(amount) FROM found WHERE day BETWEEN '1960-01-01' AND '1960-09-26'$$, 9) \gset between_
+SELECT * FROM bench_pair($$SELECT sum(amount) FROM found_sealed WHERE doc @> '{"owner": {"id": 77}}'$$,
+    $$SELECT sum(amount) FROM found WHERE doc @> '{"owner": {"id": 77}}'$$, 9) \gset contains_
+SELECT * FROM bench_pair($$EXPLAIN SELECT id FROM found_sealed WHERE name ILIKE '%abc%' AND day > '1960-01-01' AND doc @> '{}'$$,
+    $$EXPLAIN SELECT id FROM found WHERE name ILIKE '%abc%' AND day > '1960-01-01' AND doc @> '{}'$$, 99) \gset plan_
+SELECT * FROM bench_pair('SELECT name::text FROM found_sealed ORDER BY name::text LIMIT 20', 'SELECT name FROM found ORDER BY name LIMIT 20', 5) \gset order_
+COMMIT;
+SELECT * FROM bench_line('search', 'ILIKE under row security, times pg_trgm on text without', :like_a_ms / :like_b_ms, 1.7, ' x');
+SELECT * FROM bench_line('search', 'the same, times pg_trgm on text under row security', :policy_a_ms / :policy_b_ms, 0.6, ' x');
+SELECT * FROM bench_line('search', 'BETWEEN, 1 % of the rows, times B-tree on dates', :between_a_ms / :between_b_ms, 2.7, ' x');
+SELECT * FROM bench_line('search', '@> on documents, times jsonb_path_ops on jsonb', :contains_a_ms / :contains_b_ms, 2.0, ' x');
+SELECT * FROM bench_line('search', 'planning of three sealed conditions, times plain ones', :plan_a_ms / :plan_b_ms, 1.3, ' x');
+SELECT * FROM bench_line('search', 'ORDER BY name::text LIMIT 20, times text without an index', :order_a_ms / :order_b_ms, 2.0, ' x');
+RESET SESSION AUTHORIZATION;

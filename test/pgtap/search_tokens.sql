@@ -1,6 +1,6 @@
 -- Search beyond equality: range, prefix, match and contains, against the same queries on plain columns.
 \i test/pgtap/setup.psql
-SELECT plan(61);
+SELECT plan(106);
 
 CREATE TABLE vault (
     id int PRIMARY KEY,
@@ -16,6 +16,17 @@ CREATE TABLE vault (
 );
 GRANT ALL ON vault TO regress_immiiq_app;
 
+CREATE FUNCTION refusal(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    hint text;
+BEGIN
+    EXECUTE statement;
+    RETURN 'no error';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS hint = PG_EXCEPTION_HINT;
+    RETURN SQLSTATE || coalesce(' ' || (regexp_match(hint, 'with the word (\w+)'))[1], '');
+END
+$$;
 CREATE FUNCTION fill(id int, day date, at timestamptz, n int8, x numeric, name text, code text, doc jsonb) RETURNS void
     LANGUAGE sql AS $$
     INSERT INTO public.vault (id, day, p_day, at, p_at, n, p_n, x, p_x, name, p_name, code, p_code, doc, p_doc, plain_name, plain_day, shut)
@@ -150,6 +161,94 @@ SELECT is(same($$doc @> '[[3]]'$$), 'index', '@> in nested arrays');
 SELECT is(same($$doc @> '{"a": {"b": [{"c": null}]}}'$$), 'index', '@> with null');
 SELECT is(same($$jsonb '{"tags": ["t1", 2]}' <@ doc$$), 'index', '<@');
 SELECT is(same($$doc @> '"tags"'$$), 'index', 'a scalar');
+COMMIT;
+
+-- ---- what was not declared for it is refused before the first row, and the word is named ----
+SELECT is(refusal('SELECT 1 FROM vault WHERE ' || condition), 'IQ030 ' || word, condition || ' names the word')
+FROM (VALUES ($$plain_name LIKE 'a%'$$, 'match'), ($$plain_name NOT LIKE ALL ('{a,b}')$$, 'match'), ($$plain_name ^@ 'a'$$, 'match'), ($$plain_day < '2000-01-01'$$, 'range'),
+    ($$'2000-01-01' >= plain_day$$, 'range'), ($$shut @> '{}'$$, 'contains'), ($$at = now()$$, 'equality')) AS c (condition, word);
+SELECT throws_ok(format('CREATE INDEX ON vault USING gin (%s)', name), '42501', NULL, 'indexes are the owner''s') FROM unnest(ARRAY['day']) AS name;
+RESET SESSION AUTHORIZATION;
+SELECT throws_ok('CREATE INDEX ON vault USING gin (plain_name)', 'IQ030', NULL, 'a column without tokens is not indexed by gin');
+SELECT throws_ok('CREATE INDEX ON vault (doc)', 'IQ030', NULL, 'nor one without a tag by btree');
+SELECT throws_ok('CREATE TABLE kept (q enc_query)', 'IQ030', NULL, 'queries are not stored');
+SELECT throws_ok($$SELECT 'x'::enc_query$$, '0A000', NULL, 'nor read');
+SELECT throws_ok($$SELECT enc_query('x'::text, -1, 6 + 256)$$, 'IQ011', NULL, 'nor made for nobody');
+SELECT throws_ok($$SELECT count(*) FROM vault WHERE name LIKE '%a%'$$, 'IQ011', NULL, 'nobody searches');
+
+-- Rows and arrays are compared by what they consist of.
+CREATE TABLE whole (id int, a enc_text(1,equality));
+CREATE TABLE listed (id int, many enc_text(1,sealed)[], same enc_text(2,equality)[]);
+SELECT throws_ok(statement, 'IQ030', NULL, statement)
+FROM unnest(ARRAY['SELECT v FROM vault v ORDER BY v', 'SELECT DISTINCT v FROM vault v', 'SELECT count(*) FROM vault v GROUP BY v', 'SELECT count(DISTINCT v) FROM vault v',
+    'SELECT 1 FROM vault v, vault w WHERE v = w', 'SELECT 1 FROM vault v, vault w WHERE v IS DISTINCT FROM w', 'SELECT v FROM vault v UNION SELECT v FROM vault v',
+    'SELECT s FROM (SELECT id, doc FROM vault) s ORDER BY s', 'SELECT DISTINCT ROW(id, doc) FROM vault', 'SELECT row_number() OVER (PARTITION BY v) FROM vault v',
+    'SELECT w FROM whole w ORDER BY w', 'SELECT 1 FROM whole v, whole w WHERE v < w', 'SELECT DISTINCT many FROM listed', 'SELECT 1 FROM listed WHERE many && many',
+    'SELECT same FROM listed ORDER BY same', 'SELECT array_agg(v ORDER BY v) FROM vault v']) AS statement;
+SELECT lives_ok(statement, statement)
+FROM unnest(ARRAY['SELECT DISTINCT w FROM whole w', 'SELECT 1 FROM whole v, whole w WHERE v = w', 'SELECT DISTINCT same FROM listed', 'SELECT DISTINCT p FROM pg_class p',
+    'SELECT v FROM vault v ORDER BY v.id', 'SELECT v FROM vault v UNION ALL SELECT v FROM vault v']) AS statement;
+
+-- ---- under row security, in generic plans, across organisations ----
+CREATE TABLE client (org_id uuid NOT NULL, id int, name enc_text(match), born enc_date(range), PRIMARY KEY (org_id, id));
+SELECT immiiq.protect('client', 'clients') \gset ignored_
+GRANT ALL ON client TO regress_immiiq_app;
+CREATE INDEX client_name ON client USING gin (name);
+CREATE INDEX client_born ON client USING gin (born);
+CREATE FUNCTION plan(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    result text := '';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS off) ' || statement LOOP
+        result := result || coalesce((regexp_match(line, 'Bitmap Index Scan on (\w+)'))[1], '');
+    END LOOP;
+    RETURN result;
+END
+$$;
+PREPARE find(text) AS SELECT array_agg(id ORDER BY id) FROM client WHERE name ILIKE $1;
+PREPARE born(date, date) AS SELECT array_agg(id ORDER BY id) FROM client WHERE born BETWEEN $1 AND $2;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+INSERT INTO client (id, name, born) SELECT i, 'Alpha ' || i, date '1950-01-01' + i FROM generate_series(1, 2000) i;
+COMMIT;
+BEGIN;
+SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset
+INSERT INTO client (id, name, born) SELECT i, 'Beta ' || i, date '1950-01-01' + i FROM generate_series(1, 2000) i;
+COMMIT;
+RESET SESSION AUTHORIZATION;
+VACUUM ANALYZE client;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+SELECT is(plan($$SELECT id FROM client WHERE name ILIKE '%alpha 77%'$$), 'client_name', 'an index serves ILIKE under row security');
+SELECT is(plan($$SELECT id FROM client WHERE born BETWEEN '1950-02-01' AND '1950-02-03'$$), 'client_born', 'and BETWEEN');
+SELECT is(plan($$SELECT c.id FROM client c WHERE EXISTS (SELECT FROM client d WHERE d.name LIKE '%a 77%' AND d.id = c.id)$$), 'client_name', 'and in a subquery');
+SET LOCAL plan_cache_mode = force_generic_plan;
+EXECUTE find('%A 77') \gset alpha_
+EXECUTE born('1950-01-02', '1950-01-04') \gset between_
+SELECT is(:'alpha_array_agg'::text || ' ' || :'between_array_agg', '{77} {1,2,3}'::text, 'generic plans find');
+SELECT is(plan('EXECUTE find(''%beta 7%'')'), 'client_name', 'by index');
+COMMIT;
+BEGIN;
+SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset
+SET LOCAL plan_cache_mode = force_generic_plan;
+EXECUTE find('%A 77') \gset beta_
+SELECT is(:'beta_array_agg'::text, '{77}', 'the same plan finds the next organisation''s rows');
+EXECUTE find('alpha%') \gset other_
+SELECT is(:{?other_array_agg}, false, 'and none of the other''s');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SET enable_seqscan = off;
+SELECT is((SELECT count(*) FROM client WHERE id = 77), 2::bigint, 'both are there');
+REINDEX TABLE CONCURRENTLY client;
+VACUUM FULL client;
+CLUSTER client USING client_pkey;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+SELECT is((SELECT array_agg(id) FROM client WHERE name LIKE '%a 77' AND born > '1950-01-01'), '{77}', 'indexes are rebuilt without a key');
 COMMIT;
 RESET SESSION AUTHORIZATION;
 SELECT * FROM finish();
