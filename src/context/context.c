@@ -28,6 +28,7 @@
 #include "base/base.h"
 #include "context/context_internal.h"
 #include "journal/journal.h"
+#include "keyring/keyring.h"
 
 /* An identity, the transaction in which it holds, and the role that it was given to. */
 typedef struct ContextStamp
@@ -450,6 +451,7 @@ context_check_token(char **newval, void **extra, GucSource source)
 	}
 	else if (!context_resolve_token(*newval, &stamp))
 		return false;
+	keyring_enter(&stamp.identity.org);
 	stamp.serial = context_serial;
 	stamp.identity.lxid = MyProc->lxid;
 

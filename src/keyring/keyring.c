@@ -8,10 +8,13 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/parallel.h"
 #include "access/skey.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_collation.h"
 #include "commands/sequence.h"
@@ -21,8 +24,11 @@
 #include "funcapi.h"
 #include "lib/ilist.h"
 #include "miscadmin.h"
+#include "port/atomics.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
+#include "storage/lwlock.h"
+#include "storage/shmem.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/inval.h"
@@ -57,6 +63,8 @@ enum
 	Natts_key = Anum_key_created
 };
 
+StaticAssertDecl(Anum_key_wrapped == KEYRING_ANUM_WRAPPED, "wrapped is where wipe.c looks");
+
 typedef enum KeyringPurpose
 {
 	PURPOSE_INSTALLATION = 1,
@@ -78,6 +86,7 @@ typedef struct KeyRow
 	uint32 version;
 	char root_id[KEYRING_ROOT_ID_MAX + 1];
 	uint8 wrapped[KEYRING_WRAPPED_BYTES];
+	TransactionId xmin; /* who wrote the row */
 } KeyRow;
 
 /* ---- the cache ---- */
@@ -92,7 +101,7 @@ typedef enum CacheKind
 	CACHE_CURRENT = 1, /* purpose, org → key id */
 	CACHE_KEY,		   /* key id → row, and the key once it is opened */
 	CACHE_FIELD,	   /* key id, type, domain → cipher */
-	CACHE_TAG,		   /* org, type, domain, kind of token → HMAC */
+	CACHE_TAG,		   /* key id, type, domain, kind of token → HMAC */
 	CACHE_AUDIT,	   /* key id → cipher, and the salt key in its secret */
 	CACHE_AUDIT_TAG,   /* org → HMAC */
 	CACHE_CLIENT,	   /* client → key id of its subject key, row.org telling whose client */
@@ -129,6 +138,7 @@ typedef struct CacheEntry
 	dlist_node lru;
 	struct CacheEntry *chain;
 	KeyRow row;		  /* CACHE_KEY whole; the others: key_id and org of what they came from */
+	uint64 epoch;	  /* CACHE_CURRENT of an index secret: keyring_shared->epoch when it was read */
 	CryptoXaes *xaes; /* CACHE_FIELD, CACHE_AUDIT */
 	CacheSecret *secret;
 } CacheEntry;
@@ -146,6 +156,24 @@ static uint64 cache_generation = 0;
 static Oid cache_relid = InvalidOid;		 /* immiiq.wrapped_key, once read */
 static Oid cache_subject_relid = InvalidOid; /* immiiq.subject_key */
 static bool created_here = false;			 /* this transaction made keys */
+
+/* ---- who sees which index secret ---- */
+
+/*
+ * Rows and the secret that tagged them change in one transaction, so whoever
+ * searches must take the secret that his snapshot sees.  An entry of the cache
+ * holds for every snapshot that sees its row while no change has begun since.
+ */
+typedef struct KeyringShared
+{
+	pg_atomic_uint32 turning; /* transactions that change an index secret now */
+	pg_atomic_uint64 epoch;	  /* how many have begun */
+} KeyringShared;
+
+static KeyringShared *keyring_shared = NULL;
+static bool turning_here = false;	/* this transaction changes an index secret */
+static pg_uuid_t turning_org;		/* whose */
+static uint32 turning_key_id = 0;	/* to which */
 
 static void
 cache_exit(int code, Datum arg)
@@ -318,6 +346,12 @@ keyring_relcache_changed(Datum arg, Oid relid)
 static void
 keyring_xact_ended(XactEvent event, void *arg)
 {
+	if (turning_here && event != XACT_EVENT_PRE_COMMIT && event != XACT_EVENT_PRE_PREPARE)
+	{
+		turning_here = false;
+		cache_stale = true;
+		pg_atomic_fetch_sub_u32(&keyring_shared->turning, 1);
+	}
 	switch (event)
 	{
 		case XACT_EVENT_ABORT:
@@ -364,12 +398,23 @@ void
 keyring_shmem_request(void)
 {
 	rootkeys_shmem_request();
+	RequestAddinShmemSpace(sizeof(KeyringShared));
 }
 
 void
 keyring_shmem_startup(void)
 {
+	bool found;
+
 	rootkeys_shmem_startup();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	keyring_shared = ShmemInitStruct("immiiq keyring", sizeof(KeyringShared), &found);
+	if (!found)
+	{
+		pg_atomic_init_u32(&keyring_shared->turning, 0);
+		pg_atomic_init_u64(&keyring_shared->epoch, 1);
+	}
+	LWLockRelease(AddinShmemInitLock);
 }
 
 /* ---- errors ---- */
@@ -450,6 +495,7 @@ read_key_row(HeapTuple tuple, TupleDesc desc, KeyRow *row)
 	if (isnull || key_id < 1 || key_id > PG_UINT32_MAX)
 		return false;
 	row->key_id = (uint32) key_id;
+	row->xmin = HeapTupleHeaderGetXmin(tuple->t_data);
 	d = heap_getattr(tuple, Anum_key_org, desc, &isnull);
 	if (!isnull)
 		row->org = *DatumGetUUIDP(d);
@@ -477,7 +523,8 @@ read_key_row(HeapTuple tuple, TupleDesc desc, KeyRow *row)
  * nothing is found there.
  */
 static bool
-scan_keys(uint32 key_id, const pg_uuid_t *org, KeyringPurpose purpose, KeyRow *row)
+scan_keys_seen(uint32 key_id, const pg_uuid_t *org, KeyringPurpose purpose, Snapshot snapshot,
+			   KeyRow *row)
 {
 	ScanKeyData key[1];
 	SysScanDesc scan;
@@ -504,7 +551,7 @@ scan_keys(uint32 key_id, const pg_uuid_t *org, KeyringPurpose purpose, KeyRow *r
 	}
 	rel = table_open(base_relation("wrapped_key"), AccessShareLock);
 	cache_relid = RelationGetRelid(rel);
-	scan = systable_beginscan(rel, index, true, NULL, 1, key);
+	scan = systable_beginscan(rel, index, true, snapshot, 1, key);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		KeyRow one;
@@ -521,6 +568,13 @@ scan_keys(uint32 key_id, const pg_uuid_t *org, KeyringPurpose purpose, KeyRow *r
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+/* The same as of now, whatever the caller's snapshot. */
+static bool
+scan_keys(uint32 key_id, const pg_uuid_t *org, KeyringPurpose purpose, KeyRow *row)
+{
+	return scan_keys_seen(key_id, org, purpose, NULL, row);
 }
 
 bool
@@ -604,6 +658,84 @@ find_current(const pg_uuid_t *org, KeyringPurpose purpose)
 	entry = cache_take();
 	entry->row = row;
 	return cache_enter(entry, &by_id);
+}
+
+/*
+ * The entry of the index secret whose tags the active snapshot sees; NULL when
+ * the organisation has none.  *newest (may be NULL) tells whether it is the one
+ * that new values are tagged with.
+ */
+static CacheEntry *
+find_index(const pg_uuid_t *org, bool *newest)
+{
+	CacheKey key = {.kind = CACHE_CURRENT, .type = PURPOSE_INDEX, .org = *org};
+	Snapshot snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
+	CacheEntry *entry;
+	uint64 epoch = 0;
+	KeyRow seen;
+	KeyRow now;
+
+	if (newest != NULL)
+		*newest = true;
+	if (turning_here && base_uuid_equal(org, &turning_org))
+		return find_key(turning_key_id);
+	if (!RecoveryInProgress())
+	{
+		epoch = pg_atomic_read_u64(&keyring_shared->epoch);
+		pg_read_barrier();
+		if (pg_atomic_read_u32(&keyring_shared->turning) != 0)
+			epoch = 0;
+	}
+	entry = cache_find(&key);
+	if (entry != NULL && epoch != 0 && entry->epoch == epoch &&
+		(snapshot == NULL || !TransactionIdIsNormal(entry->row.xmin) ||
+		 TransactionIdPrecedes(entry->row.xmin, snapshot->xmin) ||
+		 TransactionIdIsCurrentTransactionId(entry->row.xmin)))
+		return find_key(entry->row.key_id);
+	if (!scan_keys(0, org, PURPOSE_INDEX, &now))
+		return NULL;
+	if (snapshot == NULL || !IsMVCCSnapshot(snapshot) ||
+		!scan_keys_seen(0, org, PURPOSE_INDEX, snapshot, &seen))
+		seen = now; /* made since: what the snapshot sees has no tags */
+	if (seen.key_id != now.key_id)
+	{
+		if (newest != NULL)
+			*newest = false;
+		return find_key(seen.key_id);
+	}
+	if (epoch != 0)
+	{
+		if (entry == NULL)
+		{
+			entry = cache_take();
+			cache_enter(entry, &key);
+		}
+		entry->row = now;
+		entry->epoch = epoch;
+	}
+	return find_key(now.key_id);
+}
+
+uint64_t
+keyring_tag_epoch(void)
+{
+	static uint64 serial = 0;
+	const uint64 by_snapshot = UINT64CONST(1) << 63;
+	Snapshot snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
+	uint64 epoch;
+
+	if (!RecoveryInProgress() && keyring_shared != NULL)
+	{
+		epoch = pg_atomic_read_u64(&keyring_shared->epoch);
+		pg_read_barrier();
+		if (pg_atomic_read_u32(&keyring_shared->turning) == 0)
+			return epoch;
+	}
+	/* Of two snapshots with the same end, the one that sees more has fewer transactions open. */
+	if (snapshot != NULL && IsMVCCSnapshot(snapshot))
+		return by_snapshot | (uint64) snapshot->xmax << 31 |
+			   (uint64) ((snapshot->xcnt + snapshot->subxcnt) & 0x7fffffff);
+	return by_snapshot | (UINT64CONST(1) << 62) | ++serial;
 }
 
 /* The 32 bytes of a key; ERROR IQ002 when they cannot be had. */
@@ -711,7 +843,7 @@ keyring_key_org(uint32_t key_id, pg_uuid_t *org)
 const CryptoHmac *
 keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringTokenKind kind)
 {
-	CacheKey key = {.kind = CACHE_TAG, .type = type, .token = kind, .domain = domain, .org = *org};
+	CacheKey key = {.kind = CACHE_TAG, .type = type, .token = kind, .domain = domain};
 	CacheEntry *entry;
 	CacheEntry *source;
 	const uint8 *secret;
@@ -720,12 +852,13 @@ keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringToke
 	bool ok;
 
 	cache_begin();
+	source = find_index(org, NULL);
+	if (source == NULL)
+		raise_no_org_key();
+	key.key_id = source->row.key_id;
 	entry = cache_find(&key);
 	if (entry != NULL)
 		return &cache_pin(entry)->secret->hmac;
-	source = find_current(org, PURPOSE_INDEX);
-	if (source == NULL)
-		raise_no_org_key();
 	secret = opened_key(source);
 	put_parameters(type, domain, parameters);
 	parameters[3] = kind;
@@ -1098,11 +1231,11 @@ is_empty(const char *relname)
 	return empty;
 }
 
-/* Makes a key and stores it wrapped under root; visible to the next command. */
-static void
-store_key(const KeyringRoot *root, const pg_uuid_t *org, KeyringPurpose purpose)
+/* Makes a key and stores it wrapped under root; visible to the next command. Returns its id. */
+static uint32
+store_key(const KeyringRoot *root, const pg_uuid_t *org, KeyringPurpose purpose, uint32 version)
 {
-	KeyRow row = {.purpose = purpose, .org = *org, .version = 1};
+	KeyRow row = {.purpose = purpose, .org = *org, .version = version};
 	KeyringBinding binding;
 	Datum values[Natts_key];
 	bool nulls[Natts_key] = {false};
@@ -1137,6 +1270,7 @@ store_key(const KeyringRoot *root, const pg_uuid_t *org, KeyringPurpose purpose)
 	heap_freetuple(tuple);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
+	return row.key_id;
 }
 
 static void
@@ -1199,7 +1333,7 @@ ready_root(KeyringRoot *root)
 	else
 	{
 		store_root(root, fingerprint);
-		store_key(root, &nil, PURPOSE_INSTALLATION);
+		store_key(root, &nil, PURPOSE_INSTALLATION, 1);
 		known = true;
 	}
 	if (!known)
@@ -1230,10 +1364,10 @@ with_root(void (*make)(const KeyringRoot *root, const pg_uuid_t *org), const pg_
 static void
 make_org_keys(const KeyringRoot *root, const pg_uuid_t *org)
 {
-	store_key(root, org, PURPOSE_DATA);
-	store_key(root, org, PURPOSE_INDEX);
-	store_key(root, org, PURPOSE_AUDIT);
-	store_key(root, org, PURPOSE_SUBJECT);
+	store_key(root, org, PURPOSE_DATA, 1);
+	store_key(root, org, PURPOSE_INDEX, 1);
+	store_key(root, org, PURPOSE_AUDIT, 1);
+	store_key(root, org, PURPOSE_SUBJECT, 1);
 }
 
 void
@@ -1276,6 +1410,254 @@ keyring_installation_secret(const char *label, bool may_create, uint8_t out[32])
 						errhint("The first immiiq.create_org() makes it.")));
 	if (!keyring_derive(opened_key(entry), label, NULL, 0, out, CRYPTO_KEY_BYTES))
 		raise_cipher();
+}
+
+/* ---- keys at work ---- */
+
+/* The lock that stands for the keys of an organisation; a few organisations may share one. */
+static void
+set_org_lock(LOCKTAG *tag, const pg_uuid_t *org)
+{
+	uint32 hash = hash_bytes(org->data, UUID_LEN);
+
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, base_relation("wrapped_key"), hash, 1);
+}
+
+/* What a transaction that may write holds to its end; one that turns the index secret waits for all of them. */
+void
+keyring_enter(const pg_uuid_t *org)
+{
+	LOCKTAG tag;
+	bool newest;
+
+	/* One that can no longer become a writer reads by its snapshot and waits for nobody. */
+	if (RecoveryInProgress() || IsParallelWorker() || (XactReadOnly && FirstSnapshotSet))
+		return;
+	set_org_lock(&tag, org);
+	(void) LockAcquire(&tag, ShareLock, false, false);
+	AcceptInvalidationMessages();
+	if (!IsolationUsesXactSnapshot())
+		return;
+	cache_begin();
+	if (find_index(org, &newest) != NULL && !newest)
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("could not serialize access: the organisation's keys were rotated"),
+						errhint("The transaction might succeed if retried.")));
+}
+
+bool
+keyring_lock_writers(const pg_uuid_t *org, bool wait)
+{
+	LOCKTAG tag;
+
+	set_org_lock(&tag, org);
+	if (LockAcquire(&tag, ExclusiveLock, false, !wait) == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	AcceptInvalidationMessages();
+	return true;
+}
+
+void
+keyring_wait_writers(const pg_uuid_t *org)
+{
+	LOCKTAG tag;
+
+	set_org_lock(&tag, org);
+	WaitForLockers(tag, ExclusiveLock, false);
+}
+
+/* What new_version makes; with_root hands over no more than a root key and an organisation. */
+static KeyringPurpose new_purpose;
+static uint32 new_key_id;
+
+static void
+make_version(const KeyringRoot *root, const pg_uuid_t *org)
+{
+	KeyRow row;
+
+	if (!scan_keys(0, org, new_purpose, &row))
+		raise_no_org_key();
+	new_key_id = store_key(root, org, new_purpose, row.version + 1);
+}
+
+static uint32
+new_version(const pg_uuid_t *org, KeyringPurpose purpose)
+{
+	cache_begin();
+	new_purpose = purpose;
+	with_root(make_version, org);
+	CacheInvalidateRelcacheByRelid(base_relation("wrapped_key"));
+	cache_stale = true;
+	return new_key_id;
+}
+
+uint32_t
+keyring_new_data_key(const pg_uuid_t *org)
+{
+	return new_version(org, PURPOSE_DATA);
+}
+
+void
+keyring_turn_index(const pg_uuid_t *org)
+{
+	Assert(!turning_here);
+	turning_org = *org;
+	turning_key_id = 0;
+	pg_atomic_fetch_add_u32(&keyring_shared->turning, 1);
+	pg_atomic_fetch_add_u64(&keyring_shared->epoch, 1);
+	turning_here = true;
+	turning_key_id = new_version(org, PURPOSE_INDEX);
+}
+
+/* Calls for_row(rel, tuple, row, arg) for every key of an organisation, of every one when org is NULL. */
+static void
+for_each_row(const pg_uuid_t *org,
+			 void (*for_row)(Relation rel, HeapTuple tuple, const KeyRow *row, void *arg), void *arg)
+{
+	Relation rel = table_open(base_relation("wrapped_key"), RowExclusiveLock);
+	Oid index = base_relation("wrapped_key_org_id_purpose_version_key");
+	ScanKeyData key[1];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	KeyRow row;
+
+	if (org != NULL)
+		ScanKeyInit(&key[0], Anum_key_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	scan = systable_beginscan(rel, index, org != NULL, NULL, org != NULL ? 1 : 0, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		if (read_key_row(tuple, RelationGetDescr(rel), &row))
+			for_row(rel, tuple, &row, arg);
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+}
+
+static void
+collect_data_key(Relation rel, HeapTuple tuple, const KeyRow *row, void *arg)
+{
+	if (row->purpose == PURPOSE_DATA)
+		*(List **) arg = lappend_int(*(List **) arg, (int) row->key_id);
+}
+
+List *
+keyring_data_keys(const pg_uuid_t *org, uint32_t *current)
+{
+	List *ids = NIL;
+	KeyRow row;
+
+	for_each_row(org, collect_data_key, &ids);
+	if (!scan_keys(0, org, PURPOSE_DATA, &row))
+		raise_no_org_key();
+	*current = row.key_id;
+	return ids;
+}
+
+typedef struct DeleteKeys
+{
+	bool all;
+	uint32 data;  /* the versions that stay */
+	uint32 index;
+	int count;
+} DeleteKeys;
+
+static void
+delete_key(Relation rel, HeapTuple tuple, const KeyRow *row, void *arg)
+{
+	DeleteKeys *delete = arg;
+
+	if (!delete->all && !(row->purpose == PURPOSE_DATA && row->version < delete->data) &&
+		!(row->purpose == PURPOSE_INDEX && row->version < delete->index))
+		return;
+	CatalogTupleDelete(rel, &tuple->t_self);
+	delete->count++;
+}
+
+int
+keyring_delete(const pg_uuid_t *org, bool all)
+{
+	DeleteKeys delete = {.all = all};
+	KeyRow row;
+
+	cache_begin();
+	if (!all)
+	{
+		if (!scan_keys(0, org, PURPOSE_DATA, &row))
+			raise_no_org_key();
+		delete.data = row.version;
+		if (!scan_keys(0, org, PURPOSE_INDEX, &row))
+			raise_no_org_key();
+		delete.index = row.version;
+	}
+	for_each_row(org, delete_key, &delete);
+	CacheInvalidateRelcacheByRelid(base_relation("wrapped_key"));
+	cache_stale = true;
+	return delete.count;
+}
+
+typedef struct Rewrap
+{
+	const KeyringRoot *root;
+	int64 count;
+} Rewrap;
+
+static Rewrap rewrap;
+
+static void
+rewrap_row(Relation rel, HeapTuple tuple, const KeyRow *row, void *arg)
+{
+	uint8 key[CRYPTO_KEY_BYTES];
+	KeyRow wrapped = *row;
+	KeyringBinding binding;
+	Datum values[Natts_key] = {0};
+	bool nulls[Natts_key] = {false};
+	bool replaces[Natts_key] = {false};
+	char *stored;
+	HeapTuple changed;
+	bool ok;
+
+	if (strcmp(row->root_id, rewrap.root->id) == 0)
+		return;
+	open_row(row, key);
+	strlcpy(wrapped.root_id, rewrap.root->id, sizeof(wrapped.root_id));
+	bind_row(&wrapped, &binding);
+	stored = palloc(VARHDRSZ + KEYRING_WRAPPED_BYTES);
+	SET_VARSIZE(stored, VARHDRSZ + KEYRING_WRAPPED_BYTES);
+	ok = keyring_wrap(rewrap.root->key, &binding, key, (uint8 *) stored + VARHDRSZ);
+	crypto_wipe(key, sizeof(key));
+	if (!ok)
+		raise_cipher();
+	values[Anum_key_root_id - 1] = CStringGetTextDatum(wrapped.root_id);
+	replaces[Anum_key_root_id - 1] = true;
+	values[Anum_key_wrapped - 1] = PointerGetDatum(stored);
+	replaces[Anum_key_wrapped - 1] = true;
+	changed = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces);
+	CatalogTupleUpdate(rel, &changed->t_self, changed);
+	heap_freetuple(changed);
+	pfree(stored);
+	rewrap.count++;
+}
+
+static void
+rewrap_all(const KeyringRoot *root, const pg_uuid_t *org)
+{
+	rewrap.root = root;
+	rewrap.count = 0;
+	for_each_row(NULL, rewrap_row, NULL);
+}
+
+int64_t
+keyring_rewrap(void)
+{
+	cache_begin();
+	PreventCommandIfReadOnly("immiiq.rewrap_keys()");
+	PreventCommandIfParallelMode("immiiq.rewrap_keys()");
+	/* One at a time, and none with a key being made: the constraint on the root key is nobody's trigger here. */
+	LockRelationOid(base_relation("wrapped_key"), ShareRowExclusiveLock);
+	with_root(rewrap_all, NULL);
+	CacheInvalidateRelcacheByRelid(base_relation("wrapped_key"));
+	cache_stale = true;
+	return rewrap.count;
 }
 
 /* ---- SQL ---- */

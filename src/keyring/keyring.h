@@ -11,6 +11,7 @@
 #define IMMIIQ_KEYRING_H
 
 #include "crypto/crypto.h"
+#include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
 /* What a tag is made for: part of the derivation. */
@@ -37,7 +38,7 @@ extern CryptoXaes *keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t
 extern CryptoXaes *keyring_open_key(uint32_t key_id, uint8_t type, uint16_t domain, pg_uuid_t *org);
 /* Organisation of a data key, without opening it. False when unknown. */
 extern bool keyring_key_org(uint32_t key_id, pg_uuid_t *org);
-/* HMAC of the organisation's index secret for one type, domain and kind of token. */
+/* HMAC of the index secret that the active snapshot sees, for one type, domain and kind of token. */
 extern const CryptoHmac *keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain,
 										 KeyringTokenKind kind);
 /*
@@ -57,6 +58,33 @@ extern const CryptoHmac *keyring_audit_tag_key(const pg_uuid_t *org);
 extern void keyring_installation_secret(const char *label, bool may_create, uint8_t out[32]);
 /* Makes and wraps the keys of a new organisation. */
 extern void keyring_create_org(const pg_uuid_t *org);
+/* A tag that was remembered under another number may be out of date. */
+extern uint64_t keyring_tag_epoch(void);
+/*
+ * Called when somebody becomes active: until the transaction ends, the
+ * organisation's index secret does not change unless the transaction can only
+ * read.  ERROR 40001 for a snapshot that is older than the last change.
+ */
+extern void keyring_enter(const pg_uuid_t *org);
+
+/* Keys at work, for rekey/. */
+
+/* Keeps everybody out who may write for this organisation, until the transaction ends; false when not to wait. */
+extern bool keyring_lock_writers(const pg_uuid_t *org, bool wait) CRYPTO_MUST_USE;
+/* Waits for those who have entered by now. */
+extern void keyring_wait_writers(const pg_uuid_t *org);
+/* Makes the organisation's next data key. */
+extern uint32_t keyring_new_data_key(const pg_uuid_t *org);
+/* Makes its next index secret, which this transaction tags with from now on. Writers must be locked out. */
+extern void keyring_turn_index(const pg_uuid_t *org);
+/* Ids of its data keys, and the one that seals. */
+extern List *keyring_data_keys(const pg_uuid_t *org, uint32_t *current);
+/* Deletes its earlier data keys and index secrets, or everything it has; how many. */
+extern int keyring_delete(const pg_uuid_t *org, bool all);
+/* Wraps every key under the current root key; how many were under another. ERROR IQ002 when one does not open. */
+extern int64_t keyring_rewrap(void);
+/* Overwrites what deleted and replaced rows have left in the pages of the table of keys; false while older snapshots may need some of them. */
+extern bool keyring_wipe(void);
 /* True when the organisation has any key, whether it can be opened or not. */
 extern bool keyring_org_has_keys(const pg_uuid_t *org);
 

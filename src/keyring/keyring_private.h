@@ -8,6 +8,9 @@
 
 #include "keyring/roots.h"
 
+/* The place of column wrapped in immiiq.wrapped_key. */
+#define KEYRING_ANUM_WRAPPED 6
+
 extern void rootkeys_init(void);
 extern void rootkeys_shmem_request(void);
 extern void rootkeys_shmem_startup(void);

@@ -12,6 +12,7 @@
 
 #include "base/base.h"
 #include "context/context.h"
+#include "keyring/keyring.h"
 #include "search/catalog.h"
 #include "search/probe.h"
 
@@ -20,6 +21,7 @@ typedef struct ProbeMemo
 {
 	const PlainType *plain;
 	uint64 generation;
+	uint64 epoch; /* of the index secrets */
 	int32 typmod;
 	bool filled;
 	size_t len;
@@ -27,6 +29,7 @@ typedef struct ProbeMemo
 	uint8 *bytes;
 	struct varlena *probe;
 	uint64 array_generation;
+	uint64 array_epoch;
 	ArrayType *array; /* the last array argument, and its probes */
 	ArrayType *array_probes;
 	MemoryContext context;
@@ -166,11 +169,13 @@ probe_remember(ProbeMemo *memo, const uint8 *bytes, size_t len)
 {
 	struct varlena *result;
 	uint64 generation;
+	uint64 epoch;
 
 	/* Raises when nobody is active, remembered or not. */
 	(void) probe_org();
 	generation = context_generation();
-	if (memo->filled && memo->generation == generation && memo->len == len &&
+	epoch = keyring_tag_epoch();
+	if (memo->filled && memo->generation == generation && memo->epoch == epoch && memo->len == len &&
 		memcmp(memo->bytes, bytes, len) == 0)
 	{
 		result = palloc(VARSIZE(memo->probe));
@@ -198,6 +203,7 @@ probe_remember(ProbeMemo *memo, const uint8 *bytes, size_t len)
 	memcpy(memo->probe, result, VARSIZE(result));
 	memo->len = len;
 	memo->generation = generation;
+	memo->epoch = epoch;
 	memo->filled = true;
 	return result;
 }
@@ -241,13 +247,16 @@ probe_array(FunctionCallInfo fcinfo, Datum (*probe)(ProbeMemo *memo, Datum value
 	bool *nulls;
 	int n;
 	ArrayType *result;
+	uint64 epoch;
 
 	if (type == NULL)
 		elog(ERROR, "probe function of an unknown type");
 	/* An empty list raises as any other does when nobody is active. */
 	if (probe != probe_from_base)
 		(void) probe_org();
+	epoch = keyring_tag_epoch();
 	if (memo->array != NULL && memo->array_generation == context_generation() &&
+		memo->array_epoch == epoch &&
 		VARSIZE(memo->array) == VARSIZE(array) && memcmp(memo->array, array, VARSIZE(array)) == 0)
 		return PointerGetDatum(probe_copy(CurrentMemoryContext, memo->array_probes));
 
@@ -264,6 +273,7 @@ probe_array(FunctionCallInfo fcinfo, Datum (*probe)(ProbeMemo *memo, Datum value
 	memo->array_probes = probe_copy(memo->context, result);
 	memo->array = probe_copy(memo->context, array);
 	memo->array_generation = context_generation();
+	memo->array_epoch = epoch;
 	return PointerGetDatum(result);
 }
 

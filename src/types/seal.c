@@ -13,18 +13,41 @@
 #include "search/search.h"
 #include "types/seal.h"
 
-struct varlena *
-seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
+/* Seals canonical plaintext under an organisation's current keys. */
+static struct varlena *
+seal_bytes(const PlainType *plain, const pg_uuid_t *org, uint8 flags, uint8 kinds, uint16 domain,
+		   const uint8 *bytes, size_t len)
 {
-	uint8 flags = SearchTypmodFlags(typmod);
-	uint16 domain = SearchTypmodDomain(typmod);
-	const ContextIdentity *identity;
 	uint8 tag[ENVELOPE_TAG_BYTES];
 	CryptoXaes *key;
 	uint32 key_id;
 	EnvelopeTokens tokens = {0, 0, NULL};
 	size_t size;
 	struct varlena *result;
+
+	if ((flags & ENVELOPE_TOKENS) != 0)
+		search_make_tokens(org, plain->code, domain, kinds, bytes, len, &tokens);
+	size = envelope_sealed_size(flags, tokens.count, len);
+	if (!AllocSizeIsValid(VARHDRSZ + size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is too long to be sealed")));
+	if ((flags & ENVELOPE_TAG) != 0)
+		search_make_tag(org, plain->code, domain, flags, bytes, len, tag);
+	key = keyring_seal_key(org, plain->code, domain, &key_id);
+	result = palloc(VARHDRSZ + size);
+	if (!envelope_seal(key, plain->code, flags, domain, key_id, tag, &tokens, bytes, len,
+					   (uint8 *) VARDATA(result)))
+		elog(ERROR, "could not seal a value");
+	SET_VARSIZE(result, VARHDRSZ + size);
+	if (tokens.list != NULL)
+		pfree(unconstify(uint8 *, tokens.list));
+	return result;
+}
+
+struct varlena *
+seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
+{
+	const ContextIdentity *identity;
 
 	/* The functions that seal can be called with any number. */
 	if (!search_typmod_valid(typmod, plain->words))
@@ -38,23 +61,39 @@ seal_plain(const PlainType *plain, const uint8 *bytes, size_t len, int32 typmod)
 				 errmsg("nobody is active in this transaction, so nothing can be sealed"),
 				 errhint(
 					 "Set immiiq.token in this transaction first, with set_config('immiiq.token', $1, true) or immiiq.authenticate.")));
-	if ((flags & ENVELOPE_TOKENS) != 0)
-		search_make_tokens(&identity->org, plain->code, domain, SearchTypmodKinds(typmod), bytes,
-						   len, &tokens);
-	size = envelope_sealed_size(flags, tokens.count, len);
-	if (!AllocSizeIsValid(VARHDRSZ + size))
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("value is too long to be sealed")));
-	if ((flags & ENVELOPE_TAG) != 0)
-		search_make_tag(&identity->org, plain->code, domain, flags, bytes, len, tag);
-	key = keyring_seal_key(&identity->org, plain->code, domain, &key_id);
-	result = palloc(VARHDRSZ + size);
-	if (!envelope_seal(key, plain->code, flags, domain, key_id, tag, &tokens, bytes, len,
-					   (uint8 *) VARDATA(result)))
-		elog(ERROR, "could not seal a value");
-	SET_VARSIZE(result, VARHDRSZ + size);
-	if (tokens.list != NULL)
-		pfree(unconstify(uint8 *, tokens.list));
+	return seal_bytes(plain, &identity->org, SearchTypmodFlags(typmod), SearchTypmodKinds(typmod),
+					  SearchTypmodDomain(typmod), bytes, len);
+}
+
+struct varlena *
+seal_again(Datum value, const pg_uuid_t *org)
+{
+	struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
+	const uint8 *buf = (const uint8 *) VARDATA_ANY(v);
+	size_t len = VARSIZE_ANY_EXHDR(v);
+	struct varlena *result;
+	pg_uuid_t owner;
+	CryptoXaes *key;
+	uint8 *bytes;
+	Envelope env;
+
+	if (!envelope_parse(buf, len, &env) || !value_belongs(&env, org))
+		return NULL;
+	key = keyring_open_key(env.key_id, env.type, env.domain, &owner);
+	if (key == NULL)
+		return NULL;
+	len = envelope_plain_size(&env);
+	bytes = palloc_extended(len + 1, MCXT_ALLOC_HUGE);
+	if (!envelope_open(key, buf, &env, bytes))
+	{
+		pfree(bytes);
+		return NULL;
+	}
+	result = seal_bytes(plain_type(env.type), org, env.flags, env.tokens.kinds, env.domain, bytes, len);
+	crypto_wipe(bytes, len);
+	pfree(bytes);
+	if ((Pointer) v != DatumGetPointer(value))
+		pfree(v);
 	return result;
 }
 

@@ -16,6 +16,12 @@ extern struct varlena *seal_plain(const PlainType *plain, const uint8 *bytes, si
  * owns it. ERROR IQ032 otherwise.
  */
 extern struct varlena *seal_value(const PlainType *plain, Datum value, int32 typmod);
+/*
+ * The same plaintext, with the same search words, under the organisation's
+ * current keys, whoever is active; NULL for what does not open under a key of
+ * the organisation.
+ */
+extern struct varlena *seal_again(Datum value, const pg_uuid_t *org);
 /* True when a sealed value's header is what a column of this modifier holds. */
 extern bool seal_fits(const PlainType *plain, const Envelope *env, int32 typmod);
 /* Armour → the sealed bytes, of this type and fitting typmod where that is given. ERROR IQ031, IQ032. */
