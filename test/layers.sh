@@ -12,6 +12,7 @@ types
 policy firewall
 directory
 audit
+rekey
 erasure documents identity
 worker hooks posture'
 

@@ -23,6 +23,7 @@
 #include "identity/identity.h"
 #include "journal/journal.h"
 #include "keyring/keyring.h"
+#include "rekey/rekey.h"
 #include "search/search.h"
 #include "types/types.h"
 #include "worker/worker.h"
@@ -50,6 +51,7 @@ hooks_shmem_request(void)
 	context_shmem_request();
 	journal_shmem_request();
 	audit_shmem_request();
+	rekey_shmem_request();
 	identity_shmem_request();
 }
 
@@ -62,6 +64,7 @@ hooks_shmem_startup(void)
 	context_shmem_startup();
 	journal_shmem_startup();
 	audit_shmem_startup();
+	rekey_shmem_startup();
 	identity_shmem_startup();
 	hooks_utility_outermost();
 }

@@ -171,9 +171,9 @@ typedef struct KeyringShared
 } KeyringShared;
 
 static KeyringShared *keyring_shared = NULL;
-static bool turning_here = false;	/* this transaction changes an index secret */
-static pg_uuid_t turning_org;		/* whose */
-static uint32 turning_key_id = 0;	/* to which */
+static bool turning_here = false; /* this transaction changes an index secret */
+static pg_uuid_t turning_org;	  /* whose */
+static uint32 turning_key_id = 0; /* to which */
 
 static void
 cache_exit(int code, Datum arg)
@@ -1555,8 +1555,7 @@ keyring_data_keys(const pg_uuid_t *org, uint32_t *current)
 
 typedef struct DeleteKeys
 {
-	bool all;
-	uint32 data;  /* the versions that stay */
+	uint32 data; /* keys from these on stay; 0: none does */
 	uint32 index;
 	int count;
 } DeleteKeys;
@@ -1566,28 +1565,27 @@ delete_key(Relation rel, HeapTuple tuple, const KeyRow *row, void *arg)
 {
 	DeleteKeys *delete = arg;
 
-	if (!delete->all && !(row->purpose == PURPOSE_DATA && row->version < delete->data) &&
-		!(row->purpose == PURPOSE_INDEX && row->version < delete->index))
+	if (delete->data != 0 && !(row->purpose == PURPOSE_DATA && row->key_id < delete->data) &&
+		!(row->purpose == PURPOSE_INDEX && row->key_id < delete->index))
 		return;
 	CatalogTupleDelete(rel, &tuple->t_self);
 	delete->count++;
 }
 
 int
-keyring_delete(const pg_uuid_t *org, bool all)
+keyring_delete(const pg_uuid_t *org, uint32_t first_data_key)
 {
-	DeleteKeys delete = {.all = all};
+	DeleteKeys delete = {.data = first_data_key};
 	KeyRow row;
 
 	cache_begin();
-	if (!all)
+	if (first_data_key != 0)
 	{
-		if (!scan_keys(0, org, PURPOSE_DATA, &row))
+		/* Never the last ones. */
+		if (!scan_keys(0, org, PURPOSE_DATA, &row) || row.key_id < first_data_key ||
+			!scan_keys(0, org, PURPOSE_INDEX, &row))
 			raise_no_org_key();
-		delete.data = row.version;
-		if (!scan_keys(0, org, PURPOSE_INDEX, &row))
-			raise_no_org_key();
-		delete.index = row.version;
+		delete.index = row.key_id;
 	}
 	for_each_row(org, delete_key, &delete);
 	CacheInvalidateRelcacheByRelid(base_relation("wrapped_key"));

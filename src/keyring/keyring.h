@@ -79,8 +79,8 @@ extern uint32_t keyring_new_data_key(const pg_uuid_t *org);
 extern void keyring_turn_index(const pg_uuid_t *org);
 /* Ids of its data keys, and the one that seals. */
 extern List *keyring_data_keys(const pg_uuid_t *org, uint32_t *current);
-/* Deletes its earlier data keys and index secrets, or everything it has; how many. */
-extern int keyring_delete(const pg_uuid_t *org, bool all);
+/* Deletes its data keys before this one and its earlier index secrets, with 0 everything it has; how many. */
+extern int keyring_delete(const pg_uuid_t *org, uint32_t first_data_key);
 /* Wraps every key under the current root key; how many were under another. ERROR IQ002 when one does not open. */
 extern int64_t keyring_rewrap(void);
 /* Overwrites what deleted and replaced rows have left in the pages of the table of keys; false while older snapshots may need some of them. */

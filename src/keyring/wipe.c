@@ -75,8 +75,7 @@ wipe_page(Relation rel, BlockNumber block, TransactionId horizon)
 		tuple.t_tableOid = RelationGetRelid(rel);
 		ItemPointerSet(&tuple.t_self, block, at);
 		state_of_row = HeapTupleSatisfiesVacuum(&tuple, horizon, buffer);
-		if (state_of_row == HEAPTUPLE_RECENTLY_DEAD ||
-			state_of_row == HEAPTUPLE_DELETE_IN_PROGRESS)
+		if (state_of_row == HEAPTUPLE_RECENTLY_DEAD || state_of_row == HEAPTUPLE_DELETE_IN_PROGRESS)
 			done = false;
 		if (state_of_row != HEAPTUPLE_DEAD)
 			continue;

@@ -175,8 +175,8 @@ probe_remember(ProbeMemo *memo, const uint8 *bytes, size_t len)
 	(void) probe_org();
 	generation = context_generation();
 	epoch = keyring_tag_epoch();
-	if (memo->filled && memo->generation == generation && memo->epoch == epoch && memo->len == len &&
-		memcmp(memo->bytes, bytes, len) == 0)
+	if (memo->filled && memo->generation == generation && memo->epoch == epoch &&
+		memo->len == len && memcmp(memo->bytes, bytes, len) == 0)
 	{
 		result = palloc(VARSIZE(memo->probe));
 		memcpy(result, memo->probe, VARSIZE(memo->probe));
@@ -256,8 +256,8 @@ probe_array(FunctionCallInfo fcinfo, Datum (*probe)(ProbeMemo *memo, Datum value
 		(void) probe_org();
 	epoch = keyring_tag_epoch();
 	if (memo->array != NULL && memo->array_generation == context_generation() &&
-		memo->array_epoch == epoch &&
-		VARSIZE(memo->array) == VARSIZE(array) && memcmp(memo->array, array, VARSIZE(array)) == 0)
+		memo->array_epoch == epoch && VARSIZE(memo->array) == VARSIZE(array) &&
+		memcmp(memo->array, array, VARSIZE(array)) == 0)
 		return PointerGetDatum(probe_copy(CurrentMemoryContext, memo->array_probes));
 
 	deconstruct_array(array, ARR_ELEMTYPE(array), memo->element_length, memo->element_by_value,

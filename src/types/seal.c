@@ -89,7 +89,8 @@ seal_again(Datum value, const pg_uuid_t *org)
 		pfree(bytes);
 		return NULL;
 	}
-	result = seal_bytes(plain_type(env.type), org, env.flags, env.tokens.kinds, env.domain, bytes, len);
+	result =
+		seal_bytes(plain_type(env.type), org, env.flags, env.tokens.kinds, env.domain, bytes, len);
 	crypto_wipe(bytes, len);
 	pfree(bytes);
 	if ((Pointer) v != DatumGetPointer(value))

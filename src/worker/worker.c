@@ -34,6 +34,7 @@
 #include "identity/identity.h"
 #include "journal/ring.h"
 #include "journal/writer.h"
+#include "rekey/rekey.h"
 #include "worker/launcher.h"
 #include "worker/worker.h"
 
@@ -125,6 +126,7 @@ static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
 	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
 	{"sign-in", worker_run_tidy, identity_tidy_due, 0, 0},
+	{"rekey", rekey_round, rekey_wanted, 0, 0},
 };
 
 static WorkerTask worker_sealing = {"seal", worker_seal, audit_seal_wanted, 0, 0};
