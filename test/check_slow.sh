@@ -51,6 +51,13 @@ web() {
 in_browser() { (web); }
 must "a browser signs in by link, code and password, on two devices, and into the portal" in_browser
 
+# Our signatures beside those of others, and a real S3 server. npm's packages come from its registry.
+must "the oracle builds" gcc -std=gnu11 -D_GNU_SOURCE -g -O1 -Isrc test/oracle/oracle.c $sources -lsodium -lcrypto -lcrypt -o "$build/oracle"
+mkdir "$build/npm" "$SCRATCH/s3"
+cp test/oracle/package.json test/oracle/oracle.mjs "$build/npm"
+must "npm installs what ours is compared with" npm --prefix "$build/npm" --cache "$build/npm/cache" install --no-audit --no-fund
+must "URLs, forms and webhooks are signed as by others" node "$build/npm/oracle.mjs" "$build/oracle"
+must "a real S3 server takes our URLs and no others" env SCRATCH="$SCRATCH/s3" test/oracle/s3.sh
 # pgTAP files on a server under valgrind. Some tests have deadlines of their own, so only what valgrind says counts.
 VALGRIND=${VALGRIND-context types search policy audit keyring identity}
 if start_server_under_valgrind && test/roles.sh; then

@@ -13,7 +13,7 @@ check | check-slow)
 esac
 case $goal in
 check-slow)
-	packages+=" debootstrap libclang-rt-14-dev valgrind chromium"
+	packages+=" chromium curl debootstrap libclang-rt-14-dev memcached swift-account swift-container swift-object swift-proxy valgrind"
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 esac
 
