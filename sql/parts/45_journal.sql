@@ -99,3 +99,58 @@ REVOKE ALL ON FUNCTION immiiq.journal_status() FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
     ('auditor', 'EXECUTE', 'FUNCTION immiiq.journal_status()'),
     ('operator', 'EXECUTE', 'FUNCTION immiiq.journal_status()');
+
+-- Who opened how many values: one row for each column that a transaction has read in clear. Written by the worker (opened.c names the columns).
+CREATE TABLE immiiq.field_opened (
+    at timestamptz NOT NULL,
+    org_id uuid NOT NULL,
+    member_id uuid,
+    session_id uuid,
+    actor text NOT NULL,
+    login_name text,
+    type_code int NOT NULL,
+    domain int NOT NULL,
+    opened bigint NOT NULL,
+    backend_pid int NOT NULL
+);
+COMMENT ON TABLE immiiq.field_opened IS 'sealed values that were read in clear, counted by transaction and column; written by the worker';
+COMMENT ON COLUMN immiiq.field_opened.at IS 'start of the transaction';
+CREATE INDEX field_opened_org_idx ON immiiq.field_opened (org_id, at);
+REVOKE ALL ON immiiq.field_opened FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.field_opened', '');
+-- Rows can be deleted (by superusers, when they are old), never changed.
+CREATE TRIGGER field_opened_append_only BEFORE UPDATE ON immiiq.field_opened
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_change();
+ALTER TABLE immiiq.field_opened ENABLE ALWAYS TRIGGER field_opened_append_only;
+
+-- The columns of each type and domain, by name; several where columns share a domain.
+CREATE VIEW immiiq.sealed_column WITH (security_barrier) AS
+    SELECT t.code AS type_code, a.atttypmod OPERATOR(pg_catalog.&) 65535 AS domain,
+           pg_catalog.string_agg(pg_catalog.format('%I.%I.%I', n.nspname, c.relname, a.attname), ', '
+               ORDER BY n.nspname, c.relname, a.attname) AS column_name
+    FROM pg_catalog.pg_attribute AS a
+    JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+    JOIN pg_catalog.pg_type AS y ON y.oid OPERATOR(pg_catalog.=) a.atttypid
+    JOIN (VALUES (1, 'enc_text'), (2, 'enc_bytea'), (3, 'enc_int8'), (4, 'enc_numeric'), (5, 'enc_date'), (6, 'enc_timestamptz'), (7, 'enc_jsonb'))
+        AS t (code, name) ON t.name OPERATOR(pg_catalog.=) y.typname::text
+    WHERE y.typnamespace OPERATOR(pg_catalog.=) 'pg_catalog'::regnamespace AND a.atttypmod OPERATOR(pg_catalog.>=) 0
+      AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r', 'p']::"char"[]) AND NOT c.relispartition AND NOT a.attisdropped
+    GROUP BY t.code, a.atttypmod OPERATOR(pg_catalog.&) 65535;
+COMMENT ON VIEW immiiq.sealed_column IS 'sealed columns of this database by type and column domain';
+REVOKE ALL ON immiiq.sealed_column FROM PUBLIC;
+
+CREATE VIEW immiiq.field_access WITH (security_barrier) AS
+    SELECT f.at, f.org_id, f.member_id, f.session_id, f.actor, f.login_name,
+           COALESCE(s.column_name, pg_catalog.format('type %s, domain %s', f.type_code, f.domain)) AS column_name, f.opened, f.backend_pid
+    FROM (
+        SELECT o.* FROM immiiq.field_opened AS o WHERE immiiq.journal_reader()
+        UNION ALL
+        SELECT o.* FROM immiiq.field_opened AS o WHERE NOT immiiq.journal_reader() AND o.org_id OPERATOR(pg_catalog.=) immiiq.journal_org()
+    ) AS f
+    LEFT JOIN immiiq.sealed_column AS s ON s.type_code OPERATOR(pg_catalog.=) f.type_code AND s.domain OPERATOR(pg_catalog.=) f.domain;
+COMMENT ON VIEW immiiq.field_access IS 'who opened how many values of which sealed column, by transaction';
+REVOKE ALL ON immiiq.field_access FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT', 'TABLE immiiq.field_access'),
+    ('auditor', 'SELECT', 'TABLE immiiq.field_access');

@@ -23,6 +23,7 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "journal/journal.h"
+#include "journal/opened.h"
 #include "journal/redact.h"
 #include "journal/ring.h"
 
@@ -45,6 +46,7 @@ static MemoryContext journal_error_context = NULL;
 void
 journal_init(void)
 {
+	opened_init();
 	if (!base_preloaded)
 		return;
 	journal_error_context =
@@ -56,12 +58,14 @@ void
 journal_shmem_request(void)
 {
 	ring_shmem_request();
+	opened_shmem_request();
 }
 
 void
 journal_shmem_startup(void)
 {
 	ring_shmem_startup();
+	opened_shmem_startup();
 }
 
 /* Copies text into a fixed field, cut at a character boundary; NULL gives "". */
@@ -531,12 +535,14 @@ journal_error_reported(const ErrorData *edata)
 void
 journal_before_commit(void)
 {
+	opened_flush();
 	journal_flush(true);
 }
 
 void
 journal_after_abort(void)
 {
+	opened_flush();
 	journal_flush(true);
 	journal_must_not_wait = false;
 	journal_seen = 0;

@@ -99,6 +99,45 @@ ring_database_installed(Oid database)
 	return slot >= 0 && ring->slots[slot].installed;
 }
 
+void
+ring_wake_worker(Oid database)
+{
+	Latch *latch = NULL;
+	int slot;
+
+	LWLockAcquire(ring_lock, LW_SHARED);
+	slot = ring_find(database);
+	if (slot >= 0 && ring->slots[slot].pid != 0)
+		latch = ring->slots[slot].latch;
+	LWLockRelease(ring_lock);
+	if (latch != NULL)
+		SetLatch(latch);
+}
+
+bool
+ring_worker_wanted(Oid database)
+{
+	bool wanted;
+	bool absent;
+	int slot;
+
+	if (ring == NULL)
+		return false;
+	LWLockAcquire(ring_lock, LW_SHARED);
+	slot = ring_find(database);
+	absent = slot < 0;
+	wanted = slot >= 0 && ring->slots[slot].state != RING_REFUSED;
+	LWLockRelease(ring_lock);
+	if (absent)
+	{
+		LWLockAcquire(ring_lock, LW_EXCLUSIVE);
+		wanted = ring_find_or_make(database) >= 0;
+		LWLockRelease(ring_lock);
+		ring_wake_launcher();
+	}
+	return wanted;
+}
+
 RingResult
 ring_put(Oid database, const RingEvent *event, uint64 *ticket)
 {

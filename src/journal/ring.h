@@ -109,6 +109,11 @@ extern void ring_wake_launcher(void);
 /* True when a worker has seen the extension in this database; without the lock. */
 extern bool ring_database_installed(Oid database);
 
+/* Wakes the worker of a database before its turn. */
+extern void ring_wake_worker(Oid database);
+/* False where immiiq.databases says that no worker serves this database; asks for a worker where there is none yet. */
+extern bool ring_worker_wanted(Oid database);
+
 /* Appends an event to its database's queue; sets *ticket to its number there. */
 extern RingResult ring_put(Oid database, const RingEvent *event, uint64 *ticket);
 /* True when everything up to ticket is written. */

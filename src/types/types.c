@@ -15,6 +15,7 @@
 
 #include "base/base.h"
 #include "context/context.h"
+#include "journal/opened.h"
 #include "keyring/keyring.h"
 #include "search/catalog.h"
 #include "search/search.h"
@@ -66,13 +67,17 @@ static uint8 *
 types_open_active(const uint8 *buf, const Envelope *env, size_t *len)
 {
 	const ContextIdentity *identity;
+	uint8 *bytes;
 
 	if (env->algorithm == ENVELOPE_UNSEALED)
 		return value_open(buf, env, NULL, len);
 	identity = context_current();
 	if (identity == NULL)
 		return NULL;
-	return value_open(buf, env, &identity->org, len);
+	bytes = value_open(buf, env, &identity->org, len);
+	if (bytes != NULL)
+		opened_note(identity, env->type, env->domain);
+	return bytes;
 }
 
 /* Plaintext or armour. */

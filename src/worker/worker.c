@@ -32,6 +32,7 @@
 #include "audit/audit.h"
 #include "base/base.h"
 #include "identity/identity.h"
+#include "journal/opened.h"
 #include "journal/ring.h"
 #include "journal/writer.h"
 #include "rekey/rekey.h"
@@ -64,6 +65,7 @@ static void
 worker_run_journal(void)
 {
 	(void) journal_drain();
+	opened_drain();
 }
 
 static void
