@@ -327,3 +327,85 @@ $sql$, title, left_type, right_type, operator, options);
     END LOOP;
 END
 $do$;
+
+-- What tags and tokens tell whoever reads a table without a key, from what stands in it now. Parses armour (docs/format.md), so
+-- nobody may be active; needs to see every row.
+CREATE FUNCTION immiiq.leakage(target regclass)
+RETURNS TABLE (column_name name, declaration text, kind text, "values" bigint, tokens bigint, most_frequent numeric, entropy numeric, named bigint, advice text)
+    LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp SET row_security = off AS $$
+DECLARE
+    part record;
+    source text;
+BEGIN
+    IF immiiq.current_org() IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = 'leakage() reads sealed values as they are stored, so nobody may be active';
+    END IF;
+    FOR part IN
+        SELECT a.attname, w.kind, w.word, pg_catalog.format_type(d.type, d.modifier) AS declared, d.is_array, w.lists
+        FROM pg_attribute a
+        JOIN pg_type t ON t.oid = a.atttypid
+        LEFT JOIN pg_type b ON b.oid = t.typbasetype,
+            LATERAL (SELECT coalesce(nullif(t.typbasetype, 0), t.oid) AS outer_type, CASE WHEN t.typbasetype <> 0 THEN t.typtypmod ELSE a.atttypmod END AS modifier) AS o,
+            LATERAL (SELECT coalesce((SELECT e.oid FROM pg_type e WHERE e.typarray = o.outer_type), o.outer_type) AS type, o.modifier,
+                EXISTS (SELECT FROM pg_type e WHERE e.typarray = o.outer_type) AS is_array) AS d,
+            LATERAL (SELECT words.word, words.kind, words.lists FROM (VALUES (1, 'equality', 'equality', false), (2, 'prefix', 'tokens', true), (3, 'match', 'tokens', true),
+                (4, 'range', 'tokens', true), (5, 'contains', 'tokens', true)) AS words (place, word, kind, lists)
+                WHERE pg_catalog.format_type(d.type, d.modifier) ~ ('[(,]' || words.word || '[,)]')
+                UNION ALL SELECT 'sealed', 'none', NULL WHERE pg_catalog.format_type(d.type, d.modifier) ~ '[(,]sealed\)$') AS w
+        WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped
+        AND d.type IN (SELECT s.oid FROM pg_type s WHERE s.typnamespace = 'pg_catalog'::regnamespace
+            AND s.typname IN ('enc_text', 'enc_bytea', 'enc_int8', 'enc_numeric', 'enc_date', 'enc_timestamptz', 'enc_jsonb'))
+        ORDER BY a.attnum, w.lists NULLS FIRST, w.word
+    LOOP
+        column_name := part.attname;
+        declaration := part.declared;
+        kind := part.word;
+        source := pg_catalog.format('SELECT pg_catalog.decode(pg_catalog.translate(pg_catalog.substr(v, 5), ''-_'', ''+/'')
+                || pg_catalog.repeat(''='', (4 - pg_catalog.length(pg_catalog.substr(v, 5)) %% 4) %% 4), ''base64'') AS b
+            FROM %s WHERE v IS NOT NULL',
+            CASE WHEN part.is_array THEN pg_catalog.format('(SELECT pg_catalog.text(e) AS v FROM %s, pg_catalog.unnest(%I) AS e) AS s', target, part.attname)
+                ELSE pg_catalog.format('(SELECT %I::text AS v FROM %s) AS s', part.attname, target) END);
+        IF part.lists IS NULL THEN
+            EXECUTE pg_catalog.format('SELECT count(*) FROM (%s) AS s', source) INTO "values";
+            tokens := 0;
+            most_frequent := NULL;
+            entropy := NULL;
+            named := 0;
+            advice := 'nothing but the length of each value shows';
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+        EXECUTE pg_catalog.format($sql$
+            WITH value AS MATERIALIZED (
+                SELECT b, pg_catalog.get_byte(b, 1) & 1 AS tagged,
+                    (SELECT k.org_id FROM immiiq.wrapped_key k
+                     WHERE k.key_id = pg_catalog.get_byte(b, 4)::bigint << 24 | pg_catalog.get_byte(b, 5) << 16 | pg_catalog.get_byte(b, 6) << 8 | pg_catalog.get_byte(b, 7)) AS org
+                FROM (%s) AS s
+            ), token AS (
+                SELECT org, %s AS token FROM value %s
+            ), counted AS (
+                SELECT org, token, count(*) AS n FROM token GROUP BY org, token
+            )
+            SELECT (SELECT count(*) FROM value), count(*), round(max(c.n) / nullif((SELECT count(*) FROM value), 0)::numeric, 4),
+                round(-sum(c.n / s.total * pg_catalog.log(2, c.n / s.total)), 2), count(*) FILTER (WHERE c.n > 1 AND c.same = 1)
+            FROM (SELECT n, count(*) OVER (PARTITION BY org, n) AS same FROM counted) AS c, (SELECT sum(n) AS total FROM counted) AS s
+            $sql$, source,
+            CASE WHEN part.lists THEN 'pg_catalog.substr(b, 13 + 16 * tagged + 4 * i, 4)' ELSE 'pg_catalog.substr(b, 9, 16)' END,
+            CASE WHEN part.lists THEN ', pg_catalog.generate_series(0, (pg_catalog.get_byte(b, 9 + 16 * tagged) << 16
+                | pg_catalog.get_byte(b, 10 + 16 * tagged) << 8 | pg_catalog.get_byte(b, 11 + 16 * tagged)) - 1) AS i' ELSE '' END)
+        INTO "values", tokens, most_frequent, entropy, named;
+        advice := CASE
+            WHEN "values" = 0 THEN 'no values yet'
+            WHEN part.word = 'match' THEN 'trigrams that are frequent in a language can be named; not for numbers that identify'
+            WHEN part.word = 'range' THEN 'who knows how values are spread can put rows in order; equality alone, or a coarser plain column, tells less'
+            WHEN part.word IN ('prefix', 'contains') THEN 'shows which values begin alike, or have an entry in common'
+            WHEN tokens = "values" THEN 'every value occurs once: only that shows'
+            WHEN named > 0 THEN pg_catalog.format('who knows how frequent values are can name %s of %s; if that matters, declare the column sealed', named, tokens)
+            ELSE 'shows which rows are equal'
+        END;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+REVOKE ALL ON FUNCTION immiiq.leakage(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION immiiq.leakage(regclass) IS 'what the tags and tokens of a table''s sealed columns tell without a key, with advice; for who sees every row while nobody is active';
