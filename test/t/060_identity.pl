@@ -167,8 +167,16 @@ like($log, qr/division by zero/, 'the errors are in the log');
 unlike($log, qr/a very secret literal/, 'without the password');
 unlike($log, qr/iq_[a-z]_[0-9A-Za-z]{20}/, 'without tokens');
 
+# Without a worker what must not be lost is done in the transaction.
+($session, $refresh, $id) = sign_in('dia');
+$next = $node->safe_psql('postgres', "SELECT refresh_token FROM immiiq.rotate_refresh('$refresh')", @app);
+$node->safe_psql('postgres', "SELECT immiiq.rotate_refresh('$next')", @app);
+$node->append_conf('postgresql.conf', "immiiq.databases = 'template1'");
+$node->restart;
+is($node->safe_psql('postgres', "SELECT verdict FROM immiiq.rotate_refresh('$refresh')", @app), 'denied', 'without a worker a token that comes twice is denied');
+is(one("SELECT revoked_reason FROM immiiq.session WHERE session_id = '$id'"), 'refresh token used again', 'and ends the session');
 # Whoever fills every bucket makes none forgotten, and locks no known device.
-sub fail
+sub attempts_fail
 {
 	my ($class, $from, $to) = @_;
 	return $node->safe_psql('restored', qq(DO \$\$ BEGIN FOR i IN $from..$to LOOP
@@ -180,22 +188,13 @@ sub locked
 	my ($class, $key) = @_;
 	return $node->safe_psql('restored', "SELECT immiiq.throttle_reserve('{$class}', ARRAY[int4send($key)]) IS NOT NULL");
 }
-fail('account', 1, 1) for 1 .. 5;
-fail('device', 1, 1) for 1 .. 5;
+attempts_fail('account', 1, 1) for 1 .. 5;
+attempts_fail('device', 1, 1) for 1 .. 5;
 is(locked('account', 1) . locked('device', 1), 'tt', 'an account and a device are locked');
-fail('account', 1000, 90000);
+attempts_fail('account', 1000, 90000);
 is(locked('account', 1) . locked('device', 1), 'tt', 'after 89,000 other accounts they still are');
 is(locked('device', 2), 'f', 'and another known device is not');
 is($node->safe_psql('restored', q(SELECT count(*) FILTER (WHERE immiiq.throttle_reserve('{account}', ARRAY[int4send(i)]) IS NOT NULL) > 0
 	FROM generate_series(100001, 100005) AS i)), 't', 'what finds no room is counted together');
-
-# Without a worker what must not be lost is done in the transaction.
-($session, $refresh, $id) = sign_in('dia');
-$next = $node->safe_psql('postgres', "SELECT refresh_token FROM immiiq.rotate_refresh('$refresh')", @app);
-$node->safe_psql('postgres', "SELECT immiiq.rotate_refresh('$next')", @app);
-$node->append_conf('postgresql.conf', "immiiq.databases = 'template1'");
-$node->restart;
-is($node->safe_psql('postgres', "SELECT verdict FROM immiiq.rotate_refresh('$refresh')", @app), 'denied', 'without a worker a token that comes twice is denied');
-is(one("SELECT revoked_reason FROM immiiq.session WHERE session_id = '$id'"), 'refresh token used again', 'and ends the session');
 $node->stop;
 done_testing();
