@@ -172,7 +172,7 @@ EXPLAIN (COSTS OFF) SELECT name, birth_date, passport_no, phone FROM clients WHE
 \pset tuples_only off
 \set ECHO none
 SELECT count(*) AS found, min(name::text) AS found_name FROM clients WHERE passport_no = :'typed' \gset
-CREATE TEMPORARY TABLE plan (line text);
+CREATE TEMPORARY TABLE plan (line text) ON COMMIT DROP;
 DO $$ DECLARE line text; BEGIN FOR line IN EXPLAIN SELECT 1 FROM clients WHERE passport_no = 'x' LOOP INSERT INTO plan VALUES (line); END LOOP; END $$;
 SELECT count(*) AS by_index FROM plan WHERE line LIKE '%Index%clients_org_id_passport_no_key%' \gset
 COMMIT;

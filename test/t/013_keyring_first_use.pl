@@ -87,6 +87,6 @@ $node->stop('immediate');
 $node->start;
 is($node->safe_psql('postgres', "BEGIN; $read; COMMIT"), 'sealed after', 'after a crash values open');
 $node->safe_psql('postgres', "SELECT immiiq.create_org('After the crash')");
-is($node->safe_psql('postgres', "SELECT count(*), count(*) = count(DISTINCT wrapped) FROM immiiq.wrapped_key WHERE key_id > $last"), '3|t', 'new keys have new ids');
+is($node->safe_psql('postgres', "SELECT count(*), count(*) = count(DISTINCT wrapped) FROM immiiq.wrapped_key WHERE key_id > $last"), '4|t', 'new keys have new ids');
 $node->stop;
 done_testing();

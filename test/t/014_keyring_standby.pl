@@ -55,7 +55,7 @@ is($standby->safe_psql('postgres', 'SELECT matches FROM immiiq.keyring_status()'
 
 $standby->promote;
 my $second = $standby->safe_psql('postgres', "SELECT immiiq.create_org('Hill')");
-is($standby->safe_psql('postgres', "SELECT count(*) FROM immiiq.wrapped_key WHERE org_id = '$second'"), '3', 'after promotion it does');
+is($standby->safe_psql('postgres', "SELECT count(*) FROM immiiq.wrapped_key WHERE org_id = '$second'"), '4', 'after promotion it does');
 is($standby->safe_psql('postgres', "BEGIN; $enter; SELECT n, v FROM word WHERE v = 'word 77'; COMMIT", @app), '77|word 77', 'and reads on');
 $standby->stop;
 $primary->stop;
