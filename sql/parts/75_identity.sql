@@ -489,7 +489,7 @@ BEGIN
         END IF;
     END IF;
     IF made_by IS NOT NULL THEN
-        EXECUTE format('SELECT immiiq.issue_access_token(%L::uuid)', result.session_id) INTO result.access_token;
+        result.access_token := immiiq.issue_access_token(result.session_id);
     END IF;
     INSERT INTO immiiq.sign_in_attempt (method, verdict, identifier, known_device, device, org_id, member_id, client_id, session_id,
                                         client_ip, network, country, user_agent)
@@ -1214,7 +1214,7 @@ BEGIN
         VALUES (immiiq.token_digest('r', result.refresh_token), used.session_id, used.counter + 1);
     END IF;
     IF made_by IS NOT NULL THEN
-        EXECUTE format('SELECT immiiq.issue_access_token(%L::uuid)', used.session_id) INTO result.access_token;
+        result.access_token := immiiq.issue_access_token(used.session_id);
     END IF;
     result.verdict := 'ok';
     result.org_id := owner.org_id;
