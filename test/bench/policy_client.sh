@@ -1,0 +1,33 @@
+#!/bin/bash
+# policy_client.sh DATABASE: the statements of table figure, through a client on a local socket: as bench_app with a
+# token, and as a superuser with the condition written by hand, in turn; the medians' ratio, a line for each.
+set -eu
+database=$1
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# Milliseconds of one statement in a transaction of fifty.
+latency() {	# user, file, protocol
+	pgbench -U "$1" -n -M "$3" -t 8 -f "$2" "$database" 2> "$folder/said" | sed -n 's/^latency average = \(.*\) ms/\1/p'
+	! grep -qE 'ERROR|aborted' "$folder/said" || { cat "$folder/said" >&2; exit 1; }
+}
+
+script() {	# file, first statement, statement
+	{ echo 'BEGIN;'; echo "$2;"; for ((i = 0; i < 50; i++)); do echo "$3;"; done; echo 'ROLLBACK;'; } > "$1"
+}
+
+super=$(psql -X -q -At -d "$database" -c 'SELECT current_user')
+psql -X -q -At -F '|' -d "$database" -c 'SELECT figure, protocol, target, token, statement, by_hand FROM figure ORDER BY n' |
+	while IFS='|' read -r figure protocol target token statement by_hand; do
+		script "$folder/policy" "SELECT set_config('immiiq.token', '$token', true)" "$statement"
+		script "$folder/hand" "SELECT set_config('bench.token', '$token', true)" "$by_hand"
+		for round in 1 2 3 4 5 6 7; do
+			echo "policy $(latency bench_app "$folder/policy" "$protocol")"
+			echo "hand $(latency "$super" "$folder/hand" "$protocol")"
+		done | sort -k1,1 -k2,2n | awk -v figure="$figure" -v target="$target" '
+			{ v[$1, ++n[$1]] = $2 }
+			END {
+				ratio = v["policy", 4] / v["hand", 4]
+				printf "policy\t%s, times the same by hand\t%.2f x\tat most %s x\t%s\n", figure, ratio, target, ratio <= target ? "ok" : "short"
+			}'
+	done
