@@ -8,14 +8,16 @@ trap 'rm -rf "$folder"' EXIT
 
 # Milliseconds of one statement in a transaction of fifty.
 latency() {	# user, file, protocol
-	pgbench -U "$1" -n -M "$3" -t 8 -f "$2" "$database" 2> "$folder/said" | sed -n 's/^latency average = \(.*\) ms/\1/p'
+	pgbench -U "$1" -n -M "$3" -t 6 -f "$2" "$database" 2> "$folder/said" | sed -n 's/^latency average = \(.*\) ms/\1/p'
 	! grep -qE 'ERROR|aborted' "$folder/said" || { cat "$folder/said" >&2; exit 1; }
 }
 
+# A row of its own for each statement: one that is updated again and again would measure its versions.
 script() {	# file, first statement, statement
-	{ echo 'BEGIN;'; echo "$2;"; for ((i = 0; i < 50; i++)); do echo "$3;"; done; echo 'ROLLBACK;'; } > "$1"
+	{ echo 'BEGIN;'; echo "$2;"; for ((i = 0; i < 50; i++)); do echo "${3//<id>/${ids[i % ${#ids[@]}]}};"; done; echo 'ROLLBACK;'; } > "$1"
 }
 
+mapfile -t ids < <(psql -X -q -At -d "$database" -c 'SELECT client_id FROM some_client')
 super=$(psql -X -q -At -d "$database" -c 'SELECT current_user')
 psql -X -q -At -F '|' -d "$database" -c 'SELECT figure, protocol, target, token, statement, by_hand FROM figure ORDER BY n' |
 	while IFS='|' read -r figure protocol target token statement by_hand; do

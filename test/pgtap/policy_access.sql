@@ -1,6 +1,6 @@
 -- verify_access, reassign, operate_all, and the portal.
 \i test/pgtap/setup.psql
-SELECT plan(63);
+SELECT plan(66);
 
 SELECT count(set_config('test.' || name, value, false)) AS ignored FROM (VALUES ('owner', :'alpha_owner'), ('idle', :'alpha_idle'), ('lead', :'alpha_lead'), ('clerk', :'alpha_clerk'),
     ('north', :'alpha_north'), ('south', :'alpha_south'), ('alpha', :'alpha'), ('beta', :'beta'), ('beta_owner', :'beta_owner'), ('beta_team', :'beta_team'),
@@ -136,6 +136,24 @@ COMMIT;
 SELECT is((SELECT count(*) FROM client), 0::bigint, 'afterwards nothing is seen again');
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT count(*) FROM immiiq.journal WHERE kind = 'operate' AND action = 'operate_all' AND reason = 'fill in names' AND org_id IS NULL AND login_name IS NOT NULL), 1::bigint, 'it is on record, with the reason');
+
+-- ---- a bulk load, as docs/policy.md writes it ----
+
+CREATE UNLOGGED TABLE staging (line bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, client_id uuid, title text);
+\copy staging (client_id, title) FROM PROGRAM 'for i in 1 2 3 4 5; do echo 00000000-0000-4000-8000-00000000000a,Title $i; done' (FORMAT csv)
+ALTER TABLE matter ALTER COLUMN id SET DEFAULT floor(random() * 1e15)::bigint;
+GRANT SELECT, DELETE ON staging TO regress_immiiq_operator;
+GRANT SELECT, INSERT ON matter TO regress_immiiq_operator;
+SET SESSION AUTHORIZATION regress_immiiq_operator;
+SELECT throws_ok('COPY matter FROM STDIN', '0A000', NULL, 'COPY does not go into a protected table');
+\o /dev/null
+SELECT 'BEGIN', format('SELECT immiiq.operate(%L, ''import'')', id('alpha')),
+    'WITH batch AS (DELETE FROM staging WHERE line IN (SELECT line FROM staging ORDER BY line LIMIT 2) RETURNING *) INSERT INTO matter (client_id, title) SELECT client_id, title FROM batch', 'COMMIT'
+FROM generate_series(1, 3) \gexec
+\o
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*) FROM matter WHERE org_id = id('alpha') AND title LIKE 'Title %'), 5::bigint, 'batches come through the policies, each in a transaction of its own');
+SELECT is((SELECT count(*) FROM staging), 0::bigint, 'and staging says how far it is');
 
 -- ---- the portal ----
 

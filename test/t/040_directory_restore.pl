@@ -30,6 +30,16 @@ my $token = $node->safe_psql('postgres', qq{
 	INSERT INTO immiiq.member (member_id, email, name, scope, modules) VALUES ('$owner', 'o\@example', 'Owner', 'all', '{clients,cases}');
 	INSERT INTO immiiq.team_member (team_id, member_id) VALUES ('$alpha', '$owner');
 	INSERT INTO immiiq.role_template (name, scope) VALUES ('Role', 'assigned');
+	-- Rights that come from somewhere else, and a carried role that has changed since.
+	INSERT INTO immiiq.role_template (name, scope, modules, permissions, follow) VALUES ('Fixed', 'team', '{cases}', '{a.b}', false);
+	INSERT INTO immiiq.permission_group (name, permissions) VALUES ('Group', '{c.d}');
+	INSERT INTO immiiq.member (email, name, role_template_id) SELECT 'm\@example', 'M', role_template_id FROM immiiq.role_template WHERE name = 'Fixed';
+	INSERT INTO immiiq.team_member (team_id, member_id) SELECT '$alpha', member_id FROM immiiq.member WHERE name = 'M';
+	INSERT INTO immiiq.member_permission_group (member_id, permission_group_id) SELECT member_id, permission_group_id FROM immiiq.member, immiiq.permission_group WHERE member.name = 'M';
+	UPDATE immiiq.role_template SET modules = '{clients}' WHERE name = 'Fixed';
+	UPDATE immiiq.team SET default_role_id = (SELECT role_template_id FROM immiiq.role_template WHERE name = 'Fixed') WHERE name = 'Parent';
+	INSERT INTO immiiq.plan (plan, role_name, scope, permission_groups) VALUES ('starter', 'New', 'assigned', '{"Group": ["x.y"], "Other": ["z"]}');
+	UPDATE immiiq.org SET plan = 'starter';
 	INSERT INTO client (name) SELECT 'Client ' || n FROM generate_series(1, 20) AS n;
 	INSERT INTO matter (client_id) SELECT id FROM client;
 	INSERT INTO message (id, sent) VALUES (gen_random_uuid(), '2026-01-01');
@@ -50,7 +60,7 @@ sub runs_ok
 
 # Everything of the directory and the protection, by content.
 my $contents = join ' UNION ALL ', map { "SELECT '$_ ' || md5(coalesce(string_agg(t::text, ' ' ORDER BY t::text), '')) FROM $_ AS t" }
-	qw(immiiq.org immiiq.team immiiq.member immiiq.team_member immiiq.role_template immiiq.assignment immiiq.session
+	qw(immiiq.org immiiq.team immiiq.member immiiq.team_member immiiq.role_template immiiq.permission_group immiiq.member_permission_group immiiq.plan immiiq.assignment immiiq.session
 	immiiq.protection immiiq.column_domain immiiq.protected_table immiiq.entry client matter message);
 my $before = $node->safe_psql('postgres', $contents);
 my $policies = q{SELECT md5(string_agg(tablename || policyname || coalesce(qual, '') || coalesce(with_check, ''), ' ' ORDER BY tablename, policyname)) FROM pg_policies};
