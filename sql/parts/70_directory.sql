@@ -520,6 +520,10 @@ BEGIN
     ELSE
         org := NEW.org_id;
     END IF;
+    -- Rows that a dump restores bring along what was added; an organisation's keys come last, as for capture().
+    IF immiiq.current_actor() IS NULL AND NOT EXISTS (SELECT FROM immiiq.wrapped_key AS k WHERE k.org_id = org) THEN
+        RETURN NULL;
+    END IF;
     IF TG_TABLE_NAME IN ('team_member', 'member_permission_group') THEN
         IF TG_OP = 'DELETE' THEN
             members := ARRAY[OLD.member_id];
