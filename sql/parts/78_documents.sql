@@ -925,3 +925,97 @@ REVOKE ALL ON FUNCTION immiiq.verify_stripe(bytea, text, uuid), immiiq.verify_we
 INSERT INTO immiiq.privilege VALUES
     ('application', 'EXECUTE', 'FUNCTION immiiq.verify_stripe(bytea, text, uuid)'),
     ('application', 'EXECUTE', 'FUNCTION immiiq.verify_webhook(bytea, text, text, text, uuid)');
+
+-- ---- versions ----
+
+-- The column that is "the id" of a table: what its primary key has beside the organisation.
+CREATE FUNCTION immiiq.id_column(target regclass) RETURNS name
+    LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    org_name name;
+    others name[];
+BEGIN
+    SELECT p.org INTO org_name FROM immiiq.protected_columns(target) AS p;
+    IF org_name IS NULL THEN
+        RAISE EXCEPTION '% is not protected', target USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    SELECT array_agg(a.attname) INTO others
+    FROM pg_constraint AS k JOIN pg_attribute AS a ON a.attrelid = k.conrelid AND a.attnum = ANY (k.conkey)
+    WHERE k.conrelid = target AND k.contype = 'p' AND a.attname <> org_name;
+    IF cardinality(others) IS DISTINCT FROM 1 THEN
+        RAISE EXCEPTION 'primary key of % has not one column beside the organisation', target USING ERRCODE = 'feature_not_supported';
+    END IF;
+    RETURN others[1];
+END
+$$;
+COMMENT ON FUNCTION immiiq.id_column(regclass) IS 'the column of a protected table''s primary key that is not the organisation';
+
+CREATE FUNCTION immiiq.history(target regclass, id text)
+    RETURNS TABLE (version bigint, at timestamptz, operation text, actor text, member_id uuid, row_image jsonb)
+    LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    id_name constant name := immiiq.id_column(target);
+BEGIN
+    RETURN QUERY
+    SELECT l.position, l.at, l.operation, l.actor, l.member_id, coalesce(l.new_row, l.old_row)
+    FROM immiiq.audit_log AS l
+        JOIN pg_class AS c ON c.oid = target
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE l.org_id = immiiq.current_org() AND l.table_schema = n.nspname AND l.table_name = c.relname AND l.key ->> id_name = history.id
+    ORDER BY l.position;
+END
+$$;
+COMMENT ON FUNCTION immiiq.history(regclass, text) IS 'versions of a row, from the audit: for members with scope all and the module reports, and operators';
+REVOKE ALL ON FUNCTION immiiq.history(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.restore_version(target regclass, id text, version bigint) RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    id_name constant name := immiiq.id_column(target);
+    org_name name;
+    found_version record;
+    all_columns text;
+    columns text;
+    changed bigint;
+BEGIN
+    SELECT h.operation, h.row_image INTO found_version FROM immiiq.history(target, restore_version.id) AS h WHERE h.version = restore_version.version;
+    IF NOT FOUND OR found_version.row_image IS NULL THEN
+        RAISE EXCEPTION 'no such version' USING ERRCODE = 'undefined_object';
+    END IF;
+    IF found_version.operation = 'delete' THEN
+        RAISE EXCEPTION 'in this version the row was deleted' USING ERRCODE = 'invalid_parameter_value', HINT = 'Restore the version before.';
+    END IF;
+    SELECT p.org INTO org_name FROM immiiq.protected_columns(target) AS p;
+    -- What the image has; columns that came later, or that the audit leaves out, keep what they hold.
+    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
+           string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attname NOT IN (id_name, org_name))
+    INTO all_columns, columns
+    FROM pg_attribute AS a
+    WHERE a.attrelid = target AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND found_version.row_image ? a.attname::text;
+    changed := 0;
+    IF columns IS NOT NULL THEN
+        EXECUTE format('UPDATE %1$s AS t SET (%2$s) = (SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1)) WHERE t.%3$I = $2 AND t.%4$I::text = $3',
+                       target, columns, org_name, id_name)
+        USING found_version.row_image, immiiq.current_org(), restore_version.id;
+        GET DIAGNOSTICS changed = ROW_COUNT;
+    END IF;
+    IF changed = 0 THEN
+        EXECUTE format('INSERT INTO %1$s (%2$s) OVERRIDING SYSTEM VALUE SELECT %2$s FROM jsonb_populate_record(NULL::%1$s, $1)', target, all_columns)
+        USING found_version.row_image;
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION immiiq.restore_version(regclass, text, bigint) IS 'writes a version of a row again, with the caller''s rights; the audit has it as one more change';
+REVOKE ALL ON FUNCTION immiiq.restore_version(regclass, text, bigint) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.history(regclass, text)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.history(regclass, text)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.restore_version(regclass, text, bigint)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.restore_version(regclass, text, bigint)');
