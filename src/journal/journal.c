@@ -236,7 +236,8 @@ journal_flush(bool wait)
 
 	reachable = ring != NULL && MyProc != NULL && OidIsValid(MyDatabaseId) && !RecoveryInProgress();
 	for (int i = 0; i < journal_buffered; i++)
-		patient = patient || journal_buffer[i].kind != JOURNAL_DENIAL;
+		patient = patient || (journal_buffer[i].kind != JOURNAL_DENIAL &&
+							  journal_buffer[i].kind != JOURNAL_SIGN_IN);
 	deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 										   patient ? JOURNAL_PATIENT_MS : JOURNAL_DEADLINE_MS);
 

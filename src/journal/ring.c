@@ -144,7 +144,8 @@ ring_put(Oid database, const RingEvent *event, uint64 *ticket)
 	RingResult result;
 	Latch *latch = NULL;
 	bool wake_launcher = false;
-	int keep = event->kind == JOURNAL_DENIAL ? RING_RESERVED : 0;
+	/* what anybody can cause leaves room for the rest */
+	int keep = event->kind == JOURNAL_DENIAL || event->kind == JOURNAL_SIGN_IN ? RING_RESERVED : 0;
 	int slot;
 
 	LWLockAcquire(ring_lock, LW_EXCLUSIVE);

@@ -11,7 +11,7 @@
 #include "storage/lwlock.h"
 
 #define RING_EVENTS	   1024 /* of all databases together */
-#define RING_RESERVED  128	/* of these, never taken by denials */
+#define RING_RESERVED  128	/* of these, never taken by denials and sign-ins */
 #define RING_DATABASES 128
 #define RING_IP_MAX	   64
 #define RING_AGENT_MAX 256

@@ -167,6 +167,15 @@ like($log, qr/division by zero/, 'the errors are in the log');
 unlike($log, qr/a very secret literal/, 'without the password');
 unlike($log, qr/iq_[a-z]_[0-9A-Za-z]{20}/, 'without tokens');
 
+# A flood of attempts leaves room in the ring for what operators do.
+$holder = $node->background_psql('postgres');
+$holder->query_safe('BEGIN; LOCK TABLE immiiq.journal IN ACCESS EXCLUSIVE MODE');
+$node->safe_psql('postgres', q(SELECT count(immiiq.sign_in_password('dia@alpha.example', 'x')) FROM generate_series(1, 1100)), @app);
+is(one('SELECT depth FROM immiiq.journal_status()'), '896', 'a flood of attempts does not fill the ring');
+$holder->query_safe('ROLLBACK');
+$holder->quit;
+ok($node->poll_query_until('postgres', 'SELECT depth = 0 FROM immiiq.journal_status()'), 'and is written when it can be');
+
 # Without a worker what must not be lost is done in the transaction.
 ($session, $refresh, $id) = sign_in('dia');
 $next = $node->safe_psql('postgres', "SELECT refresh_token FROM immiiq.rotate_refresh('$refresh')", @app);
