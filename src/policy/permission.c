@@ -45,6 +45,12 @@ permission_holds(const char *name)
 	return false;
 }
 
+bool
+permission_reveals(void)
+{
+	return permission_holds("reveal");
+}
+
 /*
  * immiiq.has_permission(name text) → bool
  * True when the active member has the permission; operators have every one.

@@ -32,6 +32,7 @@
 #include "policy/policy.h"
 #include "policy/scope.h"
 #include "policy/visible.h"
+#include "types/types.h"
 
 /* The policy by whose name protected tables are found (50_policy.sql). */
 #define POLICY_SELECT_NAME "immiiq_select"
@@ -81,6 +82,7 @@ policy_init(void)
 	scope_init();
 	visible_init();
 	context_set_role_check(policy_role_owns_protected);
+	types_set_reveal_check(permission_reveals);
 	CacheRegisterRelcacheCallback(policy_forget, (Datum) 0);
 	CacheRegisterSyscacheCallback(RELOID, policy_forget_roles, (Datum) 0);
 }

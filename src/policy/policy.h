@@ -47,4 +47,7 @@ extern const PolicyTable *policy_table(Relation rel);
 /* True when roleid owns (or is member of the owner of) a protected table. */
 extern bool policy_role_owns_protected(Oid roleid);
 
+/* True when who is active has the permission reveal. */
+extern bool permission_reveals(void);
+
 #endif /* IMMIIQ_POLICY_H */

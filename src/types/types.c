@@ -7,10 +7,12 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "base/base.h"
@@ -25,9 +27,87 @@
 #define TYPES_JSONB_WIRE_VERSION 1
 #define TYPES_ARMOUR_BYTES		 (sizeof(ENVELOPE_ARMOUR_PREFIX) - 1)
 
+/* How a session sees values that are its organisation's. */
+typedef enum TypesOutput
+{
+	TYPES_OUTPUT_AUTO, /* as plaintext */
+	TYPES_OUTPUT_MASK, /* the last characters */
+	TYPES_OUTPUT_ENVELOPE
+} TypesOutput;
+
+static const struct config_enum_entry types_outputs[] = {
+	{"auto", TYPES_OUTPUT_AUTO, false},
+	{"mask", TYPES_OUTPUT_MASK, false},
+	{"envelope", TYPES_OUTPUT_ENVELOPE, false},
+	{NULL, 0, false},
+};
+
+static int types_output_setting = TYPES_OUTPUT_AUTO;
+static bool types_require_reveal = false;
+static TypesRevealCheck types_reveal_check = NULL;
+
 void
 types_init(void)
 {
+	DefineCustomEnumVariable("immiiq.output", "How sealed values are shown to whom they belong to.",
+							 NULL, &types_output_setting, TYPES_OUTPUT_AUTO, types_outputs,
+							 PGC_USERSET, GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("immiiq.require_reveal",
+							 "Shows masks to members without the permission reveal.", NULL,
+							 &types_require_reveal, false, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL, NULL,
+							 NULL);
+}
+
+void
+types_set_reveal_check(TypesRevealCheck check)
+{
+	types_reveal_check = check;
+}
+
+/* What the session asks for, or less: once for whoever is active. */
+static TypesOutput
+types_output(const Envelope *env)
+{
+	static uint64 generation = 0;
+	static bool known = false;
+	static bool reveals = false;
+
+	/* What nobody has sealed yet is the session's own. */
+	if (env->algorithm != ENVELOPE_SEALED)
+		return TYPES_OUTPUT_AUTO;
+	if (!types_require_reveal || types_output_setting != TYPES_OUTPUT_AUTO ||
+		context_current() == NULL)
+		return types_output_setting;
+	if (!known || generation != context_generation())
+	{
+		known = false;
+		reveals = types_reveal_check != NULL && types_reveal_check();
+		generation = context_generation();
+		known = true;
+	}
+	return reveals ? TYPES_OUTPUT_AUTO : TYPES_OUTPUT_MASK;
+}
+
+/* The last characters of text or an integer, at most four and at most a third; nothing of other types. Wipes text. */
+static char *
+types_mask(uint8 type, char *text)
+{
+	int len = (int) strlen(text);
+	int shown = 0;
+	int at = 0;
+	char *result;
+
+	if (type == ENVELOPE_TYPE_TEXT || type == ENVELOPE_TYPE_INT8)
+	{
+		int characters = pg_mbstrlen_with_len(text, len);
+
+		shown = Min(4, characters / 3);
+		at = pg_mbcharcliplen(text, len, characters - shown);
+	}
+	result = shown > 0 ? psprintf("***%s", text + at) : pstrdup("***");
+	crypto_wipe(text, len);
+	pfree(text);
+	return result;
 }
 
 static bool
@@ -87,22 +167,26 @@ types_to_text(Datum value)
 	Envelope env;
 	size_t len;
 	const uint8 *buf = value_read(value, &len, &env);
+	TypesOutput output = types_output(&env);
 	uint8 *bytes;
 	size_t n;
 	char *text;
 
 	if (env.algorithm == ENVELOPE_PROBE)
 		return pstrdup("(probe)");
-	bytes = types_open_active(buf, &env, &n);
+	bytes = output != TYPES_OUTPUT_ENVELOPE ? types_open_active(buf, &env, &n) : NULL;
 	if (bytes == NULL)
 		return seal_to_armour(buf, len);
 	text = plain_type(env.type)->to_text(bytes, n, false);
 	crypto_wipe(bytes, n);
 	pfree(bytes);
-	return text;
+	return output == TYPES_OUTPUT_MASK ? types_mask(env.type, text) : text;
 }
 
-/* The plain value, for casts; ERROR IQ011 when nobody is active, IQ032 when the value is another organisation's. */
+/*
+ * The plain value, for casts; ERROR IQ011 when nobody is active, IQ032 when the
+ * value is another organisation's, 42501 when this session may not see it whole.
+ */
 static Datum
 types_to_plain(Datum value)
 {
@@ -117,6 +201,14 @@ types_to_plain(Datum value)
 		(void) context_require();
 		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_BINDING),
 						errmsg("value was sealed for another organisation, so it cannot be cast")));
+	}
+	if (types_output(&env) != TYPES_OUTPUT_AUTO)
+	{
+		crypto_wipe(bytes, len);
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("value is not shown whole in this session, so it cannot be cast"),
+				 errhint("It takes the setting immiiq.output = auto, and the permission reveal.")));
 	}
 	result = plain_type(env.type)->to_datum(bytes, len);
 	crypto_wipe(bytes, len);
@@ -133,14 +225,16 @@ enc_out(PG_FUNCTION_ARGS)
 }
 
 PG_FUNCTION_INFO_V1(enc_send);
-/* enc → bytea: the plain type's binary form for whom the value belongs to, the armour's characters for all others. */
+/* enc → bytea: the plain type's binary form for whom the value belongs to; the characters of the mask or armour else. */
 Datum
 enc_send(PG_FUNCTION_ARGS)
 {
 	Envelope env;
 	size_t len;
 	const uint8 *buf = value_read(PG_GETARG_DATUM(0), &len, &env);
-	uint8 *bytes = env.algorithm == ENVELOPE_PROBE ? NULL : types_open_active(buf, &env, &len);
+	uint8 *bytes = env.algorithm == ENVELOPE_PROBE || types_output(&env) != TYPES_OUTPUT_AUTO
+					   ? NULL
+					   : types_open_active(buf, &env, &len);
 	StringInfoData out;
 
 	pq_begintypsend(&out);
@@ -327,7 +421,8 @@ enc_to_text(PG_FUNCTION_ARGS)
 	size_t len;
 	const uint8 *buf = value_read(PG_GETARG_DATUM(0), &len, &env);
 
-	if (env.type == ENVELOPE_TYPE_TEXT && env.algorithm != ENVELOPE_PROBE)
+	if (env.type == ENVELOPE_TYPE_TEXT && env.algorithm != ENVELOPE_PROBE &&
+		types_output(&env) == TYPES_OUTPUT_AUTO)
 	{
 		/* The plaintext as it is. */
 		uint8 *bytes = types_open_active(buf, &env, &len);

@@ -10,6 +10,10 @@
 
 extern void types_init(void);
 
+/* True when who is active may see values whole; policy/ knows. */
+typedef bool (*TypesRevealCheck)(void);
+extern void types_set_reveal_check(TypesRevealCheck check);
+
 /* True for an enc type, a domain over one, and an array of either. */
 extern bool types_is_sealed(Oid typid);
 
