@@ -58,6 +58,16 @@ cp test/oracle/package.json test/oracle/oracle.mjs "$build/npm"
 must "npm installs what ours is compared with" npm --prefix "$build/npm" --cache "$build/npm/cache" install --no-audit --no-fund
 must "URLs, forms and webhooks are signed as by others" node "$build/npm/oracle.mjs" "$build/oracle"
 must "a real S3 server takes our URLs and no others" env SCRATCH="$SCRATCH/s3" test/oracle/s3.sh
+# Clients that Debian has, on an ordinary server: what they print is TAP, and any line "not ok" is a failure.
+tap_of() { "$@" > "$build/tap" 2>&1; cat "$build/tap"; grep -q '^ok' "$build/tap" && ! grep -q '^not ok' "$build/tap"; }
+if start_server && test/roles.sh; then
+	must "10,000 transactions of 50 organisations through PgBouncer" tap_of test/attack/pgbouncer.sh
+	must "sqlsmith for ${SQLSMITH_SECONDS:-600} s" tap_of env SERVER_LOG="$SERVER_LOG" test/attack/sqlsmith.sh "${SQLSMITH_SECONDS:-600}"
+	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
+	rm -rf "$DATA" "$SCRATCH/sock" "$SCRATCH/keys"
+else
+	must "a server starts" false
+fi
 # pgTAP files on a server under valgrind. Some tests have deadlines of their own, so only what valgrind says counts.
 VALGRIND=${VALGRIND-context types search policy audit keyring identity}
 if start_server_under_valgrind && test/roles.sh; then

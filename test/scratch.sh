@@ -79,7 +79,7 @@ vars=(
 	"PATH=$scratch/pg$("$PG_CONFIG" --bindir):/usr/local/bin:/usr/bin:/bin"
 	"HOME=$scratch/home" "TMPDIR=$scratch/tmp" "SCRATCH=$scratch" LC_ALL=C.UTF-8 TZ=UTC
 )
-for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES; do
+for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES SQLSMITH_SECONDS; do
 	[ -z "${!name:-}" ] || vars+=("$name=${!name}")
 done
 
