@@ -64,6 +64,7 @@ static bool context_was_active = false;
 
 static ContextRoleCheck context_role_check = NULL;
 static ContextChangeCallback context_change_callback = NULL;
+static ContextAccessReader context_access_reader = NULL;
 
 /* What the tier said of its client in this transaction: said once, it stays. */
 typedef struct ContextSaid
@@ -299,6 +300,21 @@ context_set_change_callback(ContextChangeCallback callback)
 	context_change_callback = callback;
 }
 
+void
+context_set_access_reader(ContextAccessReader reader)
+{
+	context_access_reader = reader;
+}
+
+const char *
+context_session_problem(const pg_uuid_t *session)
+{
+	ContextIdentity identity;
+	const char *reason = NULL;
+
+	return session_resolve(NULL, session, &identity, &reason) ? NULL : reason;
+}
+
 const char *
 context_role_refusal(Oid roleid)
 {
@@ -361,24 +377,55 @@ context_refuse_token(const char *reason, const pg_uuid_t *org)
 	GUC_check_errmsg("token refused");
 }
 
-/* Resolves a token, as session.c sees it, for the role and transaction of now. */
+/* Who the session of a token is, or the reason why it is nobody's. */
+static const char *
+context_read_token(const char *text, ContextIdentity *identity)
+{
+	static const char kinds[] = {TOKEN_SESSION, TOKEN_PORTAL, '\0'};
+	const char *reason = NULL;
+	uint8_t hash[CRYPTO_HASH_BYTES];
+	ContextAccess access;
+
+	memset(identity, 0, sizeof(*identity));
+	if (context_access_reader == NULL || !token_may_be_jwt(text))
+	{
+		if (!token_hash(kinds, text, strlen(text), hash))
+			return "malformed";
+		return session_resolve(hash, NULL, identity, &reason) ? NULL : reason;
+	}
+	reason = context_access_reader(text, strlen(text), &access);
+	if (reason != NULL)
+		return reason;
+	if (!session_resolve(NULL, &access.session, identity, &reason))
+		return reason;
+	if (access.portal != !base_uuid_is_nil(&identity->client))
+		return "another audience";
+	identity->expires_at = Min(identity->expires_at, access.expires_at);
+	return NULL;
+}
+
+/* Resolves a token for the role and transaction of now; nothing here holds it afterwards, not even after an error. */
 static bool
 context_resolve_token(char *text, ContextStamp *stamp)
 {
-	static const char kinds[] = {TOKEN_SESSION, TOKEN_PORTAL, '\0'};
 	const ContextIdentity *first = context_first();
-	const char *reason = NULL;
-	uint8_t hash[CRYPTO_HASH_BYTES];
-	bool well_formed;
+	const char *volatile refused_role = NULL;
+	const char *volatile reason = NULL;
 
-	/* After this line nothing here holds the token, even if an error is raised. */
-	well_formed = token_hash(kinds, text, strlen(text), hash);
-	context_blank(text);
-
-	reason = context_role_refusal(stamp->role);
-	if (reason != NULL)
+	PG_TRY();
 	{
-		journal_record(JOURNAL_DENIAL, "token", "", reason, ERRCODE_IMMIIQ_ROLE, NULL);
+		refused_role = context_role_refusal(stamp->role);
+		if (refused_role == NULL)
+			reason = context_read_token(text, &stamp->identity);
+	}
+	PG_FINALLY();
+	{
+		context_blank(text);
+	}
+	PG_END_TRY();
+	if (refused_role != NULL)
+	{
+		journal_record(JOURNAL_DENIAL, "token", "", refused_role, ERRCODE_IMMIIQ_ROLE, NULL);
 		(void) journal_flush(true);
 		GUC_check_errcode(ERRCODE_IMMIIQ_ROLE);
 		GUC_check_errmsg("this role cannot act for a member");
@@ -388,12 +435,7 @@ context_resolve_token(char *text, ContextStamp *stamp)
 			"Connect as a role given by immiiq.grant_application; an operator's way in is immiiq.operate.");
 		return false;
 	}
-	if (!well_formed)
-	{
-		context_refuse_token("malformed", NULL);
-		return false;
-	}
-	if (!session_resolve(hash, &stamp->identity, &reason))
+	if (reason != NULL)
 	{
 		context_refuse_token(reason,
 							 base_uuid_is_nil(&stamp->identity.org) ? NULL : &stamp->identity.org);

@@ -104,6 +104,22 @@ extern void context_set_role_check(ContextRoleCheck check);
 extern void context_set_change_callback(ContextChangeCallback callback);
 
 /*
+ * Who reads tokens that are no opaque ones (identity/ does: JWTs).  The reader
+ * says which session a token names, or why not, for the journal; the session
+ * itself is read here as any other.  It may raise errors.
+ */
+typedef struct ContextAccess
+{
+	pg_uuid_t session;
+	TimestampTz expires_at; /* of the token */
+	bool portal;			/* for a client's session, and for no other */
+} ContextAccess;
+typedef const char *(*ContextAccessReader)(const char *text, size_t len, ContextAccess *access);
+extern void context_set_access_reader(ContextAccessReader reader);
+/* Why a session cannot be used now, as immiiq.token would find; NULL when it can. */
+extern const char *context_session_problem(const pg_uuid_t *session);
+
+/*
  * Called by hooks/ for every utility statement, nested ones too: refuses what
  * it would do to the identity, and returns the text to pass on, in which every
  * token is blanked (query_string itself when there is none).

@@ -12,9 +12,9 @@
 
 /* ---- session.c: rows of immiiq.session, member and org ---- */
 
-/* Who the session of this token hash is. False with a reason for the journal; *org when known, else nil. */
-extern bool session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity,
-							const char **reason);
+/* Who the session of this token hash is, or of this id when hash is NULL. False with a reason for the journal; *org when known, else nil. */
+extern bool session_resolve(const uint8_t *hash, const pg_uuid_t *session,
+							ContextIdentity *identity, const char **reason);
 /* True when the organisation exists. */
 extern bool session_org_exists(const pg_uuid_t *org);
 

@@ -357,7 +357,8 @@ context_log_is_secret(const char *statement)
 {
 	/* what is given a token, a code or a password */
 	static const char *const takers[] = {"immiiq.token", "authenticate(",	"_password(",
-										 "redeem_",		 "rotate_refresh(", "peek_link("};
+										 "redeem_",		 "rotate_refresh(", "peek_link(",
+										 "_identity(",	 "verify_jwt("};
 	size_t len;
 
 	if (context_first() != NULL)

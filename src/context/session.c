@@ -116,7 +116,8 @@ session_bool(const SessionRow *row, AttrNumber attno)
 
 /* Finds the session's row; fills session, org, member or client, expiry, and the address of the sign-in. */
 static bool
-session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, const char **reason)
+session_read(const uint8_t *hash, const pg_uuid_t *session, ContextIdentity *identity,
+			 const char **reason)
 {
 	SessionRow row;
 	ScanKeyData key;
@@ -124,11 +125,19 @@ session_read(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity, c
 	bool isnull;
 	Datum value;
 
-	SET_VARSIZE(stored, sizeof(stored));
-	memcpy(VARDATA(stored), hash, CRYPTO_HASH_BYTES);
-	ScanKeyInit(&key, SESSION_TOKEN_HASH, BTEqualStrategyNumber, F_BYTEAEQ, PointerGetDatum(stored));
-
-	session_row_open(&row, "session", "session_token_hash_key", &key, 1);
+	if (hash != NULL)
+	{
+		SET_VARSIZE(stored, sizeof(stored));
+		memcpy(VARDATA(stored), hash, CRYPTO_HASH_BYTES);
+		ScanKeyInit(&key, SESSION_TOKEN_HASH, BTEqualStrategyNumber, F_BYTEAEQ,
+					PointerGetDatum(stored));
+		session_row_open(&row, "session", "session_token_hash_key", &key, 1);
+	}
+	else
+	{
+		ScanKeyInit(&key, SESSION_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(session));
+		session_row_open(&row, "session", "session_pkey", &key, 1);
+	}
 	*reason = NULL;
 	if (row.tuple == NULL)
 		*reason = "unknown";
@@ -339,13 +348,13 @@ session_address_allowed(const pg_uuid_t *org, const char *address)
 }
 
 bool
-session_resolve(const uint8_t hash[CRYPTO_HASH_BYTES], ContextIdentity *identity,
+session_resolve(const uint8_t *hash, const pg_uuid_t *session, ContextIdentity *identity,
 				const char **reason)
 {
 	bool active;
 
 	memset(identity, 0, sizeof(*identity));
-	if (!session_read(hash, identity, reason))
+	if (!session_read(hash, session, identity, reason))
 		return false;
 	if (!base_uuid_is_nil(&identity->client))
 	{

@@ -147,14 +147,59 @@ token_hash(const char *kinds, const char *text, size_t len, uint8_t out[CRYPTO_H
 	return crypto_sha256(text, len, out);
 }
 
+bool
+token_may_be_jwt(const char *text)
+{
+	return strncmp(text, "ey", 2) == 0;
+}
+
+/* Bytes at text that can stand in base64url. */
+static size_t
+token_base64url_span(const char *text)
+{
+	size_t n = 0;
+
+	while (token_digit(text[n]) >= 0 || text[n] == '-' || text[n] == '_')
+		n++;
+	return n;
+}
+
+/* First thing that looks like a JWT: two objects in base64url with a dot between, and what follows. */
+static const char *
+token_find_jwt(const char *text, size_t *len)
+{
+	while ((text = strstr(text, "eyJ")) != NULL)
+	{
+		size_t n = token_base64url_span(text);
+
+		if (strncmp(text + n, ".eyJ", 4) == 0)
+		{
+			n += 1 + token_base64url_span(text + n + 1);
+			if (text[n] == '.')
+				n += 1 + token_base64url_span(text + n + 1);
+			*len = n;
+			return text;
+		}
+		text += n;
+	}
+	return NULL;
+}
+
 const char *
 token_find(const char *text, size_t *len)
 {
+	size_t jwt_len;
+	const char *jwt = token_find_jwt(text, &jwt_len);
 	const char *found = text;
 	size_t n = TOKEN_PREFIX_LEN;
 
 	while ((found = strstr(found, "iq_")) != NULL && !token_has_prefix(TOKEN_KINDS, found))
 		found++;
+	if (jwt != NULL && (found == NULL || jwt < found))
+	{
+		*len = jwt_len;
+		return jwt;
+	}
 	if (found == NULL)
 		return NULL;
 	while (token_digit(found[n]) >= 0)

@@ -34,7 +34,9 @@ extern bool token_encode(char kind, const uint8_t secret[32],
 /* SHA-256 of a well-formed token's text, as the tables store it; false for any other text, and for a kind not in kinds. */
 extern bool token_hash(const char *kinds, const char *text, size_t len,
 					   uint8_t out[CRYPTO_HASH_BYTES]) CRYPTO_MUST_USE;
-/* First thing in text that looks like a token, whole or cut short; sets *len. NULL when there is none. */
+/* True when the text begins as a JSON object in base64url does. */
+extern bool token_may_be_jwt(const char *text);
+/* First thing in text that looks like a token or a JWT, whole or cut short; sets *len. NULL when there is none. */
 extern const char *token_find(const char *text, size_t *len);
 
 #endif /* IMMIIQ_TOKEN_H */

@@ -88,6 +88,15 @@ extern bool crypto_ed25519_sign(const uint8_t seed[CRYPTO_SEED_BYTES], const voi
 extern bool crypto_ed25519_verify(const uint8_t pub[CRYPTO_PUB_BYTES], const void *msg, size_t len,
 								  const uint8_t sig[CRYPTO_SIG_BYTES]) CRYPTO_MUST_USE;
 
+/* ---- signatures of others: RSASSA-PKCS1-v1_5 and ECDSA on P-256, each with SHA-256; verified only ----
+ * n and e big-endian without leading zeros; refused: n of less than 2048 or more than 4096 bits, an even e, an e below 3. */
+extern bool crypto_rs256_verify(const uint8_t *n, size_t n_len, const uint8_t *e, size_t e_len,
+								const void *msg, size_t len, const uint8_t *sig,
+								size_t sig_len) CRYPTO_MUST_USE;
+/* x, y: a point that must lie on the curve; sig is r and s, 32 bytes each, as JOSE writes them. */
+extern bool crypto_es256_verify(const uint8_t x[32], const uint8_t y[32], const void *msg,
+								size_t len, const uint8_t sig[64]) CRYPTO_MUST_USE;
+
 /* ---- base64url without padding (strict, canonical) ---- */
 extern size_t crypto_base64url_encoded_len(size_t n);
 extern void crypto_base64url_encode(const uint8_t *in, size_t n, char *out); /* no terminator */

@@ -52,6 +52,7 @@ identity_init(void)
 							NULL, NULL);
 	throttle_init();
 	password_init();
+	access_token_init();
 }
 
 void

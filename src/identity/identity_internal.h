@@ -16,4 +16,7 @@ extern void password_init(void);
 extern void password_shmem_request(void);
 extern void password_shmem_startup(void);
 
+/* ---- access_token.c ---- */
+extern void access_token_init(void);
+
 #endif /* IMMIIQ_IDENTITY_INTERNAL_H */
