@@ -54,13 +54,15 @@ must "a browser signs in by link, code and password, on two devices, and into th
 # Our signatures beside those of others, and a real S3 server. npm's packages come from its registry.
 must "the oracle builds" gcc -std=gnu11 -D_GNU_SOURCE -g -O1 -Isrc test/oracle/oracle.c $sources -lsodium -lcrypto -lcrypt -o "$build/oracle"
 mkdir "$build/npm" "$SCRATCH/s3"
-cp test/oracle/package.json test/oracle/oracle.mjs "$build/npm"
+cp test/oracle/package.json test/oracle/*.mjs "$build/npm"
 must "npm installs what ours is compared with" npm --prefix "$build/npm" --cache "$build/npm/cache" install --no-audit --no-fund
 must "URLs, forms and webhooks are signed as by others" node "$build/npm/oracle.mjs" "$build/oracle"
 must "a real S3 server takes our URLs and no others" env SCRATCH="$SCRATCH/s3" test/oracle/s3.sh
 # Clients that Debian has, on an ordinary server: what they print is TAP, and any line "not ok" is a failure.
 tap_of() { "$@" > "$build/tap" 2>&1; cat "$build/tap"; grep -q '^ok' "$build/tap" && ! grep -q '^not ok' "$build/tap"; }
 if start_server && test/roles.sh; then
+	createdb jose && psql -X -q -d jose -c 'CREATE EXTENSION immiiq'
+	must "jose and immiiq take each other's tokens, and refuse what is forged" tap_of env DATABASE=jose node "$build/npm/jose.mjs"
 	must "10,000 transactions of 50 organisations through PgBouncer" tap_of test/attack/pgbouncer.sh
 	must "sqlsmith for ${SQLSMITH_SECONDS:-600} s" tap_of env SERVER_LOG="$SERVER_LOG" test/attack/sqlsmith.sh "${SQLSMITH_SECONDS:-600}"
 	pg_ctl -D "$DATA" -m fast -w stop > /dev/null

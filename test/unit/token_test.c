@@ -98,6 +98,11 @@ main(void)
 
 	check(token_find("SELECT 1", &len) == NULL, "no token is found where none is");
 	check(token_find("x iq_s_ab'y", &len) != NULL && len == 7, "a token cut short is found");
+	check(token_find("x('eyJhbGciOi-_9.eyJpc3Mi.c2ln') iq_s_1", &len) != NULL && len == 27,
+		  "a JWT is found, up to its signature");
+	check(token_find("eyJ eyJh.eyJi", &len) != NULL && len == 9, "one cut short, too");
+	check(token_find("eyJhbGciOi.c2ln eyJ", &len) == NULL, "other base64url is not");
+	check(token_find("iq_s_1 eyJh.eyJi", &len) != NULL && len == 6, "the first of two comes first");
 	printf("1..%d\n", tests);
 	return failures != 0;
 }
