@@ -1019,3 +1019,207 @@ INSERT INTO immiiq.privilege VALUES
     ('operator', 'EXECUTE', 'FUNCTION immiiq.history(regclass, text)'),
     ('application', 'EXECUTE', 'FUNCTION immiiq.restore_version(regclass, text, bigint)'),
     ('operator', 'EXECUTE', 'FUNCTION immiiq.restore_version(regclass, text, bigint)');
+
+-- ---- sign-off ----
+
+CREATE FUNCTION immiiq.row_digest(org uuid, image record) RETURNS bytea
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+    SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+    AS 'MODULE_PATHNAME', 'immiiq_row_digest';
+COMMENT ON FUNCTION immiiq.row_digest(uuid, record) IS 'keyed digest of what a row says; used by immiiq.sign_off';
+CREATE FUNCTION immiiq.sign_statement(statement text) RETURNS bytea
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_sign_statement';
+COMMENT ON FUNCTION immiiq.sign_statement(text) IS 'the database''s signature over the statement of a sign-off; used by immiiq.sign_off';
+CREATE FUNCTION immiiq.sign_off_key() RETURNS bytea
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_sign_off_key';
+COMMENT ON FUNCTION immiiq.sign_off_key() IS 'public key of the signatures of sign-offs (Ed25519)';
+CREATE FUNCTION immiiq.check_statement(statement text, signature bytea, public_key bytea) RETURNS boolean
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_check_statement';
+COMMENT ON FUNCTION immiiq.check_statement(text, bytea, bytea) IS 'true when an Ed25519 signature over a text is good';
+REVOKE ALL ON FUNCTION immiiq.row_digest(uuid, record), immiiq.sign_statement(text), immiiq.sign_off_key() FROM PUBLIC;
+
+CREATE TABLE immiiq.signature_on_file (
+    org_id uuid NOT NULL DEFAULT immiiq.current_org() REFERENCES immiiq.org,
+    member_id uuid NOT NULL DEFAULT immiiq.current_member(),
+    document_id uuid NOT NULL,
+    filed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (org_id, member_id),
+    FOREIGN KEY (org_id, member_id) REFERENCES immiiq.member (org_id, member_id) ON DELETE CASCADE,
+    FOREIGN KEY (org_id, document_id) REFERENCES immiiq.document (org_id, document_id)
+);
+COMMENT ON TABLE immiiq.signature_on_file IS 'the document that shows a member''s signature; only members who filed theirs sign off';
+
+CREATE TABLE immiiq.sign_off (
+    org_id uuid NOT NULL DEFAULT immiiq.current_org() REFERENCES immiiq.org,
+    sign_off_id uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+    table_schema name NOT NULL,
+    table_name name NOT NULL,
+    row_id text NOT NULL,
+    step integer NOT NULL,
+    meaning text NOT NULL CHECK (meaning OPERATOR(pg_catalog.<>) '' AND pg_catalog.length(meaning) OPERATOR(pg_catalog.<=) 200),
+    member_id uuid NOT NULL,
+    document_id uuid NOT NULL,
+    signed_at timestamptz NOT NULL,
+    digest bytea NOT NULL,
+    previous uuid,
+    signature bytea NOT NULL,
+    PRIMARY KEY (org_id, sign_off_id),
+    UNIQUE (org_id, table_schema, table_name, row_id, digest, step),
+    UNIQUE (org_id, table_schema, table_name, row_id, digest, member_id)
+);
+COMMENT ON TABLE immiiq.sign_off IS 'who signed which version of which row, meaning what; append-only';
+COMMENT ON COLUMN immiiq.sign_off.step IS 'the how-manieth signature of this version: each of another member';
+COMMENT ON COLUMN immiiq.sign_off.previous IS 'the signature of this version before';
+CREATE TRIGGER sign_off_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.sign_off
+    FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_change();
+ALTER TABLE immiiq.sign_off ENABLE ALWAYS TRIGGER sign_off_append_only;
+
+-- The present digest of a row that the caller may see by the table's own policies; null for any other.
+CREATE FUNCTION immiiq.digest_of(target regclass, id text) RETURNS bytea
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    result bytea;
+    seen text;
+BEGIN
+    SELECT string_agg('(' || pg_get_expr(p.polqual, p.polrelid) || ')', ' AND ') INTO seen
+    FROM pg_policy AS p WHERE p.polrelid = target AND p.polcmd IN ('r', '*') AND p.polqual IS NOT NULL;
+    EXECUTE format('SELECT immiiq.row_digest($1, %I) FROM %s WHERE %I = $1 AND %I::text = $2 AND %s',
+                   (SELECT relname FROM pg_class WHERE oid = target), target, (immiiq.protected_columns(target)).org,
+                   immiiq.id_column(target), seen)
+    INTO result USING immiiq.current_org(), digest_of.id;
+    RETURN result;
+END
+$$;
+COMMENT ON FUNCTION immiiq.digest_of(regclass, text) IS 'digest of a row as it is, null when who is active does not see it; used by immiiq.sign_off';
+REVOKE ALL ON FUNCTION immiiq.digest_of(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.sign_off_statement(s immiiq.sign_off) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
+    AS $$
+        SELECT jsonb_build_array('immiiq sign-off v1', s.org_id, s.sign_off_id, s.table_schema, s.table_name, s.row_id, s.step, s.meaning,
+                                 s.member_id, s.document_id, s.signed_at, encode(s.digest, 'hex'), s.previous)::text
+    $$;
+COMMENT ON FUNCTION immiiq.sign_off_statement(immiiq.sign_off) IS 'the text that a sign-off''s signature is over';
+
+CREATE FUNCTION immiiq.stamp_sign_off() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    target constant regclass := to_regclass(format('%I.%I', NEW.table_schema, NEW.table_name));
+BEGIN
+    -- Rows that a restore brings.
+    IF immiiq.current_org() IS NULL THEN
+        RETURN NEW;
+    END IF;
+    IF immiiq.current_actor() IS DISTINCT FROM 'member' OR NOT immiiq.has_permission('sign_off') THEN
+        RAISE EXCEPTION 'permission sign_off is needed to sign' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    NEW.org_id := immiiq.current_org();
+    NEW.member_id := immiiq.current_member();
+    NEW.document_id := (SELECT f.document_id FROM immiiq.signature_on_file AS f WHERE f.org_id = NEW.org_id AND f.member_id = NEW.member_id);
+    IF NEW.document_id IS NULL THEN
+        RAISE EXCEPTION 'no signature of this member is on file' USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Insert one into immiiq.signature_on_file.';
+    END IF;
+    NEW.digest := immiiq.digest_of(target, NEW.row_id);
+    IF NEW.digest IS NULL THEN
+        RAISE EXCEPTION 'row is not within reach of who is active' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    SELECT s.sign_off_id, s.step + 1 INTO NEW.previous, NEW.step FROM immiiq.sign_off AS s
+    WHERE s.org_id = NEW.org_id AND s.table_schema = NEW.table_schema AND s.table_name = NEW.table_name AND s.row_id = NEW.row_id
+        AND s.digest = NEW.digest
+    ORDER BY s.step DESC LIMIT 1;
+    NEW.step := coalesce(NEW.step, 1);
+    NEW.signed_at := clock_timestamp();
+    NEW.signature := immiiq.sign_statement(immiiq.sign_off_statement(NEW));
+    RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION immiiq.stamp_sign_off() IS 'trigger: whoever signs, what and when is the database''s to say';
+REVOKE ALL ON FUNCTION immiiq.stamp_sign_off() FROM PUBLIC;
+CREATE TRIGGER stamp_sign_off BEFORE INSERT ON immiiq.sign_off FOR EACH ROW EXECUTE FUNCTION immiiq.stamp_sign_off();
+
+CREATE POLICY immiiq_select ON immiiq.signature_on_file FOR SELECT
+    USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_insert ON immiiq.signature_on_file FOR INSERT
+    WITH CHECK (immiiq.visible(NULL, 'insert', org_id, NULL, NULL, NULL, NULL)
+        AND member_id OPERATOR(pg_catalog.=) immiiq.current_member()
+        AND EXISTS (SELECT FROM immiiq.document AS d
+                    WHERE d.org_id OPERATOR(pg_catalog.=) signature_on_file.org_id
+                        AND d.document_id OPERATOR(pg_catalog.=) signature_on_file.document_id));
+CREATE POLICY immiiq_select ON immiiq.sign_off FOR SELECT
+    USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
+CREATE POLICY immiiq_insert ON immiiq.sign_off FOR INSERT
+    WITH CHECK (immiiq.visible(NULL, 'insert', org_id, NULL, NULL, NULL, NULL));
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['signature_on_file', 'sign_off'] LOOP
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I FORCE ROW LEVEL SECURITY', name);
+        EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
+        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
+            FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.%I
+            FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_truncate', name);
+        PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('immiiq.%I', name)::pg_catalog.regclass, '');
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION immiiq.sign_off(target regclass, id text, meaning text) RETURNS uuid
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made constant uuid := gen_random_uuid();
+BEGIN
+    INSERT INTO immiiq.sign_off (sign_off_id, table_schema, table_name, row_id, meaning)
+    SELECT made, n.nspname, c.relname, sign_off.id, sign_off.meaning
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE c.oid = target;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION immiiq.sign_off(regclass, text, text) IS 'signs a row as it is now: for members with the permission sign_off and a signature on file';
+REVOKE ALL ON FUNCTION immiiq.sign_off(regclass, text, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.sign_off_status(target regclass, id text)
+    RETURNS TABLE (step integer, member_id uuid, meaning text, signed_at timestamptz, holds boolean)
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    present constant bytea := immiiq.digest_of(target, id);
+BEGIN
+    IF present IS NULL THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT s.step, s.member_id, s.meaning, s.signed_at,
+           s.digest = present AND immiiq.check_statement(immiiq.sign_off_statement(s), s.signature, immiiq.sign_off_key())
+    FROM immiiq.sign_off AS s
+        JOIN pg_class AS c ON c.oid = target AND c.relname = s.table_name
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = s.table_schema
+    WHERE s.org_id = immiiq.current_org() AND s.row_id = sign_off_status.id
+    ORDER BY s.signed_at;
+END
+$$;
+COMMENT ON FUNCTION immiiq.sign_off_status(regclass, text) IS 'every signature of a row, and whether it holds for the row as it is now';
+REVOKE ALL ON FUNCTION immiiq.sign_off_status(regclass, text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'SELECT, INSERT (document_id)', 'TABLE immiiq.signature_on_file'),
+    ('operator', 'SELECT', 'TABLE immiiq.signature_on_file'),
+    ('application', 'SELECT, INSERT (sign_off_id, table_schema, table_name, row_id, meaning)', 'TABLE immiiq.sign_off'),
+    ('operator', 'SELECT', 'TABLE immiiq.sign_off'),
+    ('auditor', 'SELECT', 'TABLE immiiq.sign_off'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.sign_off(regclass, text, text)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.sign_off_status(regclass, text)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.sign_off_status(regclass, text)'),
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.sign_off_key()');

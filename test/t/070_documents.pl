@@ -17,7 +17,7 @@ $node->safe_psql('postgres', qq{
 my $token = $node->safe_psql('postgres', qq{
 	BEGIN;
 	SELECT FROM immiiq.operate('$org', 'test');
-	INSERT INTO immiiq.member (member_id, email, name, scope, modules) VALUES ('$owner', 'o\@example', 'Owner', 'all', '{documents,settings,reports,billing}');
+	INSERT INTO immiiq.member (member_id, email, name, scope, modules, permissions) VALUES ('$owner', 'o\@example', 'Owner', 'all', '{documents,settings,reports,billing}', '{sign_off}');
 	SELECT immiiq.issue_session('$owner');
 	COMMIT});
 $token =~ s/\s//g;
@@ -39,7 +39,9 @@ member($node, qq{
 	INSERT INTO immiiq.webhook (provider, secret) VALUES ('stripe', 'hook');
 	INSERT INTO immiiq.document (document_id, object_store_id, key, filename) VALUES ('$document', '$document', 'a/b', 'passport.pdf');
 	INSERT INTO immiiq.document (object_store_id, key) VALUES ('$document', 'gone');
-	DELETE FROM immiiq.document WHERE key = 'gone'});
+	DELETE FROM immiiq.document WHERE key = 'gone';
+	INSERT INTO immiiq.signature_on_file (document_id) VALUES ('$document');
+	SELECT immiiq.sign_off('immiiq.document', '$document', 'checked')});
 my $shared = member($node, "SELECT token FROM immiiq.share_document('$document', 'x\@example')");
 $shared =~ s/\s//g;
 my $url = member($node, "SELECT url FROM immiiq.presign_get('$document')");
@@ -48,7 +50,7 @@ like(member($node, "SELECT immiiq.presign_get('$org')", error => 1), qr/not with
 member($node, "SELECT immiiq.set_store_credentials('$document', 'bad key', 'verySecretKey')", error => 1);
 my ($signature) = $url =~ /X-Amz-Signature=([0-9a-f]+)/;
 
-my $tables = 'object_store bucket store_credential document document_key document_share document_event secret secret_version webhook webhook_event';
+my $tables = 'object_store bucket store_credential document document_key document_share document_event secret secret_version webhook webhook_event signature_on_file sign_off';
 my $contents = join ' UNION ALL ', map { "SELECT '$_ ' || count(*) || md5(coalesce(string_agg(t::text, ' ' ORDER BY t::text), '')) FROM immiiq.$_ AS t" } split ' ', $tables;
 my $before = $node->safe_psql('postgres', $contents);
 
@@ -63,6 +65,7 @@ like(member($copy, "SELECT url FROM immiiq.presign_get('$document')"), qr/^https
 like(member($copy, "INSERT INTO immiiq.document (object_store_id, key) VALUES ('$document', 'gone')", error => 1), qr/belongs to another document/,
 	'a deleted document\'s key is still nobody else\'s');
 is($copy->safe_psql('postgres', "SELECT verdict FROM immiiq.redeem_share('$shared')", extra_params => [ '-U', 'app' ]), 'ok', 'a share is still good');
+like(member($copy, "SELECT holds FROM immiiq.sign_off_status('immiiq.document', '$document')"), qr/^t$/m, 'a signature still holds');
 is($copy->safe_psql('postgres', "SELECT count(*) FROM immiiq.verify_audit()"), '0', 'and the audit is whole');
 
 my $log = slurp_file($node->logfile);
