@@ -68,6 +68,14 @@ is($copy->safe_psql('postgres', "SELECT verdict FROM immiiq.redeem_share('$share
 like(member($copy, "SELECT holds FROM immiiq.sign_off_status('immiiq.document', '$document')"), qr/^t$/m, 'a signature still holds');
 is($copy->safe_psql('postgres', "SELECT count(*) FROM immiiq.verify_audit()"), '0', 'and the audit is whole');
 
+# New keys: credentials, secrets and signatures go on.
+my $keys = "SELECT string_agg(DISTINCT key_id::text, ' ') FROM immiiq.wrapped_key WHERE org_id = '$org'";
+my $old_keys = $copy->safe_psql('postgres', $keys);
+$copy->safe_psql('postgres', "CALL immiiq.rotate_key('$org')");
+isnt($copy->safe_psql('postgres', $keys), $old_keys, 'the keys are rotated');
+like(member($copy, "SELECT url FROM immiiq.presign_get('$document')"), qr/filename%3D%22passport\.pdf%22/m, 'URLs are made under new keys');
+like(member($copy, "SELECT holds FROM immiiq.sign_off_status('immiiq.document', '$document')"), qr/^t$/m, 'and signatures hold');
+
 my $log = slurp_file($node->logfile);
 unlike($log, qr/verySecret|AKIAEXAMPLE/, 'no secret is in the log');
 unlike($log, qr/$signature|X-Amz-Signature/, 'nor a signature');
