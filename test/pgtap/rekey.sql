@@ -1,6 +1,6 @@
 -- Rotation of an organisation's keys: every value by key id, whatever holds it; nothing else changes; old keys are gone.
 \i test/pgtap/setup.psql
-SELECT plan(61);
+SELECT plan(63);
 
 -- The id of the data key that stands in a value's header; as nobody, text is armour.
 CREATE FUNCTION key_of(armour text) RETURNS int8 LANGUAGE sql IMMUTABLE AS $$
@@ -254,5 +254,18 @@ END
 $$;
 SELECT is((SELECT count(*) FROM keys_alpha WHERE position(wrapped IN pg_read_binary_file(pg_relation_filepath('immiiq.wrapped_key'))) > 0), 0::bigint,
     'the worker has overwritten the keys in the file');
+
+-- ---- ten thousand organisations in one backend ----
+CREATE TEMP TABLE crowd AS SELECT gen_random_uuid() AS org FROM generate_series(1, 10000);
+SELECT count(immiiq.create_org_keys(org)) AS ignored FROM crowd \gset
+-- What this process has for itself, in kB, whoever allocated it.
+CREATE FUNCTION own_memory() RETURNS int LANGUAGE sql VOLATILE AS $$
+    SELECT sum(m[1]::int)::int FROM regexp_matches(pg_read_file('/proc/self/status'), '(?:RssAnon|VmLck):\s+(\d+)', 'g') AS m
+$$;
+\setenv PGDATABASE :DBNAME
+\set crowd `psql -X -q -A -t -c "SELECT own_memory()" -c "SELECT immiiq.open_org_keys(org_id) FROM immiiq.org WHERE active LIMIT 1" -c "CREATE TEMP TABLE few AS SELECT own_memory() AS n" -c "SELECT count(*) FROM (SELECT immiiq.open_org_keys(org_id) FROM immiiq.wrapped_key WHERE purpose = 'data' AND org_id IS NOT NULL OFFSET 0) AS o" -c "SELECT own_memory() - n FROM few" | tail -2 | tr '\n' ' '`
+SELECT is(split_part(:'crowd', ' ', 1), '10001', 'a backend opens the keys of ten thousand organisations');
+SELECT cmp_ok(split_part(:'crowd', ' ', 2)::int, '<', 8192, 'and holds less than 8 MB more for it');
+\echo # :crowd kB
 
 SELECT * FROM finish();
