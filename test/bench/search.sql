@@ -51,7 +51,7 @@ CREATE FUNCTION bench_name(i int) RETURNS text LANGUAGE sql IMMUTABLE AS $$
         || initcap(substr(md5(i::text), 1, 6)) || ' ' || initcap(substr('northsouthwestereasterncentral', 1 + i / 7 % 24, 6))
 $$;
 CREATE TABLE found (org_id uuid, id int, name text, day date, doc jsonb, amount int);
-INSERT INTO found SELECT :'org', i, bench_name(i), date '1940-01-01' + (i * 7919) % 27000,
+INSERT INTO found SELECT :'org', i, bench_name(i), date '1940-01-01' + (i::int8 * 7919 % 27000)::int,
     jsonb_build_object('kind', 'k' || i % 200, 'owner', jsonb_build_object('id', i % 1000, 'vip', i % 2 = 0), 'tags', jsonb_build_array(i % 17, 't' || i % 31)), i
 FROM generate_series(1, greatest(10000, 100000 * :scale)::int) AS i;
 CREATE TABLE found_policy AS SELECT * FROM found;

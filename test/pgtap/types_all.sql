@@ -106,7 +106,7 @@ BEGIN
     DELETE FROM again;
     EXECUTE format('COPY (SELECT id, org_id, t, b, i, n, d, z, j, many FROM vault) TO %L %s', file, options);
     EXECUTE format('COPY again (id, org_id, t, b, i, n, d, z, j, many) FROM %L %s', file, options);
-    EXECUTE format('COPY (SELECT) TO PROGRAM %L', 'rm ' || file);
+    EXECUTE format('COPY (SELECT) TO PROGRAM %L', 'cat > /dev/null; rm ' || file);
     SELECT count(*) INTO result FROM again a JOIN vault v USING (id)
     WHERE a.t IS NOT DISTINCT FROM v.t AND a.b IS NOT DISTINCT FROM v.b AND a.i IS NOT DISTINCT FROM v.i AND a.n IS NOT DISTINCT FROM v.n
     AND a.d IS NOT DISTINCT FROM v.d AND a.z IS NOT DISTINCT FROM v.z AND a.j::text IS NOT DISTINCT FROM v.j::text AND a.many::text IS NOT DISTINCT FROM v.many::text;

@@ -2,10 +2,13 @@
  * fold v1 (docs/search.md): examples, canonical equivalence, the digest of the
  * whole table, and what is not UTF-8.
  */
+#include <locale.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
+#include <wctype.h>
 
 #include "crypto/crypto.h"
 #include "search/fold.h"
@@ -86,6 +89,53 @@ whole_table(void)
 	free(all);
 }
 
+/*
+ * ILIKE compares lower case, and indexes the folded text: what lower case makes
+ * alike, folding has to make alike, or rows would be missed.
+ */
+static void
+test_parts(void)
+{
+	uint8_t in[8];
+	uint8_t lower_in[8];
+	uint8_t out[256];
+	uint8_t lower_out[256];
+	uint32_t missed = 0;
+
+	if (setlocale(LC_ALL, "C.UTF-8") == NULL)
+	{
+		check(true, "skipped: no locale");
+		return;
+	}
+	for (uint32_t cp = 1; cp <= 0x10FFFF; cp++)
+	{
+		size_t n;
+		size_t m;
+		wint_t lower;
+
+		if (cp >= 0xD800 && cp <= 0xDFFF)
+			continue;
+		lower = towlower((wint_t) cp);
+		n = (size_t) wctomb((char *) in, (wchar_t) cp);
+		m = (size_t) wctomb((char *) lower_in, (wchar_t) lower);
+		if (n == (size_t) -1 || m == (size_t) -1)
+			continue;
+		n = fold_parts(in, n, out);
+		m = fold_parts(lower_in, m, lower_out);
+		if (n != m || memcmp(out, lower_out, n) != 0)
+		{
+			printf("# U+%04X and its lower case U+%04X fold differently\n", (unsigned) cp,
+				   (unsigned) lower);
+			missed++;
+		}
+	}
+	check(missed == 0, "a character and its lower case have the same tokens");
+	check(fold_parts((const uint8_t *) "Ab-\xC3\xA9!", 6, out) == 3 && memcmp(out, "abe", 3) == 0 &&
+			  fold_parts((const uint8_t *) "--", 2, out) == 0 &&
+			  fold_parts((const uint8_t *) "a\xFF", 2, out) == 1,
+		  "parts are folded without a marker");
+}
+
 int
 main(void)
 {
@@ -145,6 +195,7 @@ main(void)
 		  "a cut character is kept whole behind the marker");
 	check(fold_text((const uint8_t *) "a\0b", 3, out) == 2, "a NUL byte is removed, not an end");
 	whole_table();
+	test_parts();
 	printf("1..%d\n", tests);
 	return failures > 0;
 }
