@@ -31,6 +31,9 @@ INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))
 DATA_built = $(INSTALL_SQL)
+# The verifier of exported logs: a program of its own, without a server.
+SCRIPTS_built = immiiq-verify
+VERIFY_SOURCES = verify/immiiq-verify.c $(addprefix src/,audit/export.c audit/commit.c audit/canonical.c audit/tree.c crypto/crypto.c)
 
 PG_CPPFLAGS = -I$(srcdir)/src -DIMMIIQ_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
@@ -66,6 +69,9 @@ endif
 $(INSTALL_SQL): $(SQL_PARTS:%=$(srcdir)/sql/parts/%.sql) $(srcdir)/Makefile
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION $(EXTENSION)" to load this file. \quit'; \
 	  cat $(SQL_PARTS:%=$(srcdir)/sql/parts/%.sql); } > $@.tmp && mv $@.tmp $@
+
+immiiq-verify: $(VERIFY_SOURCES:%=$(srcdir)/%) $(wildcard $(srcdir)/src/audit/*.h $(srcdir)/src/crypto/*.h)
+	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -O2 -I$(srcdir)/src $(filter %.c,$^) $(LDFLAGS) -lsodium -lcrypto -o $@
 
 .PHONY: format dist
 format:

@@ -92,6 +92,17 @@ CREATE TABLE immiiq.log_key (
 ) USING heap;
 COMMENT ON TABLE immiiq.log_key IS 'public keys of signed heads, and the log''s origin';
 
+-- Roots of full subtrees of 256, 65536, … leaves: what proofs are made of without reading every leaf. No proof rests on them: a wrong one gives
+-- a proof that does not hold.
+CREATE TABLE immiiq.node (
+    org_id uuid NOT NULL,
+    level int4 NOT NULL,
+    number int8 NOT NULL,
+    hash bytea NOT NULL,
+    CONSTRAINT node_pkey PRIMARY KEY (org_id, level, number)
+) USING heap;
+COMMENT ON TABLE immiiq.node IS 'every eighth level of the trees; that of the database under the nil uuid';
+
 -- What the sealer remembers; made anew from the tables above when it is missing, so no dump carries it.
 CREATE TABLE immiiq.tree (
     org_id uuid NOT NULL,
@@ -137,7 +148,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'tree', 'seal_state', 'restored'] LOOP
+    FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored'] LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER guard_log BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON immiiq.%I '
             'FOR EACH STATEMENT EXECUTE FUNCTION immiiq.guard_log(%s)', name,
@@ -272,3 +283,297 @@ FROM pg_catalog.unnest(ARRAY['application', 'auditor', 'operator']) AS role
 UNION ALL
 SELECT role, 'EXECUTE', 'FUNCTION immiiq.waiting()'
 FROM pg_catalog.unnest(ARRAY['application', 'auditor', 'operator']) AS role;
+
+-- Proofs, as text in the formats of C2SP: checkpoint (signed note), tlog-proof, cosignatures of witnesses.
+CREATE FUNCTION immiiq.tree_path(org uuid, index int8, size int8) RETURNS bytea[]
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_tree_path';
+COMMENT ON FUNCTION immiiq.tree_path(uuid, int8, int8) IS 'RFC 6962 path of a leaf (index from 0) in a tree of that size; nil uuid: the database''s tree';
+REVOKE ALL ON FUNCTION immiiq.tree_path(uuid, int8, int8) FROM PUBLIC;
+CREATE FUNCTION immiiq.tree_consistency(org uuid, old_size int8, new_size int8) RETURNS bytea[]
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_tree_consistency';
+COMMENT ON FUNCTION immiiq.tree_consistency(uuid, int8, int8) IS 'RFC 6962 proof that one tree is the beginning of another; nil uuid: the database''s tree';
+REVOKE ALL ON FUNCTION immiiq.tree_consistency(uuid, int8, int8) FROM PUBLIC;
+CREATE FUNCTION immiiq.verify_ed25519(public_key bytea, message bytea, signature bytea) RETURNS boolean
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_verify_ed25519';
+COMMENT ON FUNCTION immiiq.verify_ed25519(bytea, bytea, bytea) IS 'whether an Ed25519 signature (RFC 8032) holds';
+
+CREATE FUNCTION immiiq.base64(data bytea) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    RETURN pg_catalog.translate(pg_catalog.encode(data, 'base64'), E'\n', '');
+COMMENT ON FUNCTION immiiq.base64(bytea) IS 'base64 in one line (RFC 4648, section 4)';
+
+CREATE TABLE immiiq.witness (
+    name text NOT NULL CONSTRAINT witness_pkey PRIMARY KEY
+        CHECK (name OPERATOR(pg_catalog.~) '^[^[:space:]+[:cntrl:]]+$'),
+    key_id bytea NOT NULL CHECK (pg_catalog.octet_length(key_id) OPERATOR(pg_catalog.=) 4),
+    public_key bytea NOT NULL CHECK (pg_catalog.octet_length(public_key) OPERATOR(pg_catalog.=) 32)
+);
+COMMENT ON TABLE immiiq.witness IS 'witnesses whose cosignatures are taken';
+COMMENT ON COLUMN immiiq.witness.key_id IS 'first four bytes of SHA-256(name, newline, 04, public key)';
+REVOKE ALL ON immiiq.witness FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.witness', '');
+CREATE TABLE immiiq.cosignature (
+    size int8 NOT NULL,
+    name text NOT NULL,
+    signed_at timestamptz NOT NULL,
+    signature bytea NOT NULL,
+    CONSTRAINT cosignature_pkey PRIMARY KEY (size, name)
+);
+COMMENT ON TABLE immiiq.cosignature IS 'signatures of witnesses under heads of the database''s tree (C2SP tlog-cosignature)';
+COMMENT ON COLUMN immiiq.cosignature.signature IS '72 bytes: time in seconds, then Ed25519';
+REVOKE ALL ON immiiq.cosignature FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.cosignature', '');
+
+CREATE FUNCTION immiiq.add_witness(verifier_key text) RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    parts text[] := pg_catalog.regexp_match(verifier_key, '^([^[:space:]+[:cntrl:]]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})$');
+    public_key bytea;
+BEGIN
+    IF parts IS NULL OR pg_catalog.get_byte(pg_catalog.decode(parts[3], 'base64'), 0) OPERATOR(pg_catalog.<>) 4 THEN
+        RAISE EXCEPTION 'not the verifier key of a witness' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'It reads name+hash+key, the key being of type 04 (C2SP tlog-cosignature).';
+    END IF;
+    public_key := pg_catalog.substr(pg_catalog.decode(parts[3], 'base64'), 2);
+    IF pg_catalog.substr(pg_catalog.sha256(pg_catalog.convert_to(parts[1], 'UTF8') OPERATOR(pg_catalog.||) '\x0a04'::bytea OPERATOR(pg_catalog.||) public_key), 1, 4)
+        OPERATOR(pg_catalog.<>) pg_catalog.decode(parts[2], 'hex') THEN
+        RAISE EXCEPTION 'hash in the verifier key is not that of its name and key' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    INSERT INTO immiiq.witness VALUES (parts[1], pg_catalog.decode(parts[2], 'hex'), public_key);
+END
+$$;
+COMMENT ON FUNCTION immiiq.add_witness(text) IS 'takes cosignatures of this witness from now on; its verifier key as name+hash+key';
+REVOKE ALL ON FUNCTION immiiq.add_witness(text) FROM PUBLIC;
+
+-- The signed note of the head of this size.
+CREATE FUNCTION immiiq.checkpoint_of(head_size int8) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT k.origin OPERATOR(pg_catalog.||) E'\n' OPERATOR(pg_catalog.||) h.size::text OPERATOR(pg_catalog.||) E'\n' OPERATOR(pg_catalog.||) immiiq.base64(h.root)
+        OPERATOR(pg_catalog.||) E'\n\n\u2014 ' OPERATOR(pg_catalog.||) k.origin OPERATOR(pg_catalog.||) ' '
+        OPERATOR(pg_catalog.||) immiiq.base64(pg_catalog.int4send(h.key_hash) OPERATOR(pg_catalog.||) h.signature) OPERATOR(pg_catalog.||) E'\n'
+        OPERATOR(pg_catalog.||) COALESCE((SELECT pg_catalog.string_agg(E'\u2014 ' OPERATOR(pg_catalog.||) c.name OPERATOR(pg_catalog.||) ' '
+                OPERATOR(pg_catalog.||) immiiq.base64(w.key_id OPERATOR(pg_catalog.||) c.signature) OPERATOR(pg_catalog.||) E'\n', '' ORDER BY c.name)
+            FROM immiiq.cosignature AS c JOIN immiiq.witness AS w ON w.name OPERATOR(pg_catalog.=) c.name
+            WHERE c.size OPERATOR(pg_catalog.=) h.size), '')
+    FROM immiiq.tree_head AS h JOIN immiiq.log_key AS k ON k.key_hash OPERATOR(pg_catalog.=) h.key_hash
+    WHERE h.size OPERATOR(pg_catalog.=) head_size;
+END;
+COMMENT ON FUNCTION immiiq.checkpoint_of(int8) IS 'the signed note of the head of this size, null when there is none';
+REVOKE ALL ON FUNCTION immiiq.checkpoint_of(int8) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.checkpoint() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT immiiq.checkpoint_of((SELECT pg_catalog.max(h.size) FROM immiiq.tree_head AS h));
+END;
+COMMENT ON FUNCTION immiiq.checkpoint() IS 'the newest signed head of the whole log, with cosignatures: keep it elsewhere (C2SP tlog-checkpoint)';
+REVOKE ALL ON FUNCTION immiiq.checkpoint() FROM PUBLIC;
+
+CREATE FUNCTION immiiq.log_verifier() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT k.origin OPERATOR(pg_catalog.||) '+' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.int4send(k.key_hash), 'hex') OPERATOR(pg_catalog.||) '+'
+        OPERATOR(pg_catalog.||) immiiq.base64('\x01'::bytea OPERATOR(pg_catalog.||) k.public_key)
+    FROM immiiq.log_key AS k WHERE k.key_hash OPERATOR(pg_catalog.=) (SELECT h.key_hash FROM immiiq.tree_head AS h ORDER BY h.size DESC LIMIT 1);
+END;
+COMMENT ON FUNCTION immiiq.log_verifier() IS 'the public key that signs heads now, as name+hash+key (C2SP signed-note)';
+
+CREATE FUNCTION immiiq.prove_consistency(old_size int8) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT COALESCE((SELECT pg_catalog.string_agg(immiiq.base64(p.hash) OPERATOR(pg_catalog.||) E'\n', '' ORDER BY p.n)
+        FROM pg_catalog.unnest(immiiq.tree_consistency('00000000-0000-0000-0000-000000000000', old_size,
+            (SELECT pg_catalog.max(h.size) FROM immiiq.tree_head AS h))) WITH ORDINALITY AS p (hash, n)), '');
+END;
+COMMENT ON FUNCTION immiiq.prove_consistency(int8) IS 'that the tree of an earlier checkpoint is the beginning of that of checkpoint(): hashes in base64, a line each';
+REVOKE ALL ON FUNCTION immiiq.prove_consistency(int8) FROM PUBLIC;
+
+-- The bytes of a batch, as they are hashed.
+CREATE FUNCTION immiiq.batch_bytes(batch immiiq.batch) RETURNS bytea
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    RETURN '\x696d6d6969712f76312f62617463680001'::bytea OPERATOR(pg_catalog.||) pg_catalog.int8send((batch).batch_no) OPERATOR(pg_catalog.||) pg_catalog.uuid_send((batch).org_id)
+        OPERATOR(pg_catalog.||) pg_catalog.int8send((batch).first) OPERATOR(pg_catalog.||) pg_catalog.int8send((batch).last)
+        OPERATOR(pg_catalog.||) pg_catalog.timestamptz_send((batch).at) OPERATOR(pg_catalog.||) (batch).org_root OPERATOR(pg_catalog.||) (batch).previous;
+COMMENT ON FUNCTION immiiq.batch_bytes(immiiq.batch) IS 'the 129 bytes that are a leaf of the database''s tree';
+REVOKE ALL ON FUNCTION immiiq.batch_bytes(immiiq.batch) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.prove_entry(org uuid, "position" int8) RETURNS text
+    LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    batch immiiq.batch;
+    head int8;
+    inner_path bytea;
+    outer_path text;
+BEGIN
+    IF NOT immiiq.audit_sees(org) THEN
+        RAISE EXCEPTION 'permission denied for the log of this organisation' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    SELECT b.* INTO batch FROM immiiq.batch AS b
+    WHERE b.org_id OPERATOR(pg_catalog.=) org AND b.last OPERATOR(pg_catalog.>=) "position" ORDER BY b.last LIMIT 1;
+    SELECT pg_catalog.max(h.size) INTO head FROM immiiq.tree_head AS h;
+    IF batch.batch_no IS NULL OR "position" OPERATOR(pg_catalog.<) 1 OR head IS NULL OR head OPERATOR(pg_catalog.<) batch.batch_no THEN
+        RAISE EXCEPTION 'the log has no sealed entry at this position' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT pg_catalog.string_agg(p.hash, ''::bytea ORDER BY p.n) INTO inner_path
+    FROM pg_catalog.unnest(immiiq.tree_path(org, "position" OPERATOR(pg_catalog.-) 1, batch.last)) WITH ORDINALITY AS p (hash, n);
+    SELECT pg_catalog.string_agg(immiiq.base64(p.hash) OPERATOR(pg_catalog.||) E'\n', '' ORDER BY p.n) INTO outer_path
+    FROM pg_catalog.unnest(immiiq.tree_path('00000000-0000-0000-0000-000000000000', batch.batch_no OPERATOR(pg_catalog.-) 1, head)) WITH ORDINALITY AS p (hash, n);
+    RETURN pg_catalog.concat(E'c2sp.org/tlog-proof@v1\nextra ',
+        immiiq.base64(pg_catalog.int8send("position") OPERATOR(pg_catalog.||) immiiq.batch_bytes(batch) OPERATOR(pg_catalog.||) COALESCE(inner_path, ''::bytea)),
+        E'\nindex ', batch.batch_no OPERATOR(pg_catalog.-) 1, E'\n', outer_path, E'\n', immiiq.checkpoint_of(head));
+END
+$$;
+COMMENT ON FUNCTION immiiq.prove_entry(uuid, int8) IS 'proof that an entry stands in the log under the newest checkpoint (C2SP tlog-proof; extra: its path in the organisation''s tree)';
+REVOKE ALL ON FUNCTION immiiq.prove_entry(uuid, int8) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.add_cosignature(note text) RETURNS int4
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    split int4 := pg_catalog.strpos(note, E'\n\n');
+    body text := pg_catalog.left(note, split);
+    head int8;
+    line text;
+    parts text[];
+    signed bytea;
+    key bytea;
+    taken int4 := 0;
+    n int4;
+BEGIN
+    SELECT h.size INTO head FROM immiiq.tree_head AS h JOIN immiiq.log_key AS k ON k.key_hash OPERATOR(pg_catalog.=) h.key_hash
+    WHERE body OPERATOR(pg_catalog.=) pg_catalog.concat(k.origin, E'\n', h.size, E'\n', immiiq.base64(h.root), E'\n')
+        AND h.size::text OPERATOR(pg_catalog.=) pg_catalog.split_part(body, E'\n', 2);
+    IF split OPERATOR(pg_catalog.=) 0 OR head IS NULL THEN
+        RAISE EXCEPTION 'not a checkpoint of this log' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOREACH line IN ARRAY pg_catalog.string_to_array(pg_catalog.substr(note, split OPERATOR(pg_catalog.+) 2), E'\n') LOOP
+        parts := pg_catalog.regexp_match(line, E'^\u2014 ([^ ]+) ([A-Za-z0-9+/]{102}==|[A-Za-z0-9+/]{103}=|[A-Za-z0-9+/]{104})$');
+        CONTINUE WHEN parts IS NULL;
+        signed := pg_catalog.decode(parts[2], 'base64');
+        CONTINUE WHEN pg_catalog.octet_length(signed) OPERATOR(pg_catalog.<>) 76;
+        SELECT w.public_key INTO key FROM immiiq.witness AS w
+        WHERE w.name OPERATOR(pg_catalog.=) parts[1] AND w.key_id OPERATOR(pg_catalog.=) pg_catalog.substr(signed, 1, 4);
+        CONTINUE WHEN NOT FOUND;
+        IF NOT immiiq.verify_ed25519(key, pg_catalog.convert_to(pg_catalog.concat(E'cosignature/v1\ntime ',
+                ('x' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.substr(signed, 5, 8), 'hex'))::bit(64)::int8, E'\n', body), 'UTF8'), pg_catalog.substr(signed, 13)) THEN
+            RAISE EXCEPTION 'cosignature does not hold' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+        INSERT INTO immiiq.cosignature VALUES (head, parts[1],
+            pg_catalog.to_timestamp((('x' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.substr(signed, 5, 8), 'hex'))::bit(64)::int8)::float8), pg_catalog.substr(signed, 5))
+        ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS n = ROW_COUNT;
+        taken := taken OPERATOR(pg_catalog.+) n;
+    END LOOP;
+    RETURN taken;
+END
+$$;
+COMMENT ON FUNCTION immiiq.add_cosignature(text) IS 'takes the cosignatures of known witnesses from a checkpoint that came back; how many were new';
+REVOKE ALL ON FUNCTION immiiq.add_cosignature(text) FROM PUBLIC;
+
+INSERT INTO immiiq.privilege VALUES
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.checkpoint()'),
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.prove_entry(uuid, int8)'),
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.prove_consistency(int8)'),
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.add_cosignature(text)'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.checkpoint()'),
+    ('application', 'EXECUTE', 'FUNCTION immiiq.prove_entry(uuid, int8)');
+
+-- The log as a file that proves itself.
+CREATE FUNCTION immiiq.entry_columns(body bytea)
+    RETURNS TABLE (part int4, flags int4, name text, value text, origin bytea, salt bytea, commitment bytea)
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_entry_columns';
+COMMENT ON FUNCTION immiiq.entry_columns(bytea) IS 'the columns of an entry with salt and commitment, for whom the context allows';
+REVOKE ALL ON FUNCTION immiiq.entry_columns(bytea) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.require_log(org uuid) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT COALESCE(immiiq.audit_sees(org), false) THEN
+        RAISE EXCEPTION 'permission denied for the log of this organisation' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION immiiq.require_log(uuid) IS 'error 42501 unless the caller may read the log of this organisation';
+
+-- The columns of one entry as JSON, those that are redacted as their commitments.
+CREATE FUNCTION immiiq.export_columns(body bytea, redact text[]) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT COALESCE('[' OPERATOR(pg_catalog.||) pg_catalog.string_agg(
+        CASE WHEN c.name OPERATOR(pg_catalog.=) ANY (redact) OR '*' OPERATOR(pg_catalog.=) ANY (redact)
+            THEN pg_catalog.concat('{"commitment":"', immiiq.base64(c.commitment), '"}')
+        WHEN c.part OPERATOR(pg_catalog.=) 2
+            THEN pg_catalog.concat('{"part":2,"origin":"', immiiq.base64(c.origin), '","salt":"', immiiq.base64(c.salt), '"}')
+        ELSE pg_catalog.concat('{"part":', c.part, ',"flags":', c.flags, ',"name":', pg_catalog.to_json(c.name)::text,
+            ',"value":', COALESCE(pg_catalog.to_json(c.value)::text, 'null'), ',"salt":"', immiiq.base64(c.salt), '"}') END, ',' ORDER BY c.n)
+        OPERATOR(pg_catalog.||) ']', 'null')
+    FROM ROWS FROM (immiiq.entry_columns(body)) WITH ORDINALITY AS c (part, flags, name, value, origin, salt, commitment, n);
+END;
+COMMENT ON FUNCTION immiiq.export_columns(bytea, text[]) IS 'the columns of an entry for an export';
+REVOKE ALL ON FUNCTION immiiq.export_columns(bytea, text[]) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.export_path(org uuid, index int8, size int8) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT '[' OPERATOR(pg_catalog.||) COALESCE(pg_catalog.string_agg(pg_catalog.concat('"', immiiq.base64(p.hash), '"'), ',' ORDER BY p.n), '') OPERATOR(pg_catalog.||) ']'
+    FROM pg_catalog.unnest(immiiq.tree_path(org, index, size)) WITH ORDINALITY AS p (hash, n);
+END;
+COMMENT ON FUNCTION immiiq.export_path(uuid, int8, int8) IS 'a path in a tree for an export';
+REVOKE ALL ON FUNCTION immiiq.export_path(uuid, int8, int8) FROM PUBLIC;
+
+-- Call it in the target list: SELECT immiiq.export_audit(…). In FROM PostgreSQL would keep the whole of it in a temporary file.
+CREATE FUNCTION immiiq.export_audit(org uuid, since timestamptz DEFAULT '-infinity', until timestamptz DEFAULT 'infinity',
+        redact text[] DEFAULT '{}', after int8 DEFAULT 0) RETURNS SETOF text
+    LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH range AS MATERIALIZED (
+        SELECT r.first, r.last, b.*, h.size AS head
+        FROM (SELECT pg_catalog.min(l.position) AS first, pg_catalog.max(l.position) AS last FROM immiiq.leaf AS l
+            WHERE immiiq.require_log(org) AND l.org_id OPERATOR(pg_catalog.=) org AND l.position OPERATOR(pg_catalog.>) after
+                AND l.at OPERATOR(pg_catalog.>=) since AND l.at OPERATOR(pg_catalog.<) until) AS r
+        CROSS JOIN (SELECT pg_catalog.max(t.size) AS size FROM immiiq.tree_head AS t) AS h
+        CROSS JOIN LATERAL (SELECT x AS batch, x.batch_no, x.last AS size FROM immiiq.batch AS x
+            WHERE x.org_id OPERATOR(pg_catalog.=) org AND x.last OPERATOR(pg_catalog.>=) r.last ORDER BY x.last LIMIT 1) AS b
+    ), bodies AS (
+        SELECT l.position, l.incarnation, l.txid, l.seq, e.context, e.body
+        FROM immiiq.leaf AS l JOIN immiiq.entry AS e ON e.incarnation OPERATOR(pg_catalog.=) l.incarnation
+            AND e.txid OPERATOR(pg_catalog.=) l.txid AND e.seq OPERATOR(pg_catalog.=) l.seq
+        WHERE l.org_id OPERATOR(pg_catalog.=) org AND l.position OPERATOR(pg_catalog.>=) (SELECT first FROM range)
+            AND l.position OPERATOR(pg_catalog.<=) (SELECT last FROM range)
+        ORDER BY l.position
+    )
+    SELECT pg_catalog.concat('{"immiiq":"export/v1","org":"', org, '","first":', r.first, ',"last":', r.last,
+        ',"batch":"', immiiq.base64(immiiq.batch_bytes(r.batch)),
+        '","path":', immiiq.export_path('00000000-0000-0000-0000-000000000000', r.batch_no OPERATOR(pg_catalog.-) 1, r.head),
+        ',"checkpoint":', pg_catalog.to_json(immiiq.checkpoint_of(r.head))::text, '}')
+    FROM range AS r
+    UNION ALL -- entries of the first transaction before the range that say who wrote
+    (SELECT pg_catalog.concat('{"context":', l.position, ',"body":"', immiiq.base64(e.body), '","path":',
+        immiiq.export_path(org, l.position OPERATOR(pg_catalog.-) 1, r.size), ',"columns":', immiiq.export_columns(e.body, redact), '}')
+    FROM range AS r
+    JOIN immiiq.leaf AS f ON f.org_id OPERATOR(pg_catalog.=) org AND f.position OPERATOR(pg_catalog.=) r.first
+    JOIN immiiq.entry AS e ON e.incarnation OPERATOR(pg_catalog.=) f.incarnation AND e.txid OPERATOR(pg_catalog.=) f.txid
+        AND e.seq OPERATOR(pg_catalog.<) f.seq AND e.context OPERATOR(pg_catalog.=) e.seq AND e.org_id OPERATOR(pg_catalog.=) org
+    JOIN immiiq.leaf AS l ON l.org_id OPERATOR(pg_catalog.=) org AND l.position OPERATOR(pg_catalog.<) r.first
+        AND l.incarnation OPERATOR(pg_catalog.=) e.incarnation AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq
+    ORDER BY l.position)
+    UNION ALL
+    SELECT pg_catalog.concat('{"position":', b.position, ',"body":"', immiiq.base64(b.body), '","path":',
+        immiiq.export_path(org, b.position OPERATOR(pg_catalog.-) 1, r.size), ',"columns":', immiiq.export_columns(b.body, redact), '}')
+    FROM range AS r CROSS JOIN bodies AS b
+    UNION ALL
+    SELECT pg_catalog.concat('{"end":', r.last OPERATOR(pg_catalog.-) r.first OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.+)
+        (SELECT pg_catalog.count(*) FROM immiiq.leaf AS f
+            JOIN immiiq.entry AS e ON e.incarnation OPERATOR(pg_catalog.=) f.incarnation AND e.txid OPERATOR(pg_catalog.=) f.txid
+                AND e.seq OPERATOR(pg_catalog.<) f.seq AND e.context OPERATOR(pg_catalog.=) e.seq AND e.org_id OPERATOR(pg_catalog.=) org
+            WHERE f.org_id OPERATOR(pg_catalog.=) org AND f.position OPERATOR(pg_catalog.=) r.first), '}')
+    FROM range AS r;
+END;
+COMMENT ON FUNCTION immiiq.export_audit(uuid, timestamptz, timestamptz, text[], int8) IS
+    'the log of an organisation as JSON lines that immiiq-verify holds against the public key; redact: columns of which only the commitment goes in; after: go on behind this position';
+REVOKE ALL ON FUNCTION immiiq.export_audit(uuid, timestamptz, timestamptz, text[], int8) FROM PUBLIC;
+INSERT INTO immiiq.privilege
+SELECT role, 'EXECUTE', object
+FROM pg_catalog.unnest(ARRAY['application', 'auditor', 'operator']) AS role,
+    pg_catalog.unnest(ARRAY['FUNCTION immiiq.export_audit(uuid, timestamptz, timestamptz, text[], int8)', 'FUNCTION immiiq.log_verifier()']) AS object;

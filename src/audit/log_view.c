@@ -26,6 +26,7 @@
 
 #include "audit/audit_internal.h"
 #include "audit/canonical.h"
+#include "audit/commit.h"
 #include "base/base.h"
 #include "context/context.h"
 #include "crypto/crypto.h"
@@ -213,6 +214,16 @@ view_image_part(const uint8 *image, size_t len, ViewPart part, Datum *out)
 }
 
 /* ---- SQL ---- */
+
+static Datum
+view_bytea(const void *data, size_t len)
+{
+	bytea *b = palloc(VARHDRSZ + len);
+
+	SET_VARSIZE(b, VARHDRSZ + len);
+	memcpy(VARDATA(b), data, len);
+	return PointerGetDatum(b);
+}
 
 static void
 view_set_text(Datum *values, bool *nulls, int field, const char *text, uint32 len)
@@ -477,4 +488,123 @@ Datum
 immiiq_audit_incarnation(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32((int32) audit_incarnation());
+}
+
+/* ---- columns with their salts, for exports ---- */
+
+/* Adds the columns of an image that belong to one part, n being the number of the next salt. */
+static void
+columns_put_part(ReturnSetInfo *result, const uint8 *image, size_t len, size_t *pos, int part,
+				 const uint8 *salt_key, const uint8 *nonce, uint32 *n)
+{
+	uint32 count;
+
+	if (!canonical_get_length(image, len, pos, &count))
+		return;
+	for (; count > 0; count--)
+	{
+		Datum values[7] = {0};
+		bool nulls[7] = {false, false, false, true, true, false, false};
+		uint8 salt[COMMIT_SALT_BYTES];
+		uint8 hash[COMMIT_HASH_BYTES];
+		CanonicalColumn column;
+		size_t start = *pos;
+
+		if (!canonical_get_column(image, len, pos, &column) ||
+			!commit_salt(salt_key, nonce, (*n)++, salt) ||
+			!commit_item(salt, (CommitPart) part, image + start, *pos - start, hash))
+			elog(ERROR, "could not compute the commitments of an audit entry");
+		values[0] = Int32GetDatum(part);
+		values[1] = Int32GetDatum(column.flags);
+		values[2] = PointerGetDatum(cstring_to_text_with_len(column.name, column.name_len));
+		if (column.value != NULL)
+		{
+			values[3] = PointerGetDatum(cstring_to_text_with_len(column.value, column.value_len));
+			nulls[3] = false;
+		}
+		values[5] = view_bytea(salt, sizeof(salt));
+		values[6] = view_bytea(hash, sizeof(hash));
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+}
+
+/* Adds the origin, as a whole. */
+static void
+columns_put_origin(ReturnSetInfo *result, const uint8 *body, const CanonicalEntry *entry,
+				   const pg_uuid_t *org)
+{
+	Datum values[7] = {0};
+	bool nulls[7] = {false, true, false, true, false, false, false};
+	uint8 salt[COMMIT_SALT_BYTES];
+	uint8 hash[COMMIT_HASH_BYTES];
+	const uint8 *salt_key;
+	uint32 key_id;
+	CryptoXaes *key = keyring_image_key(org, NULL, &key_id, &salt_key);
+	uint8 *plain;
+	size_t len;
+
+	plain = audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin, entry->origin_len,
+							  key, &len);
+	if (plain == NULL || !commit_salt(salt_key, entry->origin, 0, salt) ||
+		!commit_item(salt, COMMIT_ORIGIN, plain, len, hash))
+		elog(ERROR, "could not compute the commitments of an audit entry");
+	values[0] = Int32GetDatum(COMMIT_ORIGIN);
+	values[2] = CStringGetTextDatum("origin");
+	values[4] = view_bytea(plain, len);
+	values[5] = view_bytea(salt, sizeof(salt));
+	values[6] = view_bytea(hash, sizeof(hash));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	crypto_wipe(plain, len);
+}
+
+PG_FUNCTION_INFO_V1(immiiq_entry_columns);
+
+/*
+ * immiiq.entry_columns(body bytea) → setof (part, flags, name, value, origin,
+ * salt, commitment): the columns of an entry in the order of its commitment.  No
+ * row for whom may not read the log of the organisation, for bytes that are not
+ * an entry, and where a key is gone.
+ */
+Datum
+immiiq_entry_columns(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	bytea *bytes = PG_GETARG_BYTEA_PP(0);
+	const uint8 *body = (const uint8 *) VARDATA_ANY(bytes);
+	const ContextIdentity *identity = context_current();
+	CanonicalEntry entry;
+	const uint8 *salts[2] = {NULL, NULL};
+	uint8 *parts[2] = {NULL, NULL};
+	size_t lens[2] = {0, 0};
+	size_t pos[2] = {0, 0};
+	uint32 n[2] = {0, 0};
+	pg_uuid_t org;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (!canonical_parse_entry(body, VARSIZE_ANY_EXHDR(bytes), &entry))
+		return (Datum) 0;
+	memcpy(org.data, entry.org, UUID_LEN);
+	if (identity == NULL || !view_identity_reads(identity) ||
+		!base_uuid_equal(&identity->org, &org))
+		return (Datum) 0;
+	parts[0] = audit_open_image(body, &entry, false, &lens[0], &salts[0]);
+	if (entry.former != NULL)
+		parts[1] = audit_open_image(body, &entry, true, &lens[1], &salts[1]);
+	if (parts[0] == NULL || !canonical_check_image(parts[0], lens[0]) ||
+		(entry.former != NULL && (parts[1] == NULL || !canonical_check_image(parts[1], lens[1]))))
+		return (Datum) 0;
+	columns_put_part(result, parts[0], lens[0], &pos[0], COMMIT_NEW, salts[0], entry.image, &n[0]);
+	columns_put_part(result, parts[0], lens[0], &pos[0], COMMIT_OLD, salts[0], entry.image, &n[0]);
+	if (entry.former != NULL)
+	{
+		columns_put_part(result, parts[1], lens[1], &pos[1], COMMIT_NEW, salts[1], entry.former,
+						 &n[1]);
+		columns_put_part(result, parts[1], lens[1], &pos[1], COMMIT_OLD, salts[1], entry.former,
+						 &n[1]);
+		crypto_wipe(parts[1], lens[1]);
+	}
+	crypto_wipe(parts[0], lens[0]);
+	if (entry.origin != NULL)
+		columns_put_origin(result, body, &entry, &org);
+	return (Datum) 0;
 }

@@ -632,11 +632,32 @@ seal_sign_head(SealRound *round, const TreeFrontier *tree)
 
 /* ---- a round ---- */
 
+/* Writes the full subtrees that the last leaf of a tree has completed. */
+static void
+seal_note_tiles(AuditWriter *nodes, const pg_uuid_t *org, uint64 size,
+				uint8 (*tiles)[TREE_HASH_BYTES], int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		Datum values[NODE_COLUMNS];
+		bool nulls[NODE_COLUMNS] = {false};
+		int level = (i + 1) * TREE_TILE_BITS;
+
+		values[NODE_ORG - 1] = UUIDPGetDatum(org);
+		values[NODE_LEVEL - 1] = Int32GetDatum(level);
+		values[NODE_NUMBER - 1] = Int64GetDatum((int64) ((size >> level) - 1));
+		values[NODE_HASH - 1] = seal_bytea(tiles[i], TREE_HASH_BYTES);
+		audit_writer_add(nodes, values, nulls);
+	}
+}
+
 /* Ends the batch of one organisation: its row, its tree, its leaf in the database's tree. */
 static void
-seal_end_batch(Relation trees, AuditWriter *batches, const pg_uuid_t *org, uint64 first,
-			   SealTree *tree, TreeFrontier *database)
+seal_end_batch(Relation trees, AuditWriter *batches, AuditWriter *nodes, const pg_uuid_t *org,
+			   uint64 first, SealTree *tree, TreeFrontier *database)
 {
+	uint8 tiles[TREE_MAX_TILES][TREE_HASH_BYTES];
+	int noted;
 	CanonicalBatch batch;
 	uint8 bytes[CANONICAL_BATCH_BYTES];
 	uint8 leaf[TREE_HASH_BYTES];
@@ -651,7 +672,9 @@ seal_end_batch(Relation trees, AuditWriter *batches, const pg_uuid_t *org, uint6
 	seal_check_hash(tree_root(&tree->frontier, batch.org_root) &&
 					tree_root(database, batch.previous));
 	canonical_write_batch(&batch, bytes);
-	seal_check_hash(tree_leaf_hash(bytes, sizeof(bytes), leaf) && tree_append(database, leaf));
+	seal_check_hash(tree_leaf_hash(bytes, sizeof(bytes), leaf) &&
+					tree_append_noting(database, leaf, tiles, &noted));
+	seal_note_tiles(nodes, &seal_database_tree, database->size, tiles, noted);
 
 	values[BATCH_NO - 1] = Int64GetDatum((int64) batch.batch_no);
 	values[BATCH_FIRST - 1] = Int64GetDatum((int64) batch.first);
@@ -735,6 +758,9 @@ seal_write(SealRound *round)
 	Relation trees = table_open(base_relation("tree"), RowExclusiveLock);
 	AuditWriter leaves;
 	AuditWriter batches;
+	AuditWriter nodes;
+	uint8 tiles[TREE_MAX_TILES][TREE_HASH_BYTES];
+	int noted;
 	SealTree database;
 	SealTree tree;
 	pg_uuid_t org;
@@ -748,6 +774,7 @@ seal_write(SealRound *round)
 	seal_load_tree(round, trees, &seal_database_tree, &database);
 	audit_writer_open(&leaves, "leaf", LEAF_COLUMNS, SEAL_WRITE_ROWS);
 	audit_writer_open(&batches, "batch", BATCH_COLUMNS, SEAL_WRITE_ROWS);
+	audit_writer_open(&nodes, "node", NODE_COLUMNS, SEAL_WRITE_ROWS);
 	old = MemoryContextSwitchTo(memory);
 	while (tuplesort_gettupleslot(round->sort, true, false, slot, NULL))
 	{
@@ -762,7 +789,8 @@ seal_write(SealRound *round)
 			if (first != 0)
 			{
 				contexts->count = 0;
-				seal_end_batch(trees, &batches, &org, first, &tree, &database.frontier);
+				seal_end_batch(trees, &batches, &nodes, &org, first, &tree, &database.frontier);
+				audit_writer_flush(&nodes);
 				audit_writer_flush(&leaves);
 				audit_writer_flush(&batches);
 				MemoryContextReset(memory);
@@ -771,8 +799,10 @@ seal_write(SealRound *round)
 			seal_load_tree(round, trees, &org, &tree);
 			first = tree.frontier.size + 1;
 		}
-		seal_check_hash(tree_append(&tree.frontier, (uint8 *) VARDATA_ANY(DatumGetByteaPP(
-														slot->tts_values[FOUND_HASH - 1]))));
+		seal_check_hash(tree_append_noting(
+			&tree.frontier,
+			(uint8 *) VARDATA_ANY(DatumGetByteaPP(slot->tts_values[FOUND_HASH - 1])), tiles, &noted));
+		seal_note_tiles(&nodes, &org, tree.frontier.size, tiles, noted);
 		values[LEAF_ORG - 1] = UUIDPGetDatum(&org);
 		values[LEAF_POSITION - 1] = Int64GetDatum((int64) tree.frontier.size);
 		values[LEAF_TXID - 1] = slot->tts_values[FOUND_TXID - 1];
@@ -784,7 +814,8 @@ seal_write(SealRound *round)
 		CHECK_FOR_INTERRUPTS();
 	}
 	if (first != 0)
-		seal_end_batch(trees, &batches, &org, first, &tree, &database.frontier);
+		seal_end_batch(trees, &batches, &nodes, &org, first, &tree, &database.frontier);
+	audit_writer_close(&nodes);
 	audit_writer_close(&leaves);
 	audit_writer_close(&batches);
 	seal_store_tree(trees, &seal_database_tree, &database);

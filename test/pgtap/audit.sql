@@ -399,9 +399,11 @@ SELECT throws_ok('SELECT FROM immiiq.verify_audit()', '42501', NULL, 'nor verify
 SELECT throws_ok('CALL immiiq.seal()', '42501', NULL, 'nor seal');
 SELECT throws_ok('INSERT INTO immiiq.entry DEFAULT VALUES', '42501', NULL, 'nor write immiiq.entry');
 SELECT throws_ok('DELETE FROM immiiq.entry', '42501', NULL, 'nor delete from it');
-CREATE TEMPORARY TABLE mine (org_id uuid, id int);
+BEGIN;
+CREATE TEMPORARY TABLE mine (org_id uuid, id int) ON COMMIT DROP;
 SELECT throws_ok('CREATE TRIGGER t AFTER INSERT ON mine FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', '42501', NULL,
     'nor capture a table of its own into anybody''s log');
+ROLLBACK;
 RESET SESSION AUTHORIZATION;
 
 SET ROLE regress_immiiq_auditor;
@@ -428,7 +430,7 @@ BEGIN;
 SELECT throws_ok('CALL immiiq.seal()', '25001', NULL, 'seal refuses a transaction block');
 ROLLBACK;
 SELECT throws_ok(format(statement, name), 'IQ040', NULL, format(statement, name))
-FROM unnest(ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'tree', 'seal_state', 'restored']) AS name,
+FROM unnest(ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored']) AS name,
      unnest(ARRAY['DELETE FROM immiiq.%I', 'TRUNCATE immiiq.%I', 'INSERT INTO immiiq.%1$I SELECT * FROM immiiq.%1$I']) AS statement
 WHERE name IN ('entry', 'leaf') OR statement !~ 'TRUNCATE';
 SELECT throws_ok('UPDATE immiiq.entry SET at = now()', 'IQ040', NULL, 'UPDATE of entries');

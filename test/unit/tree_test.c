@@ -146,6 +146,99 @@ against_recursion(void)
 	check(!tree_verify_inclusion(leaf[0], 0, 0, NULL, 0, leaf[0]), "nothing is in an empty tree");
 }
 
+/* A TreeSource over a tree of many leaves, with every eighth level as the sealer keeps it. */
+#define MANY 70000
+static uint8_t (*many)[32];
+static uint8_t (*tiles8)[32];
+static uint8_t (*tiles16)[32];
+static uint8_t (*many_roots)[32];
+
+static bool
+many_read(void *arg, unsigned level, uint64_t first, uint32_t count, uint8_t (*out)[32])
+{
+	uint8_t(*from)[32] = level == 0 ? many : level == 8 ? tiles8 : tiles16;
+	uint64_t have = (uint64_t) MANY >> level;
+
+	if (level > 16 || first + count > have)
+		return false;
+	memcpy(out, from + first, (size_t) count * 32);
+	return true;
+}
+
+/* Proofs made from leaves and kept levels hold, and for nothing else. */
+static void
+made_proofs(void)
+{
+	static const uint64_t sizes[] = {1, 2, 3, 255, 256, 257, 511, 512, 513, 1000, 65535, 65536, 65537, 65792, MANY};
+	TreeFrontier tree = {0};
+	TreeSource source = {.read = many_read};
+	bool inclusion = true;
+	bool consistency = true;
+	bool others = true;
+	bool longest = true;
+
+	many = malloc(MANY * 32);
+	many_roots = malloc(MANY * 32);
+	tiles8 = malloc((MANY >> 8) * 32);
+	tiles16 = malloc((MANY >> 16) * 32);
+	for (uint64_t i = 0; i < MANY; i++)
+	{
+		uint8_t noted[TREE_MAX_TILES][32];
+		int count;
+
+		if (!tree_leaf_hash(&i, sizeof(i), many[i]) ||
+			!tree_append_noting(&tree, many[i], noted, &count) || !tree_root(&tree, many_roots[i]))
+			abort();
+		if (count > 0)
+			memcpy(tiles8[((i + 1) >> 8) - 1], noted[0], 32);
+		if (count > 1)
+			memcpy(tiles16[((i + 1) >> 16) - 1], noted[1], 32);
+	}
+	for (size_t s = 0; s < sizeof(sizes) / sizeof(sizes[0]); s++)
+	{
+		uint64_t size = sizes[s];
+		const uint8_t *root = many_roots[size - 1];
+		uint8_t proof[TREE_MAX_PROOF][32];
+		const uint8_t(*p)[32] = (const uint8_t(*)[32]) proof;
+		size_t len;
+
+		for (size_t t = 0; t < sizeof(sizes) / sizeof(sizes[0]) && sizes[t] <= size; t++)
+		{
+			uint64_t index = sizes[t] - 1;
+			uint64_t old = sizes[t];
+
+			inclusion &= tree_prove_inclusion(&source, index, size, proof, &len) &&
+						 tree_verify_inclusion(many[index], index, size, p, len, root);
+			longest &= len <= 17;
+			consistency &= tree_prove_consistency(&source, old, size, proof, &len) &&
+						   tree_verify_consistency(old, many_roots[old - 1], size, root, p, len);
+			others &= old == size || !tree_verify_consistency(old, many_roots[old], size, root, p, len);
+			others &= !tree_verify_consistency(old, many_roots[old - 1], size, many[0], p, len) || size == 1;
+			others &= len == 0 || !tree_verify_consistency(old, many_roots[old - 1], size, root, p, len - 1);
+			memcpy(proof[len], root, 32);
+			others &= !tree_verify_consistency(old, many_roots[old - 1], size, root, p, len + 1);
+			if (len > 0)
+			{
+				proof[len / 2][5] ^= 0x10;
+				others &= !tree_verify_consistency(old, many_roots[old - 1], size, root, p, len);
+			}
+		}
+		others &= !tree_prove_inclusion(&source, size, size, proof, &len);
+		others &= !tree_prove_consistency(&source, 0, size, proof, &len);
+		others &= !tree_prove_consistency(&source, size + 1, size, proof, &len);
+		others &= !tree_verify_consistency(0, root, size, root, p, 0);
+		others &= !tree_verify_consistency(size + 1, root, size, root, p, 0);
+	}
+	check(inclusion, "paths made from leaves and kept levels hold, up to 70,000 leaves and at every edge");
+	check(longest, "no path is longer than the tree is high");
+	check(consistency, "proofs of consistency hold between all those sizes");
+	check(others, "none holds for another size, root or length, or with a bit changed");
+	free(many);
+	free(many_roots);
+	free(tiles8);
+	free(tiles16);
+}
+
 int
 main(void)
 {
@@ -158,5 +251,6 @@ main(void)
 	}
 	reference_tree();
 	against_recursion();
+	made_proofs();
 	return done();
 }
