@@ -12,11 +12,11 @@
 static void
 usage(void)
 {
-	fputs("usage: immiiq-verify -k KEY [-c CHECKPOINT -p PROOF] EXPORT\n"
+	fputs("usage: immiiq-verify -k KEY [-c CHECKPOINT -p PROOF] EXPORT…\n"
 		  "  -k KEY         verifier key of the log, as immiiq.log_verifier() gives it: name+hash+key\n"
 		  "  -c CHECKPOINT  file with an earlier checkpoint that you have kept\n"
 		  "  -p PROOF       file with immiiq.prove_consistency(its size), made with the export\n"
-		  "  EXPORT         file of immiiq.export_audit(), - for standard input\n",
+		  "  EXPORT         files of immiiq.export_audit(), - for standard input\n",
 		  stderr);
 	exit(2);
 }
@@ -57,91 +57,112 @@ fail(const char *where, unsigned long long line, const char *problem)
 	return 1;
 }
 
+/* Reads one export; 0 when it is whole, and then head has its checkpoint. */
+static int
+verify_file(const char *name, const ExportKey *key, ExportHead *head)
+{
+	ExportReader reader = {.key = key};
+	FILE *f = strcmp(name, "-") == 0 ? stdin : fopen(name, "rb");
+	const char *problem = NULL;
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+	unsigned long long number = 0;
+
+	if (f == NULL)
+	{
+		perror(name);
+		return 2;
+	}
+	while (problem == NULL && (len = getline(&line, &size, f)) >= 0)
+	{
+		number++;
+		problem = line[len - 1] != '\n' ? "line does not end"
+										: export_read_line(&reader, line, (size_t) len - 1);
+	}
+	if (problem == NULL && ferror(f))
+		problem = "cannot be read";
+	if (problem == NULL)
+	{
+		number = 0;
+		problem = export_finish(&reader);
+	}
+	if (problem == NULL)
+		printf("%s: whole: %llu entries, positions %llu to %llu, under the checkpoint of %llu "
+			   "batches; %llu columns shown, %llu kept back\n",
+			   name, (unsigned long long) reader.lines, (unsigned long long) reader.first,
+			   (unsigned long long) reader.last, (unsigned long long) reader.head.size,
+			   (unsigned long long) reader.shown, (unsigned long long) reader.kept);
+	else
+		fail(name, number, problem);
+	*head = reader.head;
+	export_free(&reader);
+	free(line);
+	if (f != stdin)
+		fclose(f);
+	return problem == NULL ? 0 : 1;
+}
+
+/* Whether the checkpoint of an export continues an earlier one. */
+static int
+verify_continues(const char *checkpoint, const char *proof, const ExportKey *key,
+				 const ExportHead *head)
+{
+	ExportHead before;
+	size_t note_len;
+	size_t proof_len;
+	char *note = read_file(checkpoint, &note_len);
+	char *hashes = read_file(proof, &proof_len);
+	const char *problem = export_parse_checkpoint(key, note, note_len, &before);
+	int result = 0;
+
+	if (problem != NULL)
+		result = fail(checkpoint, 0, problem);
+	else if ((problem = export_check_consistency(&before, head, hashes, proof_len)) != NULL)
+		result = fail(proof, 0, problem);
+	free(note);
+	free(hashes);
+	return result;
+}
+
 int
 main(int argc, char **argv)
 {
 	const char *key_text = NULL;
 	const char *checkpoint = NULL;
 	const char *proof = NULL;
-	const char *name = NULL;
-	const char *problem = NULL;
+	const char *problem;
 	ExportKey key;
-	ExportReader reader = {.key = &key};
-	FILE *f;
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t len;
-	unsigned long long number = 0;
+	ExportHead head;
+	int first = 1;
+	int result = 0;
 
-	for (int i = 1; i < argc; i++)
+	for (; first + 1 < argc && argv[first][0] == '-' && argv[first][1] != '\0'; first += 2)
 	{
-		if (strcmp(argv[i], "-k") == 0 && i + 1 < argc)
-			key_text = argv[++i];
-		else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc)
-			checkpoint = argv[++i];
-		else if (strcmp(argv[i], "-p") == 0 && i + 1 < argc)
-			proof = argv[++i];
-		else if (name == NULL && (argv[i][0] != '-' || argv[i][1] == '\0'))
-			name = argv[i];
+		if (strcmp(argv[first], "-k") == 0)
+			key_text = argv[first + 1];
+		else if (strcmp(argv[first], "-c") == 0)
+			checkpoint = argv[first + 1];
+		else if (strcmp(argv[first], "-p") == 0)
+			proof = argv[first + 1];
 		else
 			usage();
 	}
-	if (key_text == NULL || name == NULL || (checkpoint == NULL) != (proof == NULL))
+	if (key_text == NULL || first >= argc || (checkpoint == NULL) != (proof == NULL))
 		usage();
 	if (!crypto_init())
 		return fail("libsodium", 0, "does not start");
 	problem = export_parse_key(key_text, &key);
 	if (problem != NULL)
 		return fail("verifier key", 0, problem);
-	f = strcmp(name, "-") == 0 ? stdin : fopen(name, "rb");
-	if (f == NULL)
+	for (; first < argc; first++)
 	{
-		perror(name);
-		return 2;
-	}
-	while ((len = getline(&line, &size, f)) >= 0)
-	{
-		number++;
-		if (len == 0 || line[len - 1] != '\n')
-			problem = "line does not end";
-		else
-			problem = export_read_line(&reader, line, (size_t) len - 1);
-		if (problem != NULL)
-			return fail(name, number, problem);
-	}
-	if (ferror(f))
-	{
-		perror(name);
-		return 2;
-	}
-	problem = export_finish(&reader);
-	if (problem != NULL)
-		return fail(name, 0, problem);
-	if (checkpoint != NULL)
-	{
-		ExportHead before;
-		size_t note_len;
-		size_t proof_len;
-		char *note = read_file(checkpoint, &note_len);
-		char *hashes = read_file(proof, &proof_len);
+		int one = verify_file(argv[first], &key, &head);
 
-		problem = export_parse_checkpoint(&key, note, note_len, &before);
-		if (problem != NULL)
-			return fail(checkpoint, 0, problem);
-		problem = export_check_consistency(&before, &reader.head, hashes, proof_len);
-		if (problem != NULL)
-			return fail(proof, 0, problem);
-		free(note);
-		free(hashes);
+		if (one == 0 && checkpoint != NULL)
+			one = verify_continues(checkpoint, proof, &key, &head);
+		if (one > result)
+			result = one;
 	}
-	printf("whole: %llu entries, positions %llu to %llu, under the checkpoint of %llu batches; "
-		   "%llu columns shown, %llu kept back\n",
-		   (unsigned long long) reader.lines, (unsigned long long) reader.first,
-		   (unsigned long long) reader.last, (unsigned long long) reader.head.size,
-		   (unsigned long long) reader.shown, (unsigned long long) reader.kept);
-	export_free(&reader);
-	free(line);
-	if (f != stdin)
-		fclose(f);
-	return 0;
+	return result;
 }

@@ -86,6 +86,8 @@ take_base64(Cursor *c, uint8_t *out, size_t size, size_t *len)
 			v[i] = base64_value(c->p[i]);
 		if (v[1] < 0)
 			return false;
+		if (v[2] < 0 && v[3] >= 0)
+			return false;
 		if (v[3] < 0)
 		{
 			if (c->p[3] != '=')

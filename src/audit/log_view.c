@@ -584,8 +584,7 @@ immiiq_entry_columns(PG_FUNCTION_ARGS)
 	if (!canonical_parse_entry(body, VARSIZE_ANY_EXHDR(bytes), &entry))
 		return (Datum) 0;
 	memcpy(org.data, entry.org, UUID_LEN);
-	if (identity == NULL || !view_identity_reads(identity) ||
-		!base_uuid_equal(&identity->org, &org))
+	if (identity == NULL || !view_identity_reads(identity) || !base_uuid_equal(&identity->org, &org))
 		return (Datum) 0;
 	parts[0] = audit_open_image(body, &entry, false, &lens[0], &salts[0]);
 	if (entry.former != NULL)

@@ -79,8 +79,8 @@ proof_read(void *arg, unsigned level, uint64_t first, uint32_t count,
 					Int32GetDatum((int32) level));
 		ScanKeyInit(&keys[2], NODE_NUMBER, BTGreaterEqualStrategyNumber, F_INT8GE,
 					Int64GetDatum((int64) first));
-		return proof_scan(source, "node", "node_pkey", keys, 3, NODE_NUMBER, NODE_HASH, first, count,
-						  out);
+		return proof_scan(source, "node", "node_pkey", keys, 3, NODE_NUMBER, NODE_HASH, first,
+						  count, out);
 	}
 	if (database)
 	{
@@ -110,8 +110,7 @@ proof_array(uint8 (*proof)[TREE_HASH_BYTES], size_t len)
 		memcpy(VARDATA(b), proof[i], TREE_HASH_BYTES);
 		elems[i] = PointerGetDatum(b);
 	}
-	return PointerGetDatum(
-		construct_array(elems, (int) len, BYTEAOID, -1, false, TYPALIGN_INT));
+	return PointerGetDatum(construct_array(elems, (int) len, BYTEAOID, -1, false, TYPALIGN_INT));
 }
 
 static void

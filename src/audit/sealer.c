@@ -799,9 +799,10 @@ seal_write(SealRound *round)
 			seal_load_tree(round, trees, &org, &tree);
 			first = tree.frontier.size + 1;
 		}
-		seal_check_hash(tree_append_noting(
-			&tree.frontier,
-			(uint8 *) VARDATA_ANY(DatumGetByteaPP(slot->tts_values[FOUND_HASH - 1])), tiles, &noted));
+		seal_check_hash(tree_append_noting(&tree.frontier,
+										   (uint8 *) VARDATA_ANY(
+											   DatumGetByteaPP(slot->tts_values[FOUND_HASH - 1])),
+										   tiles, &noted));
 		seal_note_tiles(&nodes, &org, tree.frontier.size, tiles, noted);
 		values[LEAF_ORG - 1] = UUIDPGetDatum(&org);
 		values[LEAF_POSITION - 1] = Int64GetDatum((int64) tree.frontier.size);

@@ -169,7 +169,8 @@ many_read(void *arg, unsigned level, uint64_t first, uint32_t count, uint8_t (*o
 static void
 made_proofs(void)
 {
-	static const uint64_t sizes[] = {1, 2, 3, 255, 256, 257, 511, 512, 513, 1000, 65535, 65536, 65537, 65792, MANY};
+	static const uint64_t sizes[] = {1,	  2,	3,	   255,	  256,	 257,	511, 512,
+									 513, 1000, 65535, 65536, 65537, 65792, MANY};
 	TreeFrontier tree = {0};
 	TreeSource source = {.read = many_read};
 	bool inclusion = true;
@@ -212,9 +213,12 @@ made_proofs(void)
 			longest &= len <= 17;
 			consistency &= tree_prove_consistency(&source, old, size, proof, &len) &&
 						   tree_verify_consistency(old, many_roots[old - 1], size, root, p, len);
-			others &= old == size || !tree_verify_consistency(old, many_roots[old], size, root, p, len);
-			others &= !tree_verify_consistency(old, many_roots[old - 1], size, many[0], p, len) || size == 1;
-			others &= len == 0 || !tree_verify_consistency(old, many_roots[old - 1], size, root, p, len - 1);
+			others &=
+				old == size || !tree_verify_consistency(old, many_roots[old], size, root, p, len);
+			others &= !tree_verify_consistency(old, many_roots[old - 1], size, many[0], p, len) ||
+					  size == 1;
+			others &= len == 0 ||
+					  !tree_verify_consistency(old, many_roots[old - 1], size, root, p, len - 1);
 			memcpy(proof[len], root, 32);
 			others &= !tree_verify_consistency(old, many_roots[old - 1], size, root, p, len + 1);
 			if (len > 0)
@@ -229,7 +233,8 @@ made_proofs(void)
 		others &= !tree_verify_consistency(0, root, size, root, p, 0);
 		others &= !tree_verify_consistency(size + 1, root, size, root, p, 0);
 	}
-	check(inclusion, "paths made from leaves and kept levels hold, up to 70,000 leaves and at every edge");
+	check(inclusion,
+		  "paths made from leaves and kept levels hold, up to 70,000 leaves and at every edge");
 	check(longest, "no path is longer than the tree is high");
 	check(consistency, "proofs of consistency hold between all those sizes");
 	check(others, "none holds for another size, root or length, or with a bit changed");
