@@ -1,6 +1,6 @@
 -- The log: what is captured, in whose name, who may read it.
 \i test/pgtap/setup.psql
-SELECT plan(83);
+SELECT plan(85);
 
 ---- A practice in small
 

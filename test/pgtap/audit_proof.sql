@@ -44,7 +44,7 @@ SELECT array_agg(hash ORDER BY position) AS leaves FROM immiiq.leaf WHERE org_id
 SELECT is(root_of(:'leaves'), (SELECT org_root FROM immiiq.batch WHERE org_id = :'alpha' AND last = :top), 'the recursion gives the signed root');
 SELECT ok(bool_and(immiiq.tree_path(:'alpha', i, :top) = path_of(:'leaves', i)), 'paths are those of RFC 6962')
 FROM unnest(ARRAY[0, 1, 255, 256, 511, 512, 699, :top - 1]) AS i;
-SELECT is((SELECT count(*) FROM immiiq.node WHERE org_id = :'alpha'), :top / 256, 'every 256 leaves leave a node');
+SELECT is((SELECT count(*) FROM immiiq.node WHERE org_id = :'alpha'), (:top / 256)::bigint, 'every 256 leaves leave a node');
 SELECT throws_ok(format('SELECT immiiq.tree_path(%L, %s, %s)', :'alpha', :top, :top), '22023', NULL, 'there is no path of a leaf that is not there');
 SELECT throws_ok(format('SELECT immiiq.tree_path(%L, 0, %s)', :'alpha', :top + 5000), 'XX001', NULL, 'nor in a tree larger than there is');
 SELECT throws_ok('SELECT immiiq.prove_consistency(0)', '22023', NULL, 'nothing is consistent with the empty log');
