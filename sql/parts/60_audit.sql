@@ -378,6 +378,7 @@ BEGIN ATOMIC
     FROM immiiq.log_key AS k WHERE k.key_hash OPERATOR(pg_catalog.=) (SELECT h.key_hash FROM immiiq.tree_head AS h ORDER BY h.size DESC LIMIT 1);
 END;
 COMMENT ON FUNCTION immiiq.log_verifier() IS 'the public key that signs heads now, as name+hash+key (C2SP signed-note)';
+REVOKE ALL ON FUNCTION immiiq.log_verifier() FROM PUBLIC;
 
 CREATE FUNCTION immiiq.prove_consistency(old_size int8) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -657,7 +657,7 @@ seal_end_batch(Relation trees, AuditWriter *batches, AuditWriter *nodes, const p
 			   uint64 first, SealTree *tree, TreeFrontier *database)
 {
 	uint8 tiles[TREE_MAX_TILES][TREE_HASH_BYTES];
-	int noted;
+	int noted = 0;
 	CanonicalBatch batch;
 	uint8 bytes[CANONICAL_BATCH_BYTES];
 	uint8 leaf[TREE_HASH_BYTES];
