@@ -40,7 +40,7 @@ suite_static() {
 # The whole library without a warning under clang; gcc has built the one that is installed.
 suite_clang() {
 	local copy=$SCRATCH/clang
-	mkdir "$copy" && cp -R Makefile immiiq.control src sql "$copy" && find "$copy" -name '*.[od]' -delete
+	mkdir "$copy" && cp -R Makefile immiiq.control src sql verify "$copy" && find "$copy" -name '*.[od]' -delete
 	tap "clang builds without a warning" make -s -C "$copy" CC=$CLANG COPT=-Werror all
 	echo 1..1
 }
