@@ -196,7 +196,7 @@ COMMENT ON FUNCTION immiiq.entry_fields(bytea, bytea) IS 'what the body of an en
 -- Who reads: row security of the log's tables says it once, so that the views are plain joins and their filters reach the indexes.
 CREATE FUNCTION immiiq.audit_sees_support(internal) RETURNS internal
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_audit_sees_support';
-COMMENT ON FUNCTION immiiq.audit_sees_support(internal) IS 'planner support: audit_sees becomes an equality, or a constant of the query';
+COMMENT ON FUNCTION immiiq.audit_sees_support(internal) IS 'planner support: audit_sees becomes an equality while someone is active';
 REVOKE ALL ON FUNCTION immiiq.audit_sees_support(internal) FROM PUBLIC;
 CREATE FUNCTION immiiq.audit_sees(org uuid) RETURNS boolean
     LANGUAGE C STABLE LEAKPROOF PARALLEL SAFE SUPPORT immiiq.audit_sees_support AS 'MODULE_PATHNAME', 'immiiq_audit_sees';
@@ -407,9 +407,7 @@ DECLARE
     inner_path bytea;
     outer_path text;
 BEGIN
-    IF NOT immiiq.audit_sees(org) THEN
-        RAISE EXCEPTION 'permission denied for the log of this organisation' USING ERRCODE = 'insufficient_privilege';
-    END IF;
+    PERFORM immiiq.require_log(org);
     SELECT b.* INTO batch FROM immiiq.batch AS b
     WHERE b.org_id OPERATOR(pg_catalog.=) org AND b.last OPERATOR(pg_catalog.>=) "position" ORDER BY b.last LIMIT 1;
     SELECT pg_catalog.max(h.size) INTO head FROM immiiq.tree_head AS h;
@@ -489,7 +487,8 @@ REVOKE ALL ON FUNCTION immiiq.entry_columns(bytea) FROM PUBLIC;
 CREATE FUNCTION immiiq.require_log(org uuid) RETURNS boolean
     LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF NOT COALESCE(immiiq.audit_sees(org), false) THEN
+    -- not audit_sees(): a plan that is kept would remember who was active when it was made
+    IF NOT (COALESCE(org OPERATOR(pg_catalog.=) immiiq.audit_org(), false) OR immiiq.audit_all()) THEN
         RAISE EXCEPTION 'permission denied for the log of this organisation' USING ERRCODE = 'insufficient_privilege';
     END IF;
     RETURN true;

@@ -453,9 +453,9 @@ view_function(const char *name)
 PG_FUNCTION_INFO_V1(immiiq_audit_sees_support);
 
 /*
- * Planner support: audit_sees(org_id) becomes org_id = audit_org() while someone
- * is active, audit_all() while nobody is.  A plan that outlives the change shows
- * nothing: each of the two is false where the other one holds.
+ * Planner support: while someone is active, audit_sees(org_id) becomes org_id =
+ * audit_org(), which an index serves.  While nobody is, it stays what it is, and
+ * a plan that is kept is right for whoever comes next.
  */
 Datum
 immiiq_audit_sees_support(PG_FUNCTION_ARGS)
@@ -467,13 +467,12 @@ immiiq_audit_sees_support(PG_FUNCTION_ARGS)
 	/* without a query being planned the result may be kept for others */
 	if (!IsA(request, SupportRequestSimplify) || ((SupportRequestSimplify *) request)->root == NULL)
 		PG_RETURN_POINTER(NULL);
+	if (context_current() == NULL)
+		PG_RETURN_POINTER(NULL);
 	call = ((SupportRequestSimplify *) request)->fcall;
-	helper = view_function(context_current() != NULL ? "audit_org" : "audit_all");
+	helper = view_function("audit_org");
 	if (list_length(call->args) != 1 || !OidIsValid(helper))
 		PG_RETURN_POINTER(NULL);
-	if (context_current() == NULL)
-		PG_RETURN_POINTER(
-			makeFuncExpr(helper, BOOLOID, NIL, InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL));
 	PG_RETURN_POINTER(make_opclause(lookup_type_cache(UUIDOID, TYPECACHE_EQ_OPR)->eq_opr, BOOLOID,
 									false, linitial(call->args),
 									(Expr *) makeFuncExpr(helper, UUIDOID, NIL, InvalidOid,
