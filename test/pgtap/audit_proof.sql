@@ -1,6 +1,6 @@
 -- Checkpoints, proofs, witnesses and exports: their shapes, and who may have them. test/t/061_audit_verify.pl verifies them.
 \i test/pgtap/setup.psql
-SELECT plan(33);
+SELECT plan(32);
 
 CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
 SELECT FROM immiiq.protect('note', 'cases') \gset
