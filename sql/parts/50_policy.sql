@@ -159,7 +159,8 @@ RETURN CASE WHEN pg_catalog.octet_length(pg_catalog.format('%s_%s_immiiq', table
     ELSE 'immiiq_' OPERATOR(pg_catalog.||) pg_catalog.md5(pg_catalog.format('%s_%s', table_name, column_name)) END::name;
 COMMENT ON FUNCTION immiiq.made_name(name, name) IS 'name of what immiiq.protect makes for a column; used by immiiq.protect';
 
--- The policies of a table. Who may not read may change nothing either.
+-- The policies of a table. Who may not read may change nothing either. A permission stands in a SELECT of its own, so
+-- that it is asked once a statement.
 CREATE FUNCTION immiiq.create_policies(target regclass, module text, org name, client name, team name, assignee name, office name,
         portal boolean, permissions jsonb) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -181,8 +182,8 @@ BEGIN
             ORDER BY p.value
         LOOP
             condition := CASE WHEN portal AND command = 'select'
-                THEN format('%s AND (immiiq.current_actor() = ''portal'' OR immiiq.has_permission(%L))', condition, permission)
-                ELSE format('%s AND immiiq.has_permission(%L)', condition, permission) END;
+                THEN format('%s AND (SELECT immiiq.current_actor() = ''portal'' OR immiiq.has_permission(%L))', condition, permission)
+                ELSE format('%s AND (SELECT immiiq.has_permission(%L))', condition, permission) END;
         END LOOP;
         EXECUTE format('CREATE POLICY %I ON %s FOR %s', 'immiiq_' || command, target, command)
             || CASE WHEN command <> 'insert' THEN format(' USING (%s)', condition) ELSE '' END

@@ -1,6 +1,6 @@
 -- verify_access, reassign, operate_all, and the portal.
 \i test/pgtap/setup.psql
-SELECT plan(66);
+SELECT plan(68);
 
 SELECT count(set_config('test.' || name, value, false)) AS ignored FROM (VALUES ('owner', :'alpha_owner'), ('idle', :'alpha_idle'), ('lead', :'alpha_lead'), ('clerk', :'alpha_clerk'),
     ('north', :'alpha_north'), ('south', :'alpha_south'), ('alpha', :'alpha'), ('beta', :'beta'), ('beta_owner', :'beta_owner'), ('beta_team', :'beta_team'),
@@ -12,13 +12,15 @@ CREATE TABLE matter (org_id uuid, id bigint, client_id uuid, title text, PRIMARY
 CREATE TABLE tag (org_id uuid, name text, PRIMARY KEY (org_id, name));
 CREATE TABLE pair (org_id uuid, a int, b int, PRIMARY KEY (org_id, a, b));
 CREATE TABLE bare (id int PRIMARY KEY, org_id uuid);
+CREATE TABLE task (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid, client_id uuid, assignee_id uuid);
 CREATE TABLE letter (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, org_id uuid, client_id uuid, line text);
 SELECT immiiq.protect('client', 'clients', client => 'id', team => 'team_id', assignee => 'assignee_id'), immiiq.protect('matter', 'cases', client => 'client_id'),
-    immiiq.protect('tag', NULL), immiiq.protect('pair', NULL), immiiq.protect('letter', 'communications', client => 'client_id', portal => true, permissions => '{"read": "letters.read"}') \gset ignored_
+    immiiq.protect('task', NULL, client => 'client_id', assignee => 'assignee_id', permissions => '{"update": "tasks.update"}'), immiiq.protect('tag', NULL), immiiq.protect('pair', NULL), immiiq.protect('letter', 'communications', client => 'client_id', portal => true, permissions => '{"read": "letters.read"}') \gset ignored_
 GRANT SELECT, INSERT, UPDATE, DELETE ON client, matter, tag, pair, bare, letter TO regress_immiiq_app;
 INSERT INTO client (id, org_id, team_id, assignee_id, name) VALUES (id('one'), id('alpha'), id('north'), id('lead'), 'x'), (id('two'), id('alpha'), id('south'), id('clerk'), 'x'),
     (id('three'), id('alpha'), NULL, NULL, 'x'), (id('foreign'), id('beta'), id('beta_team'), id('beta_owner'), 'x');
 INSERT INTO matter VALUES (id('alpha'), 1, id('one'), 'x'), (id('alpha'), 2, id('two'), 'x'), (id('beta'), 3, id('foreign'), 'x');
+INSERT INTO task (org_id, client_id, assignee_id) VALUES (id('alpha'), id('two'), id('clerk'));
 INSERT INTO tag VALUES (id('alpha'), 'x'), (id('beta'), 'y');
 INSERT INTO letter (org_id, client_id, line) VALUES (id('alpha'), id('one'), 'x'), (id('alpha'), id('two'), 'x'), (id('beta'), id('foreign'), 'x');
 BEGIN;
@@ -98,6 +100,16 @@ COMMIT;
 RESET SESSION AUTHORIZATION;
 SELECT results_eq($$SELECT member_id FROM immiiq.assignment WHERE client_id = id('two') ORDER BY member_id$$, $$SELECT unnest(ARRAY[id('lead'), id('idle')])$$, 'a colleague''s assignment stays');
 SELECT is((SELECT assignee_id FROM client WHERE id = id('two')), id('lead'), 'the row is the other''s');
+SELECT is((SELECT assignee_id FROM task), id('clerk'), 'what one has no permission to update stays');
+BEGIN;
+UPDATE immiiq.member SET permissions = '{reassign,tasks.update}' WHERE member_id = id('clerk');
+COMMIT;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_clerk_token', true) AS ignored \gset
+SELECT is(immiiq.reassign(id('two'), member => id('lead')), 1::bigint, 'and goes over with it');
+COMMIT;
+RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_lead_token', true) AS ignored \gset

@@ -1,6 +1,6 @@
 -- Permissions for commands, sub-teams, offices, what the assistant may write, and the portal.
 \i test/pgtap/setup.psql
-SELECT plan(47);
+SELECT plan(49);
 
 SELECT count(set_config('test.' || name, value, false)) AS ignored FROM (VALUES ('owner', :'alpha_owner'), ('idle', :'alpha_idle'), ('lead', :'alpha_lead'), ('clerk', :'alpha_clerk'),
     ('north', :'alpha_north'), ('south', :'alpha_south'), ('alpha', :'alpha'), ('beta', :'beta')) AS v (name, value) \gset
@@ -21,6 +21,19 @@ $$;
 CREATE FUNCTION attempts(name text) RETURNS text LANGUAGE sql AS $$
     SELECT concat_ws(' ', attempt(format('SELECT FROM %I', name)), attempt(format('INSERT INTO %I (note) VALUES (''x'')', name)),
         attempt(format('UPDATE %I SET note = ''y''', name)), attempt(format('DELETE FROM %I', name)))
+$$;
+
+-- The text of a statement's plan.
+CREATE FUNCTION plan_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    whole text := '';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || statement LOOP
+        whole := whole || line || E'\n';
+    END LOOP;
+    RETURN whole;
+END
 $$;
 
 -- ---- permissions for commands ----
@@ -51,6 +64,7 @@ SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_lead_token', true) AS ignored \gset
 SELECT is(attempt('SELECT FROM guarded'), '0', 'another member''s permissions are their own');
+SELECT ok(plan_of('SELECT FROM guarded') ~ 'InitPlan 1' AND plan_of('SELECT FROM guarded') !~ 'Filter:.*has_permission', 'a permission is asked once a statement');
 COMMIT;
 RESET SESSION AUTHORIZATION;
 CREATE TABLE bad (id int PRIMARY KEY, org_id uuid);
@@ -146,6 +160,7 @@ COMMIT;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_idle_token', true) AS ignored \gset
 SELECT results_eq('leases', ARRAY[4::bigint], 'cross_office sees every office, with the plans of another cached');
+SELECT doesnt_match(plan_of('SELECT FROM lease'), 'offices_if', 'and has no condition on it');
 SELECT is(attempt('SELECT FROM lease WHERE immiiq.visible(lower(''CASES''), ''select'', org_id, NULL, NULL, NULL, office_id)'), '4', 'row by row, too');
 COMMIT;
 BEGIN;
