@@ -12,11 +12,13 @@ my $operate = "BEGIN; SELECT FROM immiiq.operate('$org', 'test');";
 
 my $node = new_cluster('origin', extension => 1, streaming => 'logical');
 $node->safe_psql('postgres', qq(
-	CREATE TABLE client (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, name enc_text(7,equality,fold), born enc_date(8,equality),
-		note enc_text('domain=9',sealed) DEFAULT 'none', tags enc_text(10,equality)[], PRIMARY KEY (org_id, name));
-	CREATE TABLE trip (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int PRIMARY KEY, name enc_text(7,equality,fold),
+	CREATE TABLE client (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, name enc_text(7,equality,fold,match), born enc_date(8,equality,range),
+		note enc_text('domain=9',sealed) DEFAULT 'none', tags enc_text(10,equality)[], doc enc_jsonb(12,contains), amount enc_numeric(13,range),
+		PRIMARY KEY (org_id, name));
+	CREATE TABLE trip (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int PRIMARY KEY, name enc_text(7,equality,fold,match),
 		FOREIGN KEY (org_id, name) REFERENCES client);
 	CREATE INDEX ON client USING hash (born);
+	CREATE INDEX ON client USING gin (name, born, doc, amount);
 	CREATE DOMAIN passport AS enc_text(11,equality);
 	CREATE TABLE holder (id int, p passport UNIQUE);
 	CREATE VIEW listed WITH (security_invoker) AS SELECT * FROM client WHERE name IN ('$marker 1', '$marker 2');
@@ -26,7 +28,8 @@ $node->safe_psql('postgres', qq(
 	SET SESSION AUTHORIZATION ops;
 	SELECT immiiq.create_org('Alpha', '$org');
 	$operate
-	INSERT INTO client (id, name, born, note, tags) SELECT i, '$marker ' || i, date '1980-01-01' + i, 'note of $marker ' || repeat('x', i * 40), ARRAY['$marker', 't' || i]
+	INSERT INTO client (id, name, born, note, tags, doc, amount) SELECT i, '$marker ' || i, date '1980-01-01' + i, 'note of $marker ' || repeat('x', i * 40), ARRAY['$marker', 't' || i],
+		jsonb_build_object('text', 'note of $marker', 'id', i), i / 8.0
 		FROM generate_series(1, 200) i;
 	INSERT INTO client (id, name) VALUES (201, 'default');
 	INSERT INTO trip (id, name) SELECT i, 'zwiebel-fisch' || i FROM generate_series(1, 50) i;
@@ -40,8 +43,12 @@ my $counts = qq(SET ROLE ops; $operate
 	SELECT count(*) FROM listed;
 	SELECT count(*) FROM holder WHERE p = '${marker}3';
 	SELECT note FROM client WHERE name = 'default';
+	SET enable_seqscan = off;
+	SELECT count(*) FROM client WHERE name LIKE '%fisch 19%' AND born BETWEEN '1980-01-01' AND '1980-07-12';
+	SELECT count(*) FROM client WHERE doc \@> '{"id": 77}' AND amount < 10;
+	RESET enable_seqscan;
 	COMMIT;);
-is($node->safe_psql('postgres', $counts), "1\n2\n50\n2\n1\nnone", 'values are sealed, searched and opened');
+is($node->safe_psql('postgres', $counts), "1\n2\n50\n2\n1\nnone\n5\n1", 'values are sealed, searched and opened');
 
 # ---- the disk ----
 $node->safe_psql('postgres', 'CHECKPOINT; VACUUM ANALYZE client');
@@ -65,7 +72,7 @@ my $dump = $node->basedir . '/dump.sql';
 $node->command_ok([ 'pg_dump', '-d', $node->connstr('postgres'), '--no-owner', '-f', $dump ], 'pg_dump');
 my $text = slurp_file($dump);
 unlike($text, qr/note of $marker/, 'a dump holds no plaintext');
-like($text, qr/name enc_text\(7,equality,fold\)/, 'it holds declarations that can be read back');
+like($text, qr/name enc_text\(7,equality,fold,match\)/, 'it holds declarations that can be read back');
 
 my $restored = new_cluster('restored', root_key => 0);
 $restored->safe_psql('postgres', 'CREATE ROLE ops LOGIN');
@@ -85,7 +92,7 @@ is(join("\n", grep { /iq1:/ } split /\n/, slurp_file($second)), join("\n", grep 
 my $file = write_root_key($restored, 'test-1 ' . join('', map { sprintf '%02x', $_ } 0 .. 31));
 $restored->append_conf('postgresql.conf', "immiiq.root_key_file = '$file'");
 $restored->restart;
-is($restored->safe_psql('postgres', $counts), "1\n2\n50\n2\n1\nnone", 'with the key, searches work on what was restored');
+is($restored->safe_psql('postgres', $counts), "1\n2\n50\n2\n1\nnone\n5\n1", 'with the key, searches work on what was restored');
 
 # ---- pg_restore from the custom format ----
 my $custom = $node->basedir . '/dump.custom';
@@ -96,14 +103,15 @@ is($node->safe_psql('second', $all), $node->safe_psql('postgres', $all), 'every 
 
 # ---- logical replication ----
 my $subscriber = new_cluster('subscriber', root_key => 0, extension => 1);
-$subscriber->safe_psql('postgres', 'CREATE TABLE client (org_id uuid NOT NULL, id int, name enc_text(7,equality,fold), born enc_date(8,equality),
-	note enc_text(9,sealed), tags enc_text(10,equality)[], PRIMARY KEY (org_id, name))');
+$subscriber->safe_psql('postgres', 'CREATE TABLE client (org_id uuid NOT NULL, id int, name enc_text(7,equality,fold,match), born enc_date(8,equality,range),
+	note enc_text(9,sealed), tags enc_text(10,equality)[], doc enc_jsonb(12,contains), amount enc_numeric(13,range), PRIMARY KEY (org_id, name));
+	CREATE INDEX ON client USING gin (name, born, doc, amount)');
 $node->safe_psql('postgres', 'CREATE PUBLICATION p FOR TABLE client');
 $subscriber->safe_psql('postgres', "CREATE SUBSCRIPTION s CONNECTION '" . $node->connstr . " dbname=postgres' PUBLICATION p");
 $subscriber->wait_for_subscription_sync($node, 's');
 $node->safe_psql('postgres', "SET SESSION AUTHORIZATION ops; $operate UPDATE client SET note = 'changed' WHERE name = 'default'; DELETE FROM client WHERE name = '$marker 200'; COMMIT");
 $node->wait_for_catchup('s');
-my $copy = 'COPY (SELECT id, name, born, note, tags FROM client ORDER BY id) TO STDOUT';
+my $copy = 'COPY (SELECT id, name, born, note, tags, doc, amount FROM client ORDER BY id) TO STDOUT';
 is($subscriber->safe_psql('postgres', $copy), $node->safe_psql('postgres', $copy), 'logical replication carries every envelope as it is');
 $subscriber->stop;
 $restored->stop;
