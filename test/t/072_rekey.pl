@@ -112,13 +112,13 @@ sub rotate_and_kill
 	$node->safe_psql('postgres', "SELECT immiiq.rekey_start('$org'); SELECT immiiq.rekey_drive()");
 	ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM immiiq.rekey_state() AS s, pg_stat_activity AS a WHERE s.phase = '$phase' AND a.backend_type = 'immiiq rekey' AND a.wait_event_type = 'Lock' AND a.wait_event <> 'object'"),
 		"$what: it is at work");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM immiiq.rekey'), '1', "$what: the rotation is not over");
 	my $offset = -s $node->logfile;
 	kill 'KILL', driver();
 	ok($node->wait_for_log(qr/database system is ready to accept connections/, $offset), "$what: killed, the server comes back");
 	$_->finish for $holder, map { $_->{run} } @clients;
 	@clients = ();
 	$node->poll_query_until('postgres', 'SELECT true');
-	is($node->safe_psql('postgres', 'SELECT count(*) FROM immiiq.rekey'), '1', "$what: the rotation is not over");
 	$before = $node->safe_psql('postgres', 'SELECT count(*) FROM right_');
 	start_load();
 	ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM immiiq.rekey'), "$what: the worker takes it up and it ends");
