@@ -10,12 +10,6 @@
 
 #include "audit/commit.h"
 
-/* A build without one of the checks: test/mutants.sh wants a case to fail for each. */
-#ifndef EXPORT_WITHOUT
-#define EXPORT_WITHOUT 0
-#endif
-#define FAILS(number, condition) (EXPORT_WITHOUT != (number) && (condition))
-
 enum
 {
 	EXPORT_HEADER,
@@ -253,7 +247,7 @@ export_parse_key(const char *text, ExportKey *key)
 		id[2 * i] = digits[hash[i] >> 4];
 		id[2 * i + 1] = digits[hash[i] & 15];
 	}
-	if (FAILS(1, memcmp(id, plus + 1, 8) != 0))
+	if (memcmp(id, plus + 1, 8) != 0)
 		return "hash in the verifier key is not that of its name and key";
 	return NULL;
 }
@@ -289,12 +283,11 @@ export_parse_checkpoint(const ExportKey *key, const char *note, size_t len, Expo
 			!take_base64(&line, signature, sizeof(signature), &n) || n != sizeof(signature) ||
 			line.p != line.end || memcmp(signature, key->id, 4) != 0)
 			continue; /* somebody else's */
-		if (FAILS(2, !crypto_ed25519_verify(key->public, note, (size_t) (body_end - note),
-											signature + 4)))
+		if (!crypto_ed25519_verify(key->public, note, (size_t) (body_end - note), signature + 4))
 			return "signature of the checkpoint does not hold";
 		signed_by_key = true;
 	}
-	if (FAILS(3, !signed_by_key))
+	if (!signed_by_key)
 		return "checkpoint is not signed by this key";
 	return NULL;
 }
@@ -317,8 +310,8 @@ export_check_consistency(const ExportHead *before, const ExportHead *now, const 
 	}
 	if (before->size > now->size)
 		return "log is shorter than it was: it was cut";
-	if (FAILS(4, !tree_verify_consistency(before->size, before->root, now->size, now->root,
-										  (const uint8_t(*)[TREE_HASH_BYTES]) path, count)))
+	if (!tree_verify_consistency(before->size, before->root, now->size, now->root,
+								 (const uint8_t(*)[TREE_HASH_BYTES]) path, count))
 		return "log is not a continuation of the earlier checkpoint: it was rewritten";
 	return NULL;
 }
@@ -354,20 +347,19 @@ read_header(ExportReader *r, Cursor *c)
 		return problem;
 
 	/* label 16, version 1, number 8, organisation 16, first 8, last 8, time 8, root 32, previous 32 */
-	if (FAILS(5, memcmp(batch, "immiiq/v1/batch\0\1", 17) != 0))
+	if (memcmp(batch, "immiiq/v1/batch\0\1", 17) != 0)
 		return "batch is malformed";
-	if (FAILS(6, memcmp(batch + 25, r->org, CANONICAL_UUID_BYTES) != 0))
+	if (memcmp(batch + 25, r->org, CANONICAL_UUID_BYTES) != 0)
 		return "batch is another organisation's";
 	r->tree_size = canonical_u64(batch + 49);
 	memcpy(r->tree_root, batch + 65, TREE_HASH_BYTES);
-	if (FAILS(7, r->first == 0 || r->first > r->last || r->last > r->tree_size))
+	if (r->first == 0 || r->first > r->last || r->last > r->tree_size)
 		return "export goes past the batch that it is proved by";
 	if (!tree_leaf_hash(batch, sizeof(batch), leaf))
 		return "could not compute a hash";
-	if (FAILS(8, canonical_u64(batch + 17) == 0 ||
-					 !tree_verify_inclusion(leaf, canonical_u64(batch + 17) - 1, r->head.size,
-											(const uint8_t(*)[TREE_HASH_BYTES]) path, path_len,
-											r->head.root)))
+	if (canonical_u64(batch + 17) == 0 ||
+		!tree_verify_inclusion(leaf, canonical_u64(batch + 17) - 1, r->head.size,
+							   (const uint8_t(*)[TREE_HASH_BYTES]) path, path_len, r->head.root))
 		return "batch is not in the tree of the checkpoint";
 	return NULL;
 }
@@ -464,7 +456,7 @@ read_columns(ExportReader *r, Cursor *c)
 		problem = not_canonical;
 	if (problem == NULL && !commit_root(hashes.data, hashes.len, hash))
 		problem = "could not compute a hash";
-	if (problem == NULL && FAILS(9, memcmp(hash, r->entry.commitment, sizeof(hash)) != 0))
+	if (problem == NULL && (memcmp(hash, r->entry.commitment, sizeof(hash)) != 0))
 		problem = "columns are not those of the entry";
 	free(hashes.data);
 	free(item);
@@ -500,7 +492,7 @@ check_context(ExportReader *r)
 		if (r->contexts[i] == r->entry.context)
 			return NULL;
 	}
-	return FAILS(10, true) ? "entry that says who is missing" : NULL;
+	return "entry that says who is missing";
 }
 
 static const char *
@@ -515,11 +507,11 @@ read_entry(ExportReader *r, Cursor *c, bool context)
 
 	if (!take_number(c, &position) || !take(c, ",\"body\":"))
 		return not_canonical;
-	if (FAILS(11, position <= r->position))
+	if (position <= r->position)
 		return "entries are not in order";
-	if (context ? FAILS(12, position >= r->first)
-				: FAILS(13, position != (r->state == EXPORT_CONTEXTS ? r->first : r->position + 1) ||
-								position > r->last))
+	if (context ? (position >= r->first)
+				: (position != (r->state == EXPORT_CONTEXTS ? r->first : r->position + 1) ||
+				   position > r->last))
 		return "entries are missing, or too many";
 	r->state = context ? EXPORT_CONTEXTS : EXPORT_ENTRIES;
 	r->position = position;
@@ -540,15 +532,14 @@ read_entry(ExportReader *r, Cursor *c, bool context)
 		return not_canonical;
 	if (!tree_leaf_hash(r->body, len, leaf))
 		return "could not compute a hash";
-	if (FAILS(14, !tree_verify_inclusion(leaf, position - 1, r->tree_size,
-										 (const uint8_t(*)[TREE_HASH_BYTES]) path, path_len,
-										 r->tree_root)))
+	if (!tree_verify_inclusion(leaf, position - 1, r->tree_size,
+							   (const uint8_t(*)[TREE_HASH_BYTES]) path, path_len, r->tree_root))
 		return "entry is not in the organisation's tree";
 	if (!canonical_parse_entry(r->body, len, &r->entry))
 		return "body of the entry is malformed";
-	if (FAILS(15, memcmp(r->entry.org, r->org, CANONICAL_UUID_BYTES) != 0))
+	if (memcmp(r->entry.org, r->org, CANONICAL_UUID_BYTES) != 0)
 		return "entry is another organisation's";
-	if (FAILS(16, context && r->entry.who == NULL))
+	if (context && r->entry.who == NULL)
 		return "entry before the export's first does not say who";
 	problem = check_context(r);
 	if (problem != NULL)
@@ -575,7 +566,7 @@ export_read_line(ExportReader *reader, const char *line, size_t len)
 		reader->state = EXPORT_CONTEXTS;
 		return problem;
 	}
-	if (FAILS(17, reader->state == EXPORT_END))
+	if (reader->state == EXPORT_END)
 		return "lines after the end";
 	if (take(&c, "{\"position\":"))
 		return read_entry(reader, &c, false);
@@ -584,7 +575,7 @@ export_read_line(ExportReader *reader, const char *line, size_t len)
 	if (!take(&c, "{\"end\":") || !take_number(&c, &count) || !take(&c, "}") || c.p != c.end)
 		return not_canonical;
 	reader->state = EXPORT_END;
-	if (FAILS(18, count != reader->lines || reader->position != reader->last))
+	if (count != reader->lines || reader->position != reader->last)
 		return "entries are missing, or too many";
 	return NULL;
 }
@@ -592,7 +583,7 @@ export_read_line(ExportReader *reader, const char *line, size_t len)
 const char *
 export_finish(ExportReader *reader)
 {
-	return FAILS(19, reader->state != EXPORT_END) ? "export was cut off" : NULL;
+	return (reader->state != EXPORT_END) ? "export was cut off" : NULL;
 }
 
 void
