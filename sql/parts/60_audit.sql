@@ -24,11 +24,16 @@ CREATE TABLE immiiq.entry (
     incarnation int4 NOT NULL,
     seq int4 NOT NULL,
     context int4 NOT NULL,
-    body bytea NOT NULL,
-    CONSTRAINT entry_pkey PRIMARY KEY (incarnation, txid, seq)
-) USING heap;
+    month date NOT NULL,
+    body bytea NOT NULL
+) PARTITION BY RANGE (month);
 ALTER TABLE immiiq.entry ALTER body SET STORAGE EXTERNAL;
-COMMENT ON TABLE immiiq.entry IS 'changes of protected rows as canonical bytes, in the order of capture';
+COMMENT ON TABLE immiiq.entry IS 'changes of protected rows as canonical bytes, in the order of capture; one partition a month';
+COMMENT ON COLUMN immiiq.entry.month IS 'first day of the month (UTC) in which the transaction captured its first change';
+
+-- The parent has no index: pg_dump carries partitions as tables of their own, with their keys, and attaches them to it.
+CREATE TABLE immiiq.entry_rest PARTITION OF immiiq.entry (CONSTRAINT entry_rest_pkey PRIMARY KEY (incarnation, txid, seq)) DEFAULT USING heap;
+COMMENT ON TABLE immiiq.entry_rest IS 'entries of months for which there was no partition';
 
 -- One row an entry, once it is sealed: its place in the tree of its organisation.
 CREATE TABLE immiiq.leaf (
@@ -37,6 +42,7 @@ CREATE TABLE immiiq.leaf (
     txid int8 NOT NULL,
     incarnation int4 NOT NULL,
     seq int4 NOT NULL,
+    month date NOT NULL,
     hash bytea NOT NULL,
     at timestamptz,
     key_id int8,
@@ -148,7 +154,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored'] LOOP
+    FOREACH name IN ARRAY ARRAY['entry', 'entry_rest', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored'] LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER guard_log BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON immiiq.%I '
             'FOR EACH STATEMENT EXECUTE FUNCTION immiiq.guard_log(%s)', name,
@@ -158,8 +164,41 @@ BEGIN
             PERFORM pg_catalog.pg_extension_config_dump(pg_catalog.format('immiiq.%I', name)::pg_catalog.regclass, '');
         END IF;
     END LOOP;
+    -- the partitions that pg_dump brings have this one before their own
+    CREATE TRIGGER guard_log_row BEFORE INSERT OR UPDATE OR DELETE ON immiiq.entry FOR EACH ROW EXECUTE FUNCTION immiiq.guard_log();
+    ALTER TABLE immiiq.entry ENABLE ALWAYS TRIGGER guard_log_row;
 END
 $$;
+
+CREATE FUNCTION immiiq.make_partitions(ahead int4 DEFAULT 2) RETURNS int4
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    first date := pg_catalog.date_trunc('month', pg_catalog.clock_timestamp() AT TIME ZONE 'UTC');
+    wanted date;
+    name text;
+    made int4 := 0;
+BEGIN
+    FOR i IN 0 .. LEAST(GREATEST(ahead, 0), 120) LOOP
+        wanted := first OPERATOR(pg_catalog.+) pg_catalog.make_interval(months => i);
+        name := pg_catalog.to_char(wanted, '"entry_"YYYY_MM');
+        CONTINUE WHEN pg_catalog.to_regclass(pg_catalog.format('immiiq.%I', name)) IS NOT NULL;
+        LOCK TABLE ONLY immiiq.entry IN SHARE UPDATE EXCLUSIVE MODE; -- one at a time
+        CONTINUE WHEN pg_catalog.to_regclass(pg_catalog.format('immiiq.%I', name)) IS NOT NULL
+            OR EXISTS (SELECT FROM immiiq.entry_rest AS r WHERE r.month OPERATOR(pg_catalog.=) wanted);
+        EXECUTE pg_catalog.format('CREATE TABLE immiiq.%I PARTITION OF immiiq.entry (CONSTRAINT %I PRIMARY KEY (incarnation, txid, seq)) FOR VALUES FROM (%L) TO (%L) USING heap',
+            name, name OPERATOR(pg_catalog.||) '_pkey', wanted, (wanted OPERATOR(pg_catalog.+) '1 month'::interval)::date);
+        EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
+        EXECUTE pg_catalog.format('CREATE TRIGGER guard_log BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON immiiq.%I '
+            'FOR EACH STATEMENT EXECUTE FUNCTION immiiq.guard_log()', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER guard_log', name);
+        made := made OPERATOR(pg_catalog.+) 1;
+    END LOOP;
+    RETURN made;
+END
+$$;
+COMMENT ON FUNCTION immiiq.make_partitions(int4) IS
+    'makes the partitions of immiiq.entry for this month and so many after it that are missing; a month whose entries already stand in entry_rest stays there';
+REVOKE ALL ON FUNCTION immiiq.make_partitions(int4) FROM PUBLIC;
 
 CREATE PROCEDURE immiiq.seal()
     LANGUAGE C AS 'MODULE_PATHNAME', 'immiiq_seal';
@@ -249,9 +288,9 @@ CREATE VIEW immiiq.audit_log WITH (security_invoker) AS
         f.client_ip, f.user_agent, f.application_name, f.table_schema, f.table_name, f.operation, k.client_id, f.key, f.old_row, f.new_row,
         'signed' AS state, l.txid
     FROM immiiq.leaf AS l
-    LEFT JOIN immiiq.entry AS e ON e.incarnation OPERATOR(pg_catalog.=) l.incarnation
+    LEFT JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) l.month AND e.incarnation OPERATOR(pg_catalog.=) l.incarnation
         AND e.txid OPERATOR(pg_catalog.=) l.txid AND e.seq OPERATOR(pg_catalog.=) l.seq
-    LEFT JOIN immiiq.entry AS c ON c.incarnation OPERATOR(pg_catalog.=) e.incarnation
+    LEFT JOIN immiiq.entry AS c ON c.month OPERATOR(pg_catalog.=) e.month AND c.incarnation OPERATOR(pg_catalog.=) e.incarnation
         AND c.txid OPERATOR(pg_catalog.=) e.txid AND c.seq OPERATOR(pg_catalog.=) e.context
     LEFT JOIN immiiq.subject_key AS k ON k.key_id OPERATOR(pg_catalog.=) l.key_id AND k.org_id OPERATOR(pg_catalog.=) l.org_id
     LEFT JOIN LATERAL immiiq.entry_fields(e.body, c.body) AS f ON true
@@ -267,7 +306,7 @@ CREATE VIEW immiiq.audit_waiting WITH (security_invoker) AS
         f.client_ip, f.user_agent, f.application_name, f.table_schema, f.table_name, f.operation, f.key, f.old_row, f.new_row,
         'captured' AS state, e.txid
     FROM immiiq.entry AS e
-    LEFT JOIN immiiq.entry AS c ON c.incarnation OPERATOR(pg_catalog.=) e.incarnation
+    LEFT JOIN immiiq.entry AS c ON c.month OPERATOR(pg_catalog.=) e.month AND c.incarnation OPERATOR(pg_catalog.=) e.incarnation
         AND c.txid OPERATOR(pg_catalog.=) e.txid AND c.seq OPERATOR(pg_catalog.=) e.context
     CROSS JOIN LATERAL immiiq.entry_fields(e.body, c.body) AS f
     WHERE immiiq.audit_sees(e.org_id) AND (e.incarnation, e.txid, e.seq) IN (SELECT w.incarnation, w.txid, w.seq FROM immiiq.waiting() AS w);
@@ -537,7 +576,7 @@ BEGIN ATOMIC
             WHERE x.org_id OPERATOR(pg_catalog.=) org AND x.last OPERATOR(pg_catalog.>=) r.last ORDER BY x.last LIMIT 1) AS b
     ), bodies AS (
         SELECT l.position, l.incarnation, l.txid, l.seq, e.context, e.body
-        FROM immiiq.leaf AS l JOIN immiiq.entry AS e ON e.incarnation OPERATOR(pg_catalog.=) l.incarnation
+        FROM immiiq.leaf AS l JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) l.month AND e.incarnation OPERATOR(pg_catalog.=) l.incarnation
             AND e.txid OPERATOR(pg_catalog.=) l.txid AND e.seq OPERATOR(pg_catalog.=) l.seq
         WHERE l.org_id OPERATOR(pg_catalog.=) org AND l.position OPERATOR(pg_catalog.>=) (SELECT first FROM range)
             AND l.position OPERATOR(pg_catalog.<=) (SELECT last FROM range)
@@ -553,7 +592,7 @@ BEGIN ATOMIC
         immiiq.export_path(org, l.position OPERATOR(pg_catalog.-) 1, r.size), ',"columns":', immiiq.export_columns(e.body, redact), '}')
     FROM range AS r
     JOIN immiiq.leaf AS f ON f.org_id OPERATOR(pg_catalog.=) org AND f.position OPERATOR(pg_catalog.=) r.first
-    JOIN immiiq.entry AS e ON e.incarnation OPERATOR(pg_catalog.=) f.incarnation AND e.txid OPERATOR(pg_catalog.=) f.txid
+    JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) f.month AND e.incarnation OPERATOR(pg_catalog.=) f.incarnation AND e.txid OPERATOR(pg_catalog.=) f.txid
         AND e.seq OPERATOR(pg_catalog.<) f.seq AND e.context OPERATOR(pg_catalog.=) e.seq AND e.org_id OPERATOR(pg_catalog.=) org
     JOIN immiiq.leaf AS l ON l.org_id OPERATOR(pg_catalog.=) org AND l.position OPERATOR(pg_catalog.<) r.first
         AND l.incarnation OPERATOR(pg_catalog.=) e.incarnation AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq
@@ -565,7 +604,7 @@ BEGIN ATOMIC
     UNION ALL
     SELECT pg_catalog.concat('{"end":', r.last OPERATOR(pg_catalog.-) r.first OPERATOR(pg_catalog.+) 1 OPERATOR(pg_catalog.+)
         (SELECT pg_catalog.count(*) FROM immiiq.leaf AS f
-            JOIN immiiq.entry AS e ON e.incarnation OPERATOR(pg_catalog.=) f.incarnation AND e.txid OPERATOR(pg_catalog.=) f.txid
+            JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) f.month AND e.incarnation OPERATOR(pg_catalog.=) f.incarnation AND e.txid OPERATOR(pg_catalog.=) f.txid
                 AND e.seq OPERATOR(pg_catalog.<) f.seq AND e.context OPERATOR(pg_catalog.=) e.seq AND e.org_id OPERATOR(pg_catalog.=) org
             WHERE f.org_id OPERATOR(pg_catalog.=) org AND f.position OPERATOR(pg_catalog.=) r.first), '}')
     FROM range AS r;

@@ -669,6 +669,8 @@ CREATE FUNCTION immiiq.create_org(name text, org_id uuid DEFAULT pg_catalog.gen_
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    -- Partitions before the first entry: the worker makes those of later months.
+    PERFORM immiiq.make_partitions();
     -- Keys first: the row's own audit entry is sealed under them.
     PERFORM immiiq.create_org_keys(create_org.org_id);
     INSERT INTO immiiq.org (org_id, name) VALUES (create_org.org_id, create_org.name);

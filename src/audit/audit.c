@@ -14,6 +14,7 @@
 #include "access/xlog.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
+#include "catalog/pg_inherits.h"
 #include "commands/trigger.h"
 #include "common/base64.h"
 #include "executor/executor.h"
@@ -25,7 +26,11 @@
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "tcop/pquery.h"
+#include "utils/datetime.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "audit/audit.h"
 #include "audit/audit_internal.h"
@@ -41,6 +46,8 @@
 #define AUDIT_LOCK_KEY	 0x5345414c /* "SEAL" */
 #define AUDIT_LOCK_CLASS 0x4951		/* "IQ" */
 
+#define AUDIT_REST "entry_rest" /* takes the entries of months that have no partition */
+
 typedef struct AuditShared
 {
 	pg_atomic_uint64 captured[AUDIT_SLOTS];
@@ -48,6 +55,7 @@ typedef struct AuditShared
 
 static AuditShared *audit_shared = NULL;
 static bool audit_restores = false;
+static TransactionId audit_marked = InvalidTransactionId; /* has left its mark of a restore */
 
 void
 audit_shmem_request(void)
@@ -149,23 +157,139 @@ audit_hold_sealing(void)
 	audit_restores = true;
 }
 
-/* ---- writing the log's tables ---- */
+/* ---- partitions ---- */
+
+DateADT
+audit_month(TimestampTz at)
+{
+	struct pg_tm tm;
+	fsec_t fsec;
+
+	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	return date2j(tm.tm_year, tm.tm_mon, 1) - POSTGRES_EPOCH_JDATE;
+}
+
+/* The partition of a month, as immiiq.make_partitions() names it; InvalidOid when there is none. */
+static Oid
+audit_find_partition(DateADT month)
+{
+	char name[NAMEDATALEN];
+	int year;
+	int mon;
+	int day;
+
+	j2date(month + POSTGRES_EPOCH_JDATE, &year, &mon, &day);
+	snprintf(name, sizeof(name), "entry_%04d_%02d", year, mon);
+	return get_relname_relid(name, base_schema());
+}
 
 void
-audit_writer_open(AuditWriter *w, const char *relname, int columns, int size)
+audit_entries_open(AuditEntries *entries)
 {
-	w->rel = table_open(base_relation(relname), RowExclusiveLock);
+	List *children = find_inheritance_children(base_relation("entry"), AccessShareLock);
+	ListCell *cell;
+
+	entries->count = 0;
+	entries->rels = palloc(sizeof(Relation) * Max(list_length(children), 1));
+	entries->indexes = palloc(sizeof(Oid) * Max(list_length(children), 1));
+	entries->months = palloc(sizeof(DateADT) * Max(list_length(children), 1));
+	foreach (cell, children)
+	{
+		Relation rel = table_open(lfirst_oid(cell), NoLock);
+		int n = entries->count++;
+		int year;
+		int mon;
+
+		if (RelationGetDescr(rel)->natts != ENTRY_COLUMNS)
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("partition \"%s\" of the log has other columns than the log",
+								   RelationGetRelationName(rel))));
+		entries->rels[n] = rel;
+		entries->indexes[n] = RelationGetPrimaryKeyIndex(rel);
+		entries->months[n] = DATEVAL_NOEND;
+		if (sscanf(RelationGetRelationName(rel), "entry_%4d_%2d", &year, &mon) == 2)
+			entries->months[n] = date2j(year, mon, 1) - POSTGRES_EPOCH_JDATE;
+	}
+}
+
+void
+audit_entries_close(AuditEntries *entries)
+{
+	for (int i = 0; i < entries->count; i++)
+		table_close(entries->rels[i], AccessShareLock);
+}
+
+HeapTuple
+audit_entries_find(const AuditEntries *entries, Snapshot snapshot, DateADT month,
+				   uint32 incarnation, uint64 txid, uint32 seq)
+{
+	int chosen = -1;
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	for (int i = 0; i < entries->count && (chosen < 0 || entries->months[chosen] != month); i++)
+	{
+		if (entries->months[i] == month || entries->months[i] == DATEVAL_NOEND)
+			chosen = i;
+	}
+	if (chosen < 0)
+		return NULL;
+	ScanKeyInit(&keys[0], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum((int32) incarnation));
+	ScanKeyInit(&keys[1], ENTRY_TXID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) txid));
+	ScanKeyInit(&keys[2], ENTRY_SEQ, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum((int32) seq));
+	scan = systable_beginscan(entries->rels[chosen], entries->indexes[chosen],
+							  OidIsValid(entries->indexes[chosen]), snapshot, 3, keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
+}
+
+/* ---- writing the log's tables ---- */
+
+static void
+audit_writer_start(AuditWriter *w, Relation rel, int columns, int size)
+{
+	w->rel = rel;
 	if (RelationGetDescr(w->rel)->natts != columns || w->rel->rd_rel->relkind != RELKIND_RELATION)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table immiiq.%s has not the columns that this version of immiiq writes",
-						relname),
+						RelationGetRelationName(rel)),
 				 errhint("Run ALTER EXTENSION immiiq UPDATE.")));
 	w->memory = CurrentMemoryContext;
 	w->indexes = CatalogOpenIndexes(w->rel);
 	w->slots = palloc0(sizeof(TupleTableSlot *) * size);
 	w->used = 0;
 	w->size = size;
+}
+
+void
+audit_writer_open(AuditWriter *w, const char *relname, int columns, int size)
+{
+	audit_writer_start(w, table_open(base_relation(relname), RowExclusiveLock), columns, size);
+}
+
+void
+audit_writer_open_entries(AuditWriter *w, DateADT month, int size)
+{
+	Relation rel;
+	Oid partition = audit_find_partition(month);
+
+	rel =
+		table_open(OidIsValid(partition) ? partition : base_relation(AUDIT_REST), RowExclusiveLock);
+	if (!OidIsValid(partition) && OidIsValid(partition = audit_find_partition(month)))
+	{
+		/* made while this waited; as long as the lock on the rest is held, none can be */
+		table_close(rel, RowExclusiveLock);
+		rel = table_open(partition, RowExclusiveLock);
+	}
+	audit_writer_start(w, rel, ENTRY_COLUMNS, size);
 }
 
 void
@@ -330,7 +454,8 @@ PG_FUNCTION_INFO_V1(immiiq_guard_log);
 
 /*
  * immiiq.guard_log(): BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE, per
- * statement.  Refuses with IQ040, whoever it is; only COPY FROM by a superuser
+ * statement, and per row of the partitions of immiiq.entry, which a restore
+ * makes before their triggers per statement.  Refuses with IQ040, whoever it is; only COPY FROM by a superuser
  * passes, so that a dump can be restored, into tables whose trigger has no
  * argument.  Rows loaded so are sealed as they are once the session has ended.
  */
@@ -339,17 +464,23 @@ immiiq_guard_log(PG_FUNCTION_ARGS)
 {
 	TriggerData *trigdata = (TriggerData *) fcinfo->context;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event) ||
-		!TRIGGER_FIRED_FOR_STATEMENT(trigdata->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-						errmsg("immiiq.guard_log can only be a trigger before a statement")));
+						errmsg("immiiq.guard_log can only be a trigger before a change")));
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) && trigdata->tg_trigger->tgnargs == 0 &&
 		superuser() && ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY)
 	{
+		bool row = TRIGGER_FIRED_FOR_ROW(trigdata->tg_event);
+
 		base_require_preload();
-		audit_hold_sealing();
-		audit_mark_restored();
-		return PointerGetDatum(NULL);
+		if (!row || audit_marked != GetTopTransactionIdIfAny() ||
+			!TransactionIdIsValid(audit_marked))
+		{
+			audit_hold_sealing();
+			audit_mark_restored();
+			audit_marked = GetTopTransactionId();
+		}
+		return PointerGetDatum(row ? trigdata->tg_trigtuple : NULL);
 	}
 	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_APPEND_ONLY),
 					errmsg("rows of immiiq.%s are never changed",

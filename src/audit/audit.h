@@ -13,5 +13,8 @@ extern void audit_before_commit(void);
 extern int64 audit_seal_round(void);
 /* False when audit_seal_round would find nothing; costs a few instructions. */
 extern bool audit_seal_wanted(void);
+/* What the worker does now and then, outside a transaction: makes the partitions of the coming months. */
+extern void audit_maintain(void);
+extern bool audit_maintain_due(void);
 
 #endif /* IMMIIQ_AUDIT_H */

@@ -8,7 +8,9 @@
 #include "access/tupdesc.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
+#include "utils/date.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 #include "utils/uuid.h"
 
 #include "audit/canonical.h"
@@ -23,6 +25,7 @@ enum
 	ENTRY_INCARNATION,
 	ENTRY_SEQ,
 	ENTRY_CONTEXT,
+	ENTRY_MONTH,
 	ENTRY_BODY
 };
 #define ENTRY_COLUMNS ENTRY_BODY
@@ -34,6 +37,7 @@ enum
 	LEAF_TXID,
 	LEAF_INCARNATION,
 	LEAF_SEQ,
+	LEAF_MONTH,
 	LEAF_HASH,
 	LEAF_AT,
 	LEAF_KEY_ID,
@@ -126,10 +130,30 @@ typedef struct AuditWriter
 
 /* Opens a table of schema immiiq that must have this many columns; up to size rows go in at once. */
 extern void audit_writer_open(AuditWriter *w, const char *relname, int columns, int size);
+/* Opens the partition of immiiq.entry for this month. */
+extern void audit_writer_open_entries(AuditWriter *w, DateADT month, int size);
 /* Copies the row; writes when size rows have come. */
 extern void audit_writer_add(AuditWriter *w, Datum *values, bool *nulls);
 extern void audit_writer_flush(AuditWriter *w);
 extern void audit_writer_close(AuditWriter *w);
+
+/* The first day, in UTC, of the month that a time lies in: what entries are partitioned by. */
+extern DateADT audit_month(TimestampTz at);
+
+/* Every partition of immiiq.entry, open for reading. */
+typedef struct AuditEntries
+{
+	int count;
+	Relation *rels;
+	Oid *indexes;	 /* of the primary key; InvalidOid while a restore has not built it */
+	DateADT *months; /* DATEVAL_NOEND for the one that takes what no other does */
+} AuditEntries;
+
+extern void audit_entries_open(AuditEntries *entries);
+extern void audit_entries_close(AuditEntries *entries);
+/* The row of an entry, copied; NULL when its month has none. */
+extern HeapTuple audit_entries_find(const AuditEntries *entries, Snapshot snapshot, DateADT month,
+									uint32 incarnation, uint64 txid, uint32 seq);
 
 /* Names the life of this database in which a transaction id means something. */
 extern uint32 audit_incarnation(void);

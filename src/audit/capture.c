@@ -134,8 +134,9 @@ static struct
 	int context_count;
 	int context_size;
 	uint32 next_seq;
-	bool written; /* something has gone to immiiq.entry */
-	bool at_once; /* commit has begun: nobody will flush later */
+	DateADT month; /* the partition of all entries of this transaction: the month of the first */
+	bool written;  /* something has gone to immiiq.entry */
+	bool at_once;  /* commit has begun: nobody will flush later */
 	bool busy;
 } capture;
 
@@ -405,6 +406,7 @@ capture_begin(void)
 	capture.count = 0;
 	capture.context_count = 0;
 	capture.next_seq = 1;
+	capture.month = audit_month(GetCurrentTimestamp());
 	capture.written = false;
 	capture.busy = false;
 	capture.memory = memory;
@@ -452,8 +454,8 @@ capture_write(int first)
 	}
 	txid = (int64) U64FromFullTransactionId(GetTopFullTransactionId());
 	old = MemoryContextSwitchTo(capture.row);
-	audit_writer_open(&writer, "entry", ENTRY_COLUMNS,
-					  Min(capture.count - first, CAPTURE_WRITE_ROWS));
+	audit_writer_open_entries(&writer, capture.month,
+							  Min(capture.count - first, CAPTURE_WRITE_ROWS));
 	for (int i = first; i < capture.count; i++)
 	{
 		CaptureEntry *entry = &capture.entries[i];
@@ -466,6 +468,7 @@ capture_write(int first)
 		values[ENTRY_INCARNATION - 1] = Int32GetDatum((int32) audit_incarnation());
 		values[ENTRY_SEQ - 1] = Int32GetDatum((int32) entry->seq);
 		values[ENTRY_CONTEXT - 1] = Int32GetDatum((int32) entry->context);
+		values[ENTRY_MONTH - 1] = DateADTGetDatum(capture.month);
 		values[ENTRY_BODY - 1] = PointerGetDatum(capture.arena.data + entry->offset);
 		audit_writer_add(&writer, values, nulls);
 	}

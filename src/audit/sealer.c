@@ -87,6 +87,7 @@ enum
 	FOUND_INCARNATION,
 	FOUND_TXID,
 	FOUND_SEQ,
+	FOUND_MONTH,
 	FOUND_HASH,
 	FOUND_AT,
 	FOUND_KEY_ID,
@@ -272,6 +273,7 @@ seal_begin_sort(SealRound *round)
 		TupleDescInitEntry(round->found_desc, columns[i], NULL, types[i], -1, 0);
 		operators[i] = lookup_type_cache(types[i], TYPECACHE_LT_OPR)->lt_opr;
 	}
+	TupleDescInitEntry(round->found_desc, FOUND_MONTH, NULL, DATEOID, -1, 0);
 	TupleDescInitEntry(round->found_desc, FOUND_HASH, NULL, BYTEAOID, -1, 0);
 	TupleDescInitEntry(round->found_desc, FOUND_AT, NULL, TIMESTAMPTZOID, -1, 0);
 	TupleDescInitEntry(round->found_desc, FOUND_KEY_ID, NULL, INT8OID, -1, 0);
@@ -316,29 +318,33 @@ seal_describe(const uint8 *body, Size len, Datum *values, bool *nulls)
 	nulls[FOUND_ADDRESS - 1] = who.address == NULL;
 }
 
-/* Takes one entry into the round; org, body and so on as they stand in its row. */
+/* Takes one entry into the round: a row with the columns of immiiq.entry. */
 static void
-seal_found(SealRound *round, Datum org, Datum incarnation, Datum txid, Datum seq, Datum body)
+seal_found(SealRound *round, HeapTuple tuple, TupleDesc desc)
 {
+	static const int same[5][2] = {{FOUND_ORG, ENTRY_ORG},
+								   {FOUND_INCARNATION, ENTRY_INCARNATION},
+								   {FOUND_TXID, ENTRY_TXID},
+								   {FOUND_SEQ, ENTRY_SEQ},
+								   {FOUND_MONTH, ENTRY_MONTH}};
 	MemoryContext old;
 	bytea *bytes;
 	bytea *hash;
 	Datum values[FOUND_COLUMNS];
 	bool nulls[FOUND_COLUMNS] = {false};
+	bool isnull;
 	TupleTableSlot *slot;
 
 	if (round->sort == NULL)
 		seal_begin_sort(round);
 	old = MemoryContextSwitchTo(round->row);
-	bytes = DatumGetByteaPP(body);
+	for (int i = 0; i < 5; i++)
+		values[same[i][0] - 1] = heap_getattr(tuple, same[i][1], desc, &nulls[same[i][0] - 1]);
+	bytes = DatumGetByteaPP(heap_getattr(tuple, ENTRY_BODY, desc, &isnull));
 	hash = palloc(VARHDRSZ + TREE_HASH_BYTES);
 	SET_VARSIZE(hash, VARHDRSZ + TREE_HASH_BYTES);
 	seal_check_hash(
 		tree_leaf_hash(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), (uint8 *) VARDATA(hash)));
-	values[FOUND_ORG - 1] = org;
-	values[FOUND_INCARNATION - 1] = incarnation;
-	values[FOUND_TXID - 1] = txid;
-	values[FOUND_SEQ - 1] = seq;
 	values[FOUND_HASH - 1] = PointerGetDatum(hash);
 	seal_describe((uint8 *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), values, nulls);
 	slot = round->found_slot;
@@ -359,7 +365,6 @@ seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 u
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple tuple;
-	TupleDesc desc = RelationGetDescr(rel);
 
 	if (from >= until)
 		return;
@@ -368,26 +373,16 @@ seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 u
 	ScanKeyInit(&keys[1], ENTRY_TXID, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum((int64) from));
 	ScanKeyInit(&keys[2], ENTRY_TXID, BTLessStrategyNumber, F_INT8LT, Int64GetDatum((int64) until));
-	scan = systable_beginscan(rel, index, true, round->snapshot, 3, keys);
+	scan = systable_beginscan(rel, index, OidIsValid(index), round->snapshot, 3, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool isnull;
-
-		seal_found(round, heap_getattr(tuple, ENTRY_ORG, desc, &isnull),
-				   heap_getattr(tuple, ENTRY_INCARNATION, desc, &isnull),
-				   heap_getattr(tuple, ENTRY_TXID, desc, &isnull),
-				   heap_getattr(tuple, ENTRY_SEQ, desc, &isnull),
-				   heap_getattr(tuple, ENTRY_BODY, desc, &isnull));
-	}
+		seal_found(round, tuple, RelationGetDescr(rel));
 	systable_endscan(scan);
 }
 
-/* Finds what the difference of the two snapshots holds. */
+/* Finds what the difference of the two snapshots holds of one partition. */
 static void
-seal_find_difference(SealRound *round)
+seal_find_in_partition(SealRound *round, Relation rel, Oid index)
 {
-	Relation rel = table_open(base_relation("entry"), AccessShareLock);
-	Oid index = base_relation("entry_pkey");
 	uint64 from = round->before.horizon;
 
 	for (int i = 0; i < round->before.nopen; i++)
@@ -407,7 +402,18 @@ seal_find_difference(SealRound *round)
 		from = round->now.open[i] + 1;
 	}
 	seal_scan_range(round, rel, index, from, round->now.horizon);
-	table_close(rel, AccessShareLock);
+}
+
+/* Finds what the difference of the two snapshots holds: of every month, as a transaction may stay open for long. */
+static void
+seal_find_difference(SealRound *round)
+{
+	AuditEntries entries;
+
+	audit_entries_open(&entries);
+	for (int i = 0; i < entries.count; i++)
+		seal_find_in_partition(round, entries.rels[i], entries.indexes[i]);
+	audit_entries_close(&entries);
 }
 
 /* Finds every visible entry, of whatever incarnation, that has no leaf: after a restore, and at the beginning. */
@@ -427,7 +433,7 @@ seal_find_all(SealRound *round)
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_RESTRICTED_OPERATION);
 	SPI_connect();
 	plan =
-		SPI_prepare("SELECT e.org_id, e.incarnation, e.txid, e.seq, e.body FROM immiiq.entry e "
+		SPI_prepare("SELECT e.* FROM immiiq.entry e "
 					"WHERE NOT EXISTS (SELECT FROM immiiq.leaf l "
 					"WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "
 					"AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq)",
@@ -441,15 +447,7 @@ seal_find_all(SealRound *round)
 		if (SPI_processed == 0)
 			break;
 		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			HeapTuple tuple = SPI_tuptable->vals[i];
-			TupleDesc desc = SPI_tuptable->tupdesc;
-			bool isnull;
-
-			seal_found(round, heap_getattr(tuple, 1, desc, &isnull),
-					   heap_getattr(tuple, 2, desc, &isnull), heap_getattr(tuple, 3, desc, &isnull),
-					   heap_getattr(tuple, 4, desc, &isnull), heap_getattr(tuple, 5, desc, &isnull));
-		}
+			seal_found(round, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
@@ -809,6 +807,7 @@ seal_write(SealRound *round)
 		values[LEAF_TXID - 1] = slot->tts_values[FOUND_TXID - 1];
 		values[LEAF_INCARNATION - 1] = slot->tts_values[FOUND_INCARNATION - 1];
 		values[LEAF_SEQ - 1] = slot->tts_values[FOUND_SEQ - 1];
+		values[LEAF_MONTH - 1] = slot->tts_values[FOUND_MONTH - 1];
 		values[LEAF_HASH - 1] = slot->tts_values[FOUND_HASH - 1];
 		seal_describe_leaf(contexts, slot, values, nulls);
 		audit_writer_add(&leaves, values, nulls);

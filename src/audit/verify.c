@@ -56,8 +56,7 @@ typedef struct VerifyRun
 	bool all; /* every organisation, not only org */
 	pg_uuid_t org;
 	HTAB *keys;
-	Relation entries;
-	Oid entries_index;
+	AuditEntries entries;
 	TupleDesc entry_desc;
 	MemoryContext row; /* reset after every leaf */
 	CanonicalBuffer hashes;
@@ -124,8 +123,8 @@ verify_int(HeapTuple tuple, AttrNumber column, TupleDesc desc)
 
 	if (isnull)
 		return 0;
-	return TupleDescAttr(desc, column - 1)->atttypid == INT4OID ? DatumGetInt32(value)
-																: DatumGetInt64(value);
+	return TupleDescAttr(desc, column - 1)->attlen == sizeof(int32) ? DatumGetInt32(value)
+																	: DatumGetInt64(value);
 }
 
 static void
@@ -253,26 +252,6 @@ verify_image_key(VerifyRun *run, const CanonicalEntry *entry, uint32 key_id)
 
 /* ---- an entry ---- */
 
-/* The row of an entry, NULL when there is none; valid until the scan ends. */
-static HeapTuple
-verify_find_entry(VerifyRun *run, uint32 incarnation, uint64 txid, uint32 seq)
-{
-	ScanKeyData keys[3];
-	SysScanDesc scan;
-	HeapTuple tuple;
-
-	ScanKeyInit(&keys[0], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum((int32) incarnation));
-	ScanKeyInit(&keys[1], ENTRY_TXID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) txid));
-	ScanKeyInit(&keys[2], ENTRY_SEQ, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum((int32) seq));
-	scan = systable_beginscan(run->entries, run->entries_index, true, run->snapshot, 3, keys);
-	tuple = systable_getnext(scan);
-	if (HeapTupleIsValid(tuple))
-		tuple = heap_copytuple(tuple);
-	systable_endscan(scan);
-	return tuple;
-}
-
 static bytea *
 verify_body(VerifyRun *run, HeapTuple tuple)
 {
@@ -331,9 +310,9 @@ verify_leaf_columns(VerifyRun *run, HeapTuple leaf, TupleDesc desc, bytea *body)
 		   (isnull || base_uuid_equal(DatumGetUUIDP(value), &run->context_session));
 }
 
-/* True when the entry that another one names as its context says who. */
+/* True when the entry that another one names as its context says who: it stands in the same partition. */
 static bool
-verify_context(VerifyRun *run, const CanonicalEntry *entry)
+verify_context(VerifyRun *run, const CanonicalEntry *entry, DateADT month)
 {
 	HeapTuple tuple;
 	bytea *body;
@@ -348,7 +327,8 @@ verify_context(VerifyRun *run, const CanonicalEntry *entry)
 		 run->context_incarnation == entry->incarnation &&
 		 memcmp(run->context_org.data, entry->org, UUID_LEN) == 0))
 		return true;
-	tuple = verify_find_entry(run, entry->incarnation, entry->txid, entry->context);
+	tuple = audit_entries_find(&run->entries, run->snapshot, month, entry->incarnation, entry->txid,
+							   entry->context);
 	if (tuple == NULL || (body = verify_body(run, tuple)) == NULL ||
 		!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &context) ||
 		context.who == NULL || memcmp(context.org, entry->org, UUID_LEN) != 0)
@@ -434,6 +414,7 @@ verify_entry(VerifyRun *run, HeapTuple tuple, const pg_uuid_t *org)
 {
 	TupleDesc desc = run->entry_desc;
 	bytea *bytes = verify_body(run, tuple);
+	DateADT month = (DateADT) verify_int(tuple, ENTRY_MONTH, desc);
 	const uint8 *body;
 	CanonicalEntry entry;
 	pg_uuid_t row_org;
@@ -455,9 +436,10 @@ verify_entry(VerifyRun *run, HeapTuple tuple, const pg_uuid_t *org)
 		entry.seq != (uint32) verify_int(tuple, ENTRY_SEQ, desc))
 		return "body of the entry names another transaction or place in it";
 	if (entry.at != verify_int(tuple, ENTRY_AT, desc) ||
-		entry.context != (uint32) verify_int(tuple, ENTRY_CONTEXT, desc))
+		entry.context != (uint32) verify_int(tuple, ENTRY_CONTEXT, desc) ||
+		month > audit_month(entry.at))
 		return "columns of the entry differ from its body";
-	if (!verify_context(run, &entry))
+	if (!verify_context(run, &entry, month))
 		return "entry of the same transaction that says who is missing";
 	run->hashes.len = 0;
 	if ((problem = verify_image(run, body, &entry, false, &whole)) != NULL ||
@@ -493,9 +475,11 @@ verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, HeapTuple lea
 	bytea *body;
 	const char *problem;
 
-	entry = verify_find_entry(run, (uint32) verify_int(leaf, LEAF_INCARNATION, desc),
-							  (uint64) verify_int(leaf, LEAF_TXID, desc),
-							  (uint32) verify_int(leaf, LEAF_SEQ, desc));
+	entry = audit_entries_find(&run->entries, run->snapshot,
+							   (DateADT) verify_int(leaf, LEAF_MONTH, desc),
+							   (uint32) verify_int(leaf, LEAF_INCARNATION, desc),
+							   (uint64) verify_int(leaf, LEAF_TXID, desc),
+							   (uint32) verify_int(leaf, LEAF_SEQ, desc));
 	audit_copy_hash(leaf, desc, LEAF_HASH, stored);
 	if (entry == NULL)
 		verify_report(run, "error", org, position,
@@ -830,9 +814,6 @@ verify_is_pending(uint64 txid, uint32 incarnation, HeapTuple state, TupleDesc de
 	return pending;
 }
 
-/* The columns of immiiq.entry with which the queries below begin, so that verify_entry reads them. */
-#define VERIFY_ENTRY_COLUMNS "e.txid, e.at, e.org_id, e.incarnation, e.seq, e.context, e.body"
-
 /* Checks the entries that have no leaf: the sealer will come to them, or they are not its. */
 static void
 verify_unsealed(VerifyRun *run)
@@ -865,7 +846,7 @@ verify_unsealed(VerifyRun *run)
 	systable_endscan(scan);
 
 	SPI_connect();
-	plan = SPI_prepare("SELECT " VERIFY_ENTRY_COLUMNS " FROM immiiq.entry e "
+	plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
 					   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
 					   "AND NOT EXISTS (SELECT FROM immiiq.leaf l "
 					   "WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "
@@ -960,6 +941,7 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 {
 	VerifyRun run;
 	HASHCTL ctl;
+	Relation entry;
 
 	base_require_preload();
 	InitMaterializedSRF(fcinfo, 0);
@@ -977,15 +959,16 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 	ctl.hcxt = CurrentMemoryContext;
 	run.keys = hash_create("immiiq verify keys", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	run.hashes.grow = verify_grow;
-	run.entries = table_open(base_relation("entry"), AccessShareLock);
-	run.entries_index = base_relation("entry_pkey");
-	run.entry_desc = RelationGetDescr(run.entries);
+	entry = table_open(base_relation("entry"), AccessShareLock);
+	run.entry_desc = RelationGetDescr(entry);
+	audit_entries_open(&run.entries);
 
 	verify_orgs(&run);
 	verify_database(&run);
 	verify_unsealed(&run);
 
-	table_close(run.entries, AccessShareLock);
+	audit_entries_close(&run.entries);
+	table_close(entry, AccessShareLock);
 	hash_destroy(run.keys);
 	if (run.hashes.data != NULL)
 		pfree(run.hashes.data);

@@ -124,11 +124,19 @@ worker_run_tidy(void)
 	identity_tidy();
 }
 
+static void
+worker_run_audit(void)
+{
+	pgstat_report_activity(STATE_RUNNING, "immiiq: maintaining the audit");
+	audit_maintain();
+}
+
 static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
 	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
 	{"sign-in", worker_run_tidy, identity_tidy_due, 0, 0},
 	{"rekey", rekey_round, rekey_wanted, 0, 0},
+	{"audit", worker_run_audit, audit_maintain_due, 0, 0},
 };
 
 static WorkerTask worker_sealing = {"seal", worker_seal, audit_seal_wanted, 0, 0};

@@ -48,7 +48,7 @@ CREATE FUNCTION unguard() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'tree', 'seal_state'] LOOP
-        EXECUTE format('ALTER TABLE immiiq.%I DISABLE TRIGGER guard_log', name);
+        EXECUTE format('ALTER TABLE immiiq.%I DISABLE TRIGGER USER', name);
     END LOOP;
 END
 $$;
@@ -139,7 +139,7 @@ ROLLBACK;
 
 BEGIN;
 SELECT unguard() \gset ignored_
-INSERT INTO immiiq.entry SELECT e.txid, e.at, e.org_id, e.incarnation, 99, e.context, e.body
+INSERT INTO immiiq.entry SELECT e.txid, e.at, e.org_id, e.incarnation, 99, e.context, e.month, e.body
 FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 5;
 SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 99 was never sealed and never will be: it was put in, or its leaf taken out$',
     'an entry put in among old ones');
@@ -147,7 +147,7 @@ ROLLBACK;
 
 BEGIN;
 SELECT unguard() \gset ignored_
-INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, e.org_id, e.incarnation, e.seq, e.context, e.body
+INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, e.org_id, e.incarnation, e.seq, e.context, e.month, e.body
 FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
 SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 1 that waits for its seal: body of the entry names another transaction or place in it$',
     'a copy put in ahead of the sealer');
@@ -156,7 +156,7 @@ ROLLBACK;
 BEGIN;
 SELECT unguard() \gset ignored_
 -- the transaction id in the body is made to fit too: 8 bytes after its tag and length, 06 08
-INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, e.org_id, e.incarnation, e.seq, e.context,
+INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, e.org_id, e.incarnation, e.seq, e.context, e.month,
     overlay(e.body PLACING int8send(e.txid + 1000000) FROM position(('\x0608'::bytea || int8send(e.txid)) IN e.body) + 2)
 FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
 SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 1 that waits for its seal: image of the entry does not open under the organisation''s audit key$',
@@ -165,7 +165,7 @@ ROLLBACK;
 
 BEGIN;
 SELECT unguard() \gset ignored_
-INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, :'beta', e.incarnation, e.seq, e.context,
+INSERT INTO immiiq.entry SELECT e.txid + 1000000, e.at, :'beta', e.incarnation, e.seq, e.context, e.month,
     overlay(overlay(e.body PLACING int8send(e.txid + 1000000) FROM position(('\x0608'::bytea || int8send(e.txid)) IN e.body) + 2)
         PLACING uuid_send(:'beta') FROM position(('\x0310'::bytea || uuid_send(:'alpha')) IN e.body) + 2)
 FROM immiiq.entry e, place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
@@ -175,7 +175,7 @@ ROLLBACK;
 
 BEGIN;
 SELECT unguard() \gset ignored_
-INSERT INTO immiiq.entry VALUES (1::int8 << 40, now(), :'alpha', immiiq.audit_incarnation(), 1, 1, '\x01');
+INSERT INTO immiiq.entry VALUES (1::int8 << 40, now(), :'alpha', immiiq.audit_incarnation(), 1, 1, date_trunc('month', now()), '\x01');
 SELECT matches(problems(), '^error alpha -: entry of transaction \d+, number 1 that waits for its seal: body of the entry is malformed$', 'nonsense put in');
 ROLLBACK;
 
@@ -317,7 +317,7 @@ ROLLBACK;
 ---- What the sealer remembers
 
 BEGIN;
-ALTER TABLE immiiq.seal_state DISABLE TRIGGER guard_log;
+ALTER TABLE immiiq.seal_state DISABLE TRIGGER USER;
 UPDATE immiiq.seal_state SET horizon = horizon + 1000000;
 ALTER TABLE immiiq.seal_state ENABLE ALWAYS TRIGGER guard_log;
 COMMIT;
@@ -326,7 +326,7 @@ SELECT matches(problems(), 'error alpha -: entry of transaction \d+, number 1 wa
 CALL immiiq.seal();
 SELECT is(problems(), NULL, 'the next round notices and seals what was passed over');
 BEGIN;
-ALTER TABLE immiiq.tree DISABLE TRIGGER guard_log;
+ALTER TABLE immiiq.tree DISABLE TRIGGER USER;
 DELETE FROM immiiq.tree;
 ALTER TABLE immiiq.tree ENABLE ALWAYS TRIGGER guard_log;
 COMMIT;

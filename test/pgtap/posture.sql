@@ -80,9 +80,9 @@ ROLLBACK;
 SELECT lives_ok('SELECT 1', 'entries exist') FROM immiiq.entry LIMIT 1;
 CALL immiiq.seal();
 BEGIN;
-ALTER TABLE immiiq.entry DISABLE TRIGGER guard_log;
-INSERT INTO immiiq.entry (txid, at, org_id, incarnation, seq, context, body)
-    SELECT 9000000000000000000, clock_timestamp() - interval '5 minutes', e.org_id, s.incarnation, 1, 0, ''
+ALTER TABLE immiiq.entry DISABLE TRIGGER USER;
+INSERT INTO immiiq.entry (txid, at, org_id, incarnation, seq, context, month, body)
+    SELECT 9000000000000000000, clock_timestamp() - interval '5 minutes', e.org_id, s.incarnation, 1, 0, e.month, ''
     FROM immiiq.entry AS e, immiiq.seal_state AS s LIMIT 1;
 SELECT is(pg_temp.said('sealing'), 'warning', 'an entry that waits for five minutes');
 UPDATE immiiq.entry SET at = clock_timestamp() - interval '2 hours' WHERE txid = 9000000000000000000;

@@ -130,7 +130,7 @@ my $other_key = do { my ($name) = $key =~ /\A([^+]+)/; "$name+00000000+" . encod
 # The log is rewritten by a superuser who lets the server sign anew: the database alone cannot tell, the checkpoint kept elsewhere can.
 $node->safe_psql('postgres', <<"SQL");
 DO \$\$ DECLARE name text; BEGIN FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'node', 'tree', 'seal_state'] LOOP
-	EXECUTE format('ALTER TABLE immiiq.%I DISABLE TRIGGER guard_log', name); END LOOP; END \$\$;
+	EXECUTE format('ALTER TABLE immiiq.%I DISABLE TRIGGER USER', name); END LOOP; END \$\$;
 DELETE FROM immiiq.leaf; DELETE FROM immiiq.batch; DELETE FROM immiiq.tree_head; DELETE FROM immiiq.tree; DELETE FROM immiiq.seal_state;
 DELETE FROM immiiq.entry WHERE org_id = '$beta';
 SQL
