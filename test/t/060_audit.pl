@@ -93,7 +93,7 @@ my $total = $count + 5;
 sealed_ok($node, 'postgres', $total, 'until it ends');
 
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
-$node->command_ok([ 'pg_restore', '-d', $node->connstr('restored'), $dump ], 'pg_restore');
+$node->command_ok([ 'pg_restore', '-j', '3', '-d', $node->connstr('restored'), $dump ], 'pg_restore by three sessions');
 sealed_ok($node, 'restored', $total, 'what was not sealed in the dump is sealed in the restored database');
 put($node, 'restored', 300, 302);
 sealed_ok($node, 'restored', $total + 3, 'and the log goes on');
