@@ -23,6 +23,7 @@
 #include "identity/identity.h"
 #include "journal/journal.h"
 #include "keyring/keyring.h"
+#include "policy/policy.h"
 #include "rekey/rekey.h"
 #include "search/search.h"
 #include "types/types.h"
@@ -75,6 +76,7 @@ hooks_plan(Query *parse, const char *query_string, int cursorOptions, ParamListI
 	PlannedStmt *plan;
 
 	firewall_before_planning();
+	policy_drop_implied(parse);
 	parse = search_rewrite_query(parse);
 	if (previous_planner)
 		plan = previous_planner(parse, query_string, cursorOptions, boundParams);

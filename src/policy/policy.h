@@ -4,6 +4,7 @@
 #ifndef IMMIIQ_POLICY_H
 #define IMMIIQ_POLICY_H
 
+#include "nodes/parsenodes.h"
 #include "utils/relcache.h"
 #include "utils/uuid.h"
 
@@ -46,6 +47,9 @@ extern void policy_init(void);
 extern const PolicyTable *policy_table(Relation rel);
 /* True when roleid owns (or is member of the owner of) a protected table. */
 extern bool policy_role_owns_protected(Oid roleid);
+
+/* Drops from a query that is about to be planned the read policies that its write policies include. */
+extern void policy_drop_implied(Query *query);
 
 /* True when who is active has the permission reveal. */
 extern bool permission_reveals(void);

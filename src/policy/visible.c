@@ -125,6 +125,12 @@ visible_command_from_text(const text *command)
 	return VISIBLE_WRITES;
 }
 
+bool
+visible_command_reads(const text *command)
+{
+	return (visible_command_from_text(command) & VISIBLE_WRITES) == 0;
+}
+
 /* No module has this bit: nobody has it. */
 #define VISIBLE_UNKNOWN_MODULE 0x80000000
 
