@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "firewall/firewall.h"
+#include "hold/hold.h"
 #include "hooks/hooks.h"
 #include "journal/journal.h"
 #include "keyring/keyring.h"
@@ -35,6 +36,7 @@ _PG_init(void)
 	types_init();
 	policy_init();
 	firewall_init();
+	hold_init();
 	audit_init();
 	identity_init();
 	documents_init();

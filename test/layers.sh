@@ -10,6 +10,7 @@ context journal
 search
 types
 policy firewall
+hold
 directory
 audit
 rekey

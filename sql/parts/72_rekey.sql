@@ -202,7 +202,10 @@ BEGIN
         END IF;
         SELECT sum(w.remaining) INTO remaining
         FROM immiiq.sealed_relation AS s, immiiq.rekey_walk(org, s.relid, 0, r.data_key, r.tag_key, false, 0) AS w;
-        IF remaining > 0 THEN
+        IF remaining = 0 AND immiiq.has_hold(org) THEN
+            -- What was sealed outside of these tables, or stands in an older dump, opens under the old keys alone.
+            PERFORM immiiq.refuse_held(org, 'rotate_key', 'earlier keys');
+        ELSIF remaining > 0 THEN
             r.phase := 'rest';
             r.relation := NULL;
             r.block := 0;
@@ -331,6 +334,9 @@ BEGIN
     SELECT count(*) INTO destroyed FROM immiiq.wrapped_key AS k WHERE k.org_id = org;
     IF destroyed = 0 THEN
         RAISE EXCEPTION 'the organisation has no keys' USING ERRCODE = 'IQ003';
+    END IF;
+    IF immiiq.has_hold(org) THEN
+        PERFORM immiiq.refuse_held(org, 'shred_org', 'keys');
     END IF;
     -- Written down first: the entries are sealed under the key that goes.
     UPDATE immiiq.org AS o SET active = false WHERE o.org_id = org AND o.active;

@@ -41,6 +41,7 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "crypto/crypto.h"
+#include "hold/hold.h"
 #include "keyring/keyring.h"
 #include "policy/policy.h"
 #include "types/types.h"
@@ -1185,6 +1186,8 @@ immiiq_capture(PG_FUNCTION_ARGS)
 							errmsg("the organisation of a row cannot be changed")));
 	}
 
+	if (operation != CANONICAL_INSERT)
+		hold_check_row(relation, old, new, &org, rel->client);
 	if (operation != CANONICAL_INSERT || !capture_restores_directory(relation, &org))
 	{
 		capture_put_image_pinned(rel, new, old, &org);

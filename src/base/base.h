@@ -35,6 +35,8 @@
 #define ERRCODE_IMMIIQ_APPEND_ONLY MAKE_SQLSTATE('I', 'Q', '0', '4', '0')
 /* the journal did not acknowledge in time */
 #define ERRCODE_IMMIIQ_JOURNAL MAKE_SQLSTATE('I', 'Q', '0', '4', '1')
+/* what is under hold was to be removed */
+#define ERRCODE_IMMIIQ_HELD MAKE_SQLSTATE('I', 'Q', '0', '5', '0')
 
 /* Starts base: defines what every capability needs before its own init. */
 extern void base_init(void);

@@ -27,6 +27,7 @@
 #include "documents/documents_internal.h"
 #include "documents/object.h"
 #include "documents/sigv4.h"
+#include "hold/hold.h"
 #include "journal/journal.h"
 
 #define PRESIGN_GRANT_PARAMETER "x-immiiq-grant"
@@ -671,7 +672,8 @@ presign_make(FunctionCallInfo fcinfo, PresignAction action, const pg_uuid_t *id,
 	SPI_connect();
 	if (!presign_read_document(action, org, id, &document))
 		presign_refuse(action, id, "absent, or not visible");
-	if (document.hold && presign_actions[action].writes)
+	if ((document.hold && presign_actions[action].writes) ||
+		(action == PRESIGN_DELETE && hold_keeps(org, document.has_client ? &document.client : NULL)))
 		presign_refuse(action, id, "under hold");
 
 	presign_become_owner(&user, &sec_context);

@@ -19,6 +19,7 @@
 #include "context/context.h"
 #include "firewall/firewall.h"
 #include "documents/documents.h"
+#include "hold/hold.h"
 #include "hooks/hooks.h"
 #include "identity/identity.h"
 #include "journal/journal.h"
@@ -172,6 +173,7 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 	journal_push_frame(&frame, NULL, pstmt->utilityStmt);
 	query_string = context_utility_before(pstmt, query_string, stage);
 	pstmt = firewall_utility_before(pstmt);
+	hold_utility_before(pstmt->utilityStmt);
 	worker_utility_before(pstmt->utilityStmt);
 	if (previous_utility)
 		previous_utility(pstmt, query_string, read_only_tree, stage, params, environment, dest,
