@@ -253,7 +253,7 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['enc_text', 'enc_int8', 'enc_numeric', 'enc_date', 'enc_timestamptz', 'enc_jsonb'] LOOP
         EXECUTE pg_catalog.replace($sql$
 CREATE FUNCTION pg_catalog.@type@_matches(pg_catalog.@type@_base, pg_catalog.enc_query) RETURNS boolean
-    LANGUAGE C STABLE STRICT LEAKPROOF PARALLEL SAFE COST 10 AS 'MODULE_PATHNAME', 'enc_matches';
+    LANGUAGE C STABLE STRICT LEAKPROOF PARALLEL SAFE COST 20 AS 'MODULE_PATHNAME', 'enc_matches';
 COMMENT ON FUNCTION pg_catalog.@type@_matches(pg_catalog.@type@_base, pg_catalog.enc_query) IS 'implementation of @~ operator';
 CREATE OPERATOR pg_catalog.@~ (
     LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.enc_query, FUNCTION = pg_catalog.@type@_matches,

@@ -25,6 +25,7 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "port/pg_bitutils.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/lwlock.h"
@@ -175,6 +176,19 @@ static bool turning_here = false; /* this transaction changes an index secret */
 static pg_uuid_t turning_org;	  /* whose */
 static uint32 turning_key_id = 0; /* to which */
 
+/* Where a key stands; ids and types are small numbers and organisations random ones, so that little mixing will do. */
+static inline uint32
+cache_bucket(const CacheKey *key)
+{
+	uint32 words[sizeof(CacheKey) / sizeof(uint32)];
+	uint32 hash = 0;
+
+	memcpy(words, key, sizeof(words));
+	for (int i = 0; i < lengthof(words); i++)
+		hash = (pg_rotate_left32(hash, 5) ^ words[i]) * 0x9E3779B1;
+	return (hash >> 16) % CACHE_BUCKETS;
+}
+
 static void
 cache_exit(int code, Datum arg)
 {
@@ -224,7 +238,7 @@ cache_release(CacheEntry *entry)
 static void
 cache_remove(CacheEntry *entry)
 {
-	uint32 bucket = hash_bytes((unsigned char *) &entry->key, sizeof(CacheKey)) % CACHE_BUCKETS;
+	uint32 bucket = cache_bucket(&entry->key);
 	CacheEntry **link = &cache_buckets[bucket];
 
 	while (*link != entry)
@@ -276,7 +290,7 @@ cache_begin(void)
 static CacheEntry *
 cache_find(const CacheKey *key)
 {
-	uint32 bucket = hash_bytes((const unsigned char *) key, sizeof(CacheKey)) % CACHE_BUCKETS;
+	uint32 bucket = cache_bucket(key);
 	CacheEntry *entry;
 
 	for (entry = cache_buckets[bucket]; entry != NULL; entry = entry->chain)
@@ -322,7 +336,7 @@ cache_take(void)
 static CacheEntry *
 cache_enter(CacheEntry *entry, const CacheKey *key)
 {
-	uint32 bucket = hash_bytes((const unsigned char *) key, sizeof(CacheKey)) % CACHE_BUCKETS;
+	uint32 bucket = cache_bucket(key);
 
 	entry->key = *key;
 	entry->chain = cache_buckets[bucket];

@@ -24,6 +24,7 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "search/catalog.h"
+#include "search/contains.h"
 #include "search/probe.h"
 #include "search/query.h"
 #include "search/tokens.h"
@@ -265,6 +266,15 @@ query_matches_plain(const SearchQuery *query, const uint8 *bytes, size_t len, bo
 	*unknown = false;
 	if (query->op == QUERY_GE)
 		return query_in_range(query, plain, bytes, len);
+	if (query->op == QUERY_CONTAINS && query->parts == 1)
+	{
+		size_t first = at;
+		ContainsAnswer answer = contains_json((const char *) bytes, len,
+											  (Jsonb *) DatumGetPointer(query_datum(query, &first)));
+
+		if (answer != CONTAINS_UNREADABLE)
+			return answer == CONTAINS_YES;
+	}
 	value = plain->to_datum(bytes, len);
 	for (int i = 0; i < query->parts; i++)
 	{

@@ -69,10 +69,10 @@ value_belongs(const Envelope *env, const pg_uuid_t *org)
 		   base_uuid_equal(&owner, org);
 }
 
-/* Opens what belongs to org; *authentic tells why there is nothing. */
+/* Opens what belongs to org, behind so many bytes of room; *authentic tells why there is nothing. */
 static uint8 *
-value_open_sealed(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len,
-				  bool *authentic)
+value_open_sealed(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t room,
+				  size_t *len, bool *authentic)
 {
 	CryptoXaes *key;
 	pg_uuid_t owner;
@@ -97,12 +97,19 @@ value_open_sealed(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, s
 	if (key == NULL || !base_uuid_equal(&owner, org))
 		return NULL;
 	*len = envelope_plain_size(env);
-	plain = palloc(*len + 1);
-	if (envelope_open(key, buf, env, plain))
+	plain = palloc(room + *len + 1);
+	if (envelope_open(key, buf, env, plain + room))
 		return plain;
 	pfree(plain);
 	*authentic = false;
 	return NULL;
+}
+
+static void
+value_refuse_corrupt(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("sealed value does not open"),
+					errdetail("The key is wrong or the value is corrupt.")));
 }
 
 uint8 *
@@ -118,11 +125,35 @@ value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *
 		*len = env->body_len;
 		return plain;
 	}
-	plain = value_open_sealed(buf, env, org, len, &authentic);
+	plain = value_open_sealed(buf, env, org, 0, len, &authentic);
 	if (!authentic)
-		ereport(ERROR, (errcode(ERRCODE_IMMIIQ_ENVELOPE), errmsg("sealed value does not open"),
-						errdetail("The key is wrong or the value is corrupt.")));
+		value_refuse_corrupt();
 	return plain;
+}
+
+struct varlena *
+value_open_varlena(const uint8 *buf, const Envelope *env, const pg_uuid_t *org)
+{
+	struct varlena *result;
+	bool authentic;
+	size_t len;
+
+	if (env->algorithm == ENVELOPE_UNSEALED)
+	{
+		result = palloc(VARHDRSZ + env->body_len);
+		memcpy(VARDATA(result), env->body, env->body_len);
+		len = env->body_len;
+	}
+	else
+	{
+		result = (struct varlena *) value_open_sealed(buf, env, org, VARHDRSZ, &len, &authentic);
+		if (!authentic)
+			value_refuse_corrupt();
+		if (result == NULL)
+			return NULL;
+	}
+	SET_VARSIZE(result, VARHDRSZ + len);
+	return result;
 }
 
 uint8 *
@@ -130,7 +161,7 @@ value_try_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size
 {
 	bool authentic;
 
-	return value_open_sealed(buf, env, org, len, &authentic);
+	return value_open_sealed(buf, env, org, 0, len, &authentic);
 }
 
 struct varlena *

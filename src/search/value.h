@@ -31,7 +31,10 @@ extern bool value_belongs(const Envelope *env, const pg_uuid_t *org);
  * it does not authenticate.
  */
 extern uint8 *value_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, size_t *len);
-/* The same, and NULL instead of an error for what does not authenticate. */
+/* The same as a varlena, for types whose canonical bytes are what the plain type holds: text and bytea. */
+extern struct varlena *value_open_varlena(const uint8 *buf, const Envelope *env,
+										  const pg_uuid_t *org);
+/* As value_open, and NULL instead of an error for what does not authenticate. */
 extern uint8 *value_try_open(const uint8 *buf, const Envelope *env, const pg_uuid_t *org,
 							 size_t *len);
 /* A varlena of algorithm ENVELOPE_UNSEALED around canonical plaintext. */

@@ -160,6 +160,24 @@ types_open_active(const uint8 *buf, const Envelope *env, size_t *len)
 	return bytes;
 }
 
+/* The same for text and bytea, as a value of the plain type. */
+static struct varlena *
+types_open_varlena(const uint8 *buf, const Envelope *env)
+{
+	const ContextIdentity *identity;
+	struct varlena *result;
+
+	if (env->algorithm == ENVELOPE_UNSEALED)
+		return value_open_varlena(buf, env, NULL);
+	identity = context_current();
+	if (identity == NULL)
+		return NULL;
+	result = value_open_varlena(buf, env, &identity->org);
+	if (result != NULL)
+		opened_note(identity, env->type, env->domain);
+	return result;
+}
+
 /* Plaintext or armour. */
 static char *
 types_to_text(Datum value)
@@ -425,16 +443,10 @@ enc_to_text(PG_FUNCTION_ARGS)
 		types_output(&env) == TYPES_OUTPUT_AUTO)
 	{
 		/* The plaintext as it is. */
-		uint8 *bytes = types_open_active(buf, &env, &len);
+		struct varlena *result = types_open_varlena(buf, &env);
 
-		if (bytes != NULL)
-		{
-			Datum result = plain_type(env.type)->to_datum(bytes, len);
-
-			crypto_wipe(bytes, len);
-			pfree(bytes);
-			PG_RETURN_DATUM(result);
-		}
+		if (result != NULL)
+			PG_RETURN_TEXT_P(result);
 	}
 	PG_RETURN_TEXT_P(cstring_to_text(types_to_text(PG_GETARG_DATUM(0))));
 }

@@ -1,0 +1,34 @@
+-- @> on sealed documents, which are read as text where they are rechecked: every document against every other, as jsonb says.
+\i test/pgtap/setup.psql
+SELECT plan(4);
+
+CREATE TABLE vault (id int PRIMARY KEY, org_id uuid NOT NULL DEFAULT immiiq.current_org(), doc enc_jsonb(contains), plain jsonb);
+CREATE TABLE wanted (id int PRIMARY KEY, doc jsonb);
+GRANT ALL ON vault, wanted TO regress_immiiq_app;
+INSERT INTO wanted SELECT row_number() OVER (), d::jsonb FROM unnest(ARRAY[
+    'null', 'true', 'false', '0', '-0', '1', '1.0', '1.00', '-1', '10', '1e2', '100', '0.1', '123456789012345678901234567890', '1e-20', '1e100',
+    '""', '"a"', '"1"', '"null"', '"a\"b"', '"a\\b"', '"a/b"', '"\b\f\n\r\t"', '"\u0001"', '"Zoë 🙂"', '"},{"', '"]"', '": "', '"\\\""',
+    '[]', '[[]]', '[{}]', '[null]', '[1]', '[1, 1]', '[1, 2]', '[2, 1]', '["1"]', '["a"]', '[true]', '[[1]]', '[[1], [2]]', '[[1, 2]]', '[[1, 2], 3]', '[1, [2, [3, [4]]]]',
+    '[[[4]]]', '[2, [3]]', '[{"a": 1}]', '[{"a": 1, "b": 2}]', '[{"a": 1}, {"b": 2}]', '[{"b": 2}, "a"]', '["},{", "]"]', '["\u0001", "\n"]',
+    '{}', '{"a": 1}', '{"a": 1.0}', '{"a": "1"}', '{"a": null}', '{"a": []}', '{"a": {}}', '{"a": [1]}', '{"a": [1, 2]}', '{"a": {"a": 1}}', '{"a": {"b": 1}}',
+    '{"a": {"a": {"a": 1}}}', '{"a": 1, "b": 2}', '{"b": 2, "a": 1}', '{"b": 2}', '{"aa": 1}', '{"": 1}', '{"\"": 1}', '{"\\": 1}', '{"\n": 1}', '{"\u0001": 1}',
+    '{"a": [{"b": [1, 2, {"c": null}]}, 3]}', '{"a": [{"b": [{"c": null}]}]}', '{"a": [{"b": [{}]}]}', '{"a": [[]]}', '{"a": [3]}', '{"a": "},{"}', '{"},{": "a", "a": "x"}',
+    '{"a": {"b": 1, "c": {"d": [1, "x"]}}, "z": false}', '{"a": {"c": {"d": ["x"]}}}', '{"a": {"c": {}}}', '{"a": {"c": []}}', '{"z": false}', '{"z": true}',
+    '{"a": 123456789012345678901234567890.5, "b": 1e100}', '{"b": 1e100}']) AS d;
+INSERT INTO wanted SELECT 1000 + i, jsonb_build_object('kind', 'k' || i % 3, 'owner', jsonb_build_object('id', i % 5, 'vip', i % 2 = 0), 'tags', jsonb_build_array(i % 3, 't' || i % 4))
+FROM generate_series(1, 20) AS i;
+INSERT INTO wanted SELECT 2000 + i, jsonb_build_object('owner', jsonb_build_object('id', i % 5 + 0.0), 'tags', jsonb_build_array('t' || i % 4)) FROM generate_series(1, 20) AS i;
+
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
+INSERT INTO vault (id, doc, plain) SELECT id, doc, doc FROM wanted;
+SELECT results_eq(
+    'SELECT v.id, w.id FROM vault v, wanted w WHERE v.doc @> w.doc ORDER BY 1, 2',
+    'SELECT v.id, w.id FROM vault v, wanted w WHERE v.plain @> w.doc ORDER BY 1, 2', 'the same documents contain the same');
+SELECT cmp_ok((SELECT count(*) FROM vault v, wanted w WHERE v.plain @> w.doc), '>', 300::bigint, 'and not few of them');
+SELECT is((SELECT count(*) FROM vault WHERE doc @> '{"owner": {"id": 2.00}}'), 8::bigint, 'equal numbers are equal, whatever they are written like');
+SELECT throws_ok('SELECT count(*) FROM vault WHERE doc @> ''{"a"''', '22P02', NULL, 'what is no document is refused as jsonb does');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT * FROM finish();
