@@ -263,3 +263,38 @@ REVOKE ALL ON FUNCTION immiiq.doctor() FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
     ('auditor', 'EXECUTE', 'FUNCTION immiiq.doctor()'),
     ('operator', 'EXECUTE', 'FUNCTION immiiq.doctor()');
+
+-- A restore takes rows as they are (docs/posture.md): this looks at every foreign key to immiiq's own tables, and so grows with the data.
+CREATE FUNCTION immiiq.verify_references() RETURNS TABLE (target regclass, "constraint" name, missing bigint)
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    reference record;
+BEGIN
+    FOR reference IN
+        SELECT c.conrelid::regclass AS relation, c.confrelid::regclass AS referenced, c.conname,
+            string_agg(format('r.%I OPERATOR(pg_catalog.=) f.%I', f.attname, a.attname), ' AND ' ORDER BY k.n) AS same,
+            string_agg(format('f.%I IS NOT NULL', a.attname), ' AND ' ORDER BY k.n) AS whole
+        FROM pg_constraint AS c
+            CROSS JOIN unnest(c.conkey, c.confkey) WITH ORDINALITY AS k (col, referenced, n)
+            JOIN pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = k.col
+            JOIN pg_attribute AS f ON f.attrelid = c.confrelid AND f.attnum = k.referenced
+        JOIN pg_class AS p ON p.oid = c.confrelid
+        WHERE c.contype = 'f' AND c.conparentid = 0 AND p.relnamespace = 'immiiq'::regnamespace
+        GROUP BY c.oid, c.conrelid, c.confrelid, c.conname
+        ORDER BY c.conrelid::regclass::text, c.conname
+    LOOP
+        target := reference.relation;
+        "constraint" := reference.conname;
+        EXECUTE format('SELECT count(*) FROM %s AS f WHERE %s AND NOT EXISTS (SELECT FROM %s AS r WHERE %s)',
+            reference.relation, reference.whole, reference.referenced, reference.same) INTO missing;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION immiiq.verify_references() IS 'for each foreign key to immiiq''s tables, how many rows refer to what is not there';
+REVOKE ALL ON FUNCTION immiiq.verify_references() FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.verify_references()'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.verify_references()');

@@ -30,6 +30,7 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "audit/audit.h"
@@ -184,6 +185,24 @@ audit_find_partition(DateADT month)
 	snprintf(name, sizeof(name), "entry_%04d_%02d", year, mon);
 	return get_relname_relid(name, base_schema());
 }
+
+bool
+audit_sealed_nothing(void)
+{
+	Relation rel = table_open(base_relation("seal_state"), AccessShareLock);
+	TableScanDesc scan;
+	bool found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	found = heap_getnext(scan, ForwardScanDirection) != NULL;
+	table_endscan(scan);
+	PopActiveSnapshot();
+	table_close(rel, AccessShareLock);
+	return !found;
+}
+
+/* ---- writing the log's tables ---- */
 
 void
 audit_entries_open(AuditEntries *entries)

@@ -165,6 +165,8 @@ extern uint64 audit_captured_count(void);
 extern bool audit_session_restores(void);
 /* Keeps sealers out until this session ends, and notes that it restores. */
 extern void audit_hold_sealing(void);
+/* True while no round of the sealer has found anything in this database. */
+extern bool audit_sealed_nothing(void);
 /* Takes the lock that lets one sealer in. False only when not to wait for it. */
 extern bool audit_lock_sealing(bool wait);
 

@@ -1095,18 +1095,15 @@ capture_write_when_full(void)
 /*
  * True for rows of the directory that a superuser's COPY restores: the dump has
  * their entries, too, and restoring needs no root key.  What tells a restore is
- * that the organisation has no keys yet: they come last.  A parallel restore may
- * bring them first; then the row is captured again, and no sealer comes before
- * the dump's own log is there.
+ * that this database has sealed nothing yet, or the organisation has no keys.
  */
 static bool
 capture_restores_directory(Relation relation, const pg_uuid_t *org)
 {
-	if (RelationGetNamespace(relation) != base_schema() || ActivePortal == NULL ||
-		ActivePortal->commandTag != CMDTAG_COPY || context_current() != NULL || !superuser())
+	if (!context_row_restored(relation))
 		return false;
 	audit_hold_sealing();
-	return !keyring_org_has_keys(org);
+	return audit_sealed_nothing() || !keyring_org_has_keys(org);
 }
 
 /* The organisation of a row; ERROR when it names none. */

@@ -11,6 +11,7 @@
 #include "nodes/plannodes.h"
 #include "storage/lock.h"
 #include "tcop/utility.h"
+#include "utils/relcache.h"
 #include "utils/uuid.h"
 
 typedef enum ContextActor
@@ -126,6 +127,15 @@ extern const char *context_session_problem(const pg_uuid_t *session);
  */
 extern const char *context_utility_before(PlannedStmt *pstmt, const char *query_string,
 										  ProcessUtilityContext stage);
+/*
+ * Called by hooks/ around every utility statement: lets a dump come back as it
+ * is.  *level goes from before to after; the statement may be replaced.
+ */
+extern PlannedStmt *context_restore_before(PlannedStmt *pstmt, ProcessUtilityContext stage,
+										   int *level);
+extern void context_restore_after(int level);
+/* For a trigger on one of immiiq's own tables: true when it is called for rows that come from a dump. */
+extern bool context_row_restored(Relation relation);
 /* Called by hooks/ before ExecutorStart goes on: blanks tokens in the statement's text wherever others will see it. */
 extern void context_executor_start(QueryDesc *query_desc);
 /* Called by hooks/ for every log line and detail: true when it must not be written to the server's log. Never raises. */

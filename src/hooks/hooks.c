@@ -169,18 +169,21 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			  DestReceiver *dest, QueryCompletion *completion)
 {
 	JournalFrame frame;
+	int restoring;
 
 	journal_push_frame(&frame, NULL, pstmt->utilityStmt);
 	query_string = context_utility_before(pstmt, query_string, stage);
 	pstmt = firewall_utility_before(pstmt);
 	hold_utility_before(pstmt->utilityStmt);
 	worker_utility_before(pstmt->utilityStmt);
+	pstmt = context_restore_before(pstmt, stage, &restoring);
 	if (previous_utility)
 		previous_utility(pstmt, query_string, read_only_tree, stage, params, environment, dest,
 						 completion);
 	else
 		standard_ProcessUtility(pstmt, query_string, read_only_tree, stage, params, environment,
 								dest, completion);
+	context_restore_after(restoring);
 	types_utility_after(pstmt->utilityStmt);
 	journal_pop_frame(&frame);
 }

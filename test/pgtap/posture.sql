@@ -1,6 +1,6 @@
 -- immiiq.doctor(): every status that it can show inside one database (test/t/080_posture.pl has the server's).
 \i test/pgtap/setup.psql
-SELECT plan(36);
+SELECT plan(45);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, note text);
 SELECT immiiq.protect('public.client', 'clients') AS ignored \gset
@@ -123,7 +123,33 @@ SELECT is((SELECT count(*)::int FROM immiiq.doctor()), 18, 'an auditor may');
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_immiiq_app;
 SELECT throws_ok('SELECT * FROM immiiq.doctor()', '42501', NULL, 'the application may not');
+SELECT throws_ok('SELECT * FROM immiiq.verify_references()', '42501', NULL, 'nor look at references');
 SELECT throws_ok('SELECT immiiq.open_org_keys(gen_random_uuid())', '42501', NULL, 'nor open keys');
 RESET SESSION AUTHORIZATION;
 
+-- ---- restores: only a superuser's COPY while nobody is active takes rows as they are ----
+SELECT ok((SELECT count(*) > 20 AND sum(missing) = 0 FROM immiiq.verify_references()), 'every foreign key of immiiq''s tables is looked at, and nothing is missing');
+\set file `mktemp -u /tmp/immiiq_posture_XXXXXX`
+COPY (SELECT gen_random_uuid(), 'Nowhere') TO :'file';
+SELECT format('COPY immiiq.team (org_id, name) FROM %L', :'file') AS copy \gset
+SELECT throws_ok(format('INSERT INTO immiiq.team (org_id, name) VALUES (%L, %L)', gen_random_uuid(), 'Nowhere'), '23503', NULL, 'a superuser''s INSERT is checked');
+BEGIN;
+GRANT INSERT ON immiiq.team TO regress_immiiq_operator;
+GRANT pg_read_server_files TO regress_immiiq_operator;
+ALTER TABLE immiiq.team NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE immiiq.team DISABLE ROW LEVEL SECURITY;
+SET LOCAL SESSION AUTHORIZATION regress_immiiq_operator;
+SELECT throws_ok_unguarded(:'copy', '23503', NULL, 'another''s COPY is checked, even where row security is off');
+ROLLBACK;
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+SELECT throws_ok(:'copy', '23503', NULL, 'a COPY while somebody is active is checked');
+ROLLBACK;
+BEGIN;
+:copy;
+SELECT is((SELECT string_agg(format('%s %s %s', target, "constraint", missing), ', ') FROM immiiq.verify_references() WHERE missing > 0), 'immiiq.team team_org_id_fkey 1', 'a superuser''s COPY is not, and what is missing is found');
+SELECT is(current_setting('session_replication_role'), 'origin', 'the setting is back');
+SELECT throws_ok_unguarded(format('UPDATE immiiq.team SET org_id = %L WHERE name = %L', :'alpha', 'Nowhere'), '42501', NULL, 'guards hold as before');
+ROLLBACK;
+SELECT is((SELECT sum(missing) FROM immiiq.verify_references()), 0::numeric, 'and nothing of it stays');
 SELECT finish();
