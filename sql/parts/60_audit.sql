@@ -206,13 +206,26 @@ COMMENT ON PROCEDURE immiiq.seal() IS 'seals, now, every captured entry whose tr
 REVOKE ALL ON PROCEDURE immiiq.seal() FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'PROCEDURE immiiq.seal()');
 
-CREATE FUNCTION immiiq.verify_audit(org uuid DEFAULT NULL)
+CREATE FUNCTION immiiq.verify_audit(org uuid DEFAULT NULL, since text DEFAULT NULL, images boolean DEFAULT true, workers int4 DEFAULT NULL)
     RETURNS TABLE (severity text, org_id uuid, "position" int8, problem text)
     LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'immiiq_verify_audit';
-COMMENT ON FUNCTION immiiq.verify_audit(uuid) IS 'one row for everything in which the log does not hold together; none: it is whole';
-REVOKE ALL ON FUNCTION immiiq.verify_audit(uuid) FROM PUBLIC;
-INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'FUNCTION immiiq.verify_audit(uuid)');
+COMMENT ON FUNCTION immiiq.verify_audit(uuid, text, boolean, int4) IS
+    'one row for everything in which the log does not hold together; none: it is whole. since: only what follows a checkpoint that was kept; images: open every image too';
+REVOKE ALL ON FUNCTION immiiq.verify_audit(uuid, text, boolean, int4) FROM PUBLIC;
+CREATE FUNCTION immiiq.read_verify_progress()
+    RETURNS TABLE (pid int4, started_at timestamptz, workers int4, units_total int8, units_done int8, entries_done int8, problems int8)
+    LANGUAGE C VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_verify_progress';
+COMMENT ON FUNCTION immiiq.read_verify_progress() IS 'verifications of this database that run now';
+REVOKE ALL ON FUNCTION immiiq.read_verify_progress() FROM PUBLIC;
+CREATE VIEW immiiq.verify_progress AS
+    SELECT p.pid, p.started_at, p.workers, p.units_total, p.units_done, p.entries_done, p.problems FROM immiiq.read_verify_progress() AS p;
+COMMENT ON VIEW immiiq.verify_progress IS 'how far verify_audit() is, in units of up to 16,384 entries; entries_done counts those of finished units';
+REVOKE ALL ON immiiq.verify_progress FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.verify_audit(uuid, text, boolean, int4)'),
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.read_verify_progress()'),
+    ('auditor', 'SELECT', 'TABLE immiiq.verify_progress');
 
 CREATE FUNCTION immiiq.audit_org() RETURNS uuid
     LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_audit_org';

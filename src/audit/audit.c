@@ -62,6 +62,7 @@ void
 audit_shmem_request(void)
 {
 	RequestAddinShmemSpace(MAXALIGN(sizeof(AuditShared)));
+	verify_progress_shmem_request();
 }
 
 void
@@ -77,6 +78,7 @@ audit_shmem_startup(void)
 			pg_atomic_init_u64(&audit_shared->captured[i], 1);
 	}
 	LWLockRelease(AddinShmemInitLock);
+	verify_progress_shmem_startup();
 }
 
 void
@@ -240,20 +242,28 @@ audit_entries_close(AuditEntries *entries)
 		table_close(entries->rels[i], AccessShareLock);
 }
 
-HeapTuple
-audit_entries_find(const AuditEntries *entries, Snapshot snapshot, DateADT month,
-				   uint32 incarnation, uint64 txid, uint32 seq)
+int
+audit_entries_choose(const AuditEntries *entries, DateADT month)
 {
 	int chosen = -1;
-	ScanKeyData keys[3];
-	SysScanDesc scan;
-	HeapTuple tuple;
 
 	for (int i = 0; i < entries->count && (chosen < 0 || entries->months[chosen] != month); i++)
 	{
 		if (entries->months[i] == month || entries->months[i] == DATEVAL_NOEND)
 			chosen = i;
 	}
+	return chosen;
+}
+
+HeapTuple
+audit_entries_find(const AuditEntries *entries, Snapshot snapshot, DateADT month,
+				   uint32 incarnation, uint64 txid, uint32 seq)
+{
+	int chosen = audit_entries_choose(entries, month);
+	ScanKeyData keys[3];
+	SysScanDesc scan;
+	HeapTuple tuple;
+
 	if (chosen < 0)
 		return NULL;
 	ScanKeyInit(&keys[0], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,

@@ -151,6 +151,8 @@ typedef struct AuditEntries
 
 extern void audit_entries_open(AuditEntries *entries);
 extern void audit_entries_close(AuditEntries *entries);
+/* Which of them has, or would have, the entries of a month; -1 for none. */
+extern int audit_entries_choose(const AuditEntries *entries, DateADT month);
 /* The row of an entry, copied; NULL when its month has none. */
 extern HeapTuple audit_entries_find(const AuditEntries *entries, Snapshot snapshot, DateADT month,
 									uint32 incarnation, uint64 txid, uint32 seq);
@@ -201,6 +203,29 @@ typedef enum AuditTag
 /* Eight bytes that only who has the organisation's audit key can make. */
 extern void audit_tag(const pg_uuid_t *org, AuditTag kind, const void *data, Size len,
 					  uint8 out[CANONICAL_TAG_BYTES]);
+
+/* Where proofs read hashes: a TreeSource's argument (tree.h). */
+typedef struct ProofSource
+{
+	pg_uuid_t org; /* nil: the database's tree */
+	Snapshot snapshot;
+} ProofSource;
+
+/* A TreeSource over leaves, batches and nodes. */
+extern bool proof_read(void *arg, unsigned level, uint64 first, uint32 count,
+					   uint8 (*out)[CRYPTO_HASH_BYTES]);
+
+/* How far a verification is, in shared memory; slot -1 stands for none. */
+extern void verify_progress_shmem_request(void);
+extern void verify_progress_shmem_startup(void);
+/* A free slot, or -1. */
+extern int audit_verify_start(void);
+extern void audit_verify_total(int slot, uint64 units);
+extern void audit_verify_workers(int slot, int workers);
+/* One more unit of so many entries. */
+extern void audit_verify_advance(int slot, uint64 entries);
+extern void audit_verify_found(int slot);
+extern void audit_verify_finish(int slot);
 
 extern void capture_init(void);
 

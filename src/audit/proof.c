@@ -23,12 +23,6 @@
 #include "base/base.h"
 #include "crypto/crypto.h"
 
-typedef struct ProofSource
-{
-	pg_uuid_t org; /* nil: the database's tree */
-	Snapshot snapshot;
-} ProofSource;
-
 /* Reads count hashes in order; false when one is missing. */
 static bool
 proof_scan(ProofSource *source, const char *table, const char *index, ScanKeyData *keys, int nkeys,
@@ -61,8 +55,7 @@ proof_scan(ProofSource *source, const char *table, const char *index, ScanKeyDat
 	return found == count;
 }
 
-/* A TreeSource over leaves, batches and nodes. */
-static bool
+bool
 proof_read(void *arg, unsigned level, uint64_t first, uint32_t count,
 		   uint8_t (*out)[TREE_HASH_BYTES])
 {

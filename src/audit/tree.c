@@ -63,6 +63,26 @@ tree_append(TreeFrontier *tree, const uint8_t leaf[TREE_HASH_BYTES])
 }
 
 bool
+tree_append_full(TreeFrontier *tree, unsigned level, const uint8_t root[TREE_HASH_BYTES])
+{
+	size_t count = tree_node_count(tree->size);
+	uint8_t node[TREE_HASH_BYTES];
+
+	if (level >= TREE_MAX_NODES || tree->size % (UINT64_C(1) << level) != 0)
+		return false;
+	memcpy(node, root, TREE_HASH_BYTES);
+	for (uint64_t rest = tree->size >> level; (rest & 1) != 0; rest >>= 1)
+	{
+		count--;
+		if (!tree_node_hash(tree->nodes[count], node, node))
+			return false;
+	}
+	memcpy(tree->nodes[count], node, TREE_HASH_BYTES);
+	tree->size += UINT64_C(1) << level;
+	return true;
+}
+
+bool
 tree_root(const TreeFrontier *tree, uint8_t out[TREE_HASH_BYTES])
 {
 	size_t count = tree_node_count(tree->size);
@@ -131,6 +151,23 @@ tree_full(const TreeSource *source, unsigned level, uint64_t number, uint8_t out
 		}
 	}
 	memcpy(out, nodes[0], TREE_HASH_BYTES);
+	return true;
+}
+
+bool
+tree_read_frontier(const TreeSource *source, uint64_t size, TreeFrontier *out)
+{
+	size_t count = tree_node_count(size);
+
+	/* from the smallest full subtree at the right end */
+	for (uint64_t rest = size; rest != 0; rest &= rest - 1)
+	{
+		unsigned level = (unsigned) __builtin_ctzll(rest);
+
+		if (!tree_full(source, level, (rest & (rest - 1)) >> level, out->nodes[--count]))
+			return false;
+	}
+	out->size = size;
 	return true;
 }
 

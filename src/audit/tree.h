@@ -35,6 +35,9 @@ extern bool tree_append(TreeFrontier *tree, const uint8_t leaf[TREE_HASH_BYTES])
 extern bool tree_append_noting(TreeFrontier *tree, const uint8_t leaf[TREE_HASH_BYTES],
 							   uint8_t tiles[TREE_MAX_TILES][TREE_HASH_BYTES],
 							   int *count) CRYPTO_MUST_USE;
+/* Appends a full subtree of 2^level leaves by its root; the size must be a multiple of that. */
+extern bool tree_append_full(TreeFrontier *tree, unsigned level,
+							 const uint8_t root[TREE_HASH_BYTES]) CRYPTO_MUST_USE;
 /* The root; of an empty tree SHA-256 of nothing. */
 extern bool tree_root(const TreeFrontier *tree, uint8_t out[TREE_HASH_BYTES]) CRYPTO_MUST_USE;
 /* RFC 9162, 2.1.3.2: true when the leaf stands at index (from 0) in the tree of this size and root. */
@@ -54,6 +57,9 @@ typedef struct TreeSource
 	void *arg;
 } TreeSource;
 
+/* The frontier of a tree of this size. */
+extern bool tree_read_frontier(const TreeSource *source, uint64_t size,
+							   TreeFrontier *out) CRYPTO_MUST_USE;
 /* RFC 6962, 2.1.1: the path of the leaf at index (from 0) in the tree of this size. */
 extern bool tree_prove_inclusion(const TreeSource *source, uint64_t index, uint64_t size,
 								 uint8_t (*proof)[TREE_HASH_BYTES], size_t *len) CRYPTO_MUST_USE;

@@ -1,625 +1,614 @@
 /*
- * Verification: reads the whole log and says where it does not hold together.
- * Trusts nothing that the tables say; what this server's superuser could have
- * made consistent again only a head held elsewhere can show.
+ * Verification: reads the whole log, or what follows a checkpoint, and says where
+ * it does not hold together.  Trusts nothing that the tables say; what this
+ * server's superuser could have made consistent again only a head held elsewhere
+ * can show.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/parallel.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "utils/array.h"
+#include "optimizer/cost.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "audit/audit_internal.h"
-#include "audit/canonical.h"
-#include "audit/commit.h"
-#include "audit/tree.h"
+#include "audit/export.h"
+#include "audit/verify.h"
 #include "base/base.h"
-#include "crypto/crypto.h"
 #include "keyring/keyring.h"
 
 /* An entry that has waited longer than this for its seal is worth a warning. */
 #define VERIFY_LATE_MS (5 * 60 * 1000)
 
-/* Whether an audit key can be had: asked once a key. */
-typedef struct VerifyKey
-{
-	struct
-	{
-		pg_uuid_t org;
-		uint32 key_id;
-	} id;
-	bool usable;
-	bool foreign; /* another organisation's, or of no kind that seals images */
-	bool gone;	  /* nowhere: a client's, destroyed with the client */
-} VerifyKey;
+#define VERIFY_MAX_WORKERS 16
+#define VERIFY_QUEUE_SIZE  (256 * 1024)
 
-typedef struct VerifyRun
+/* What workers find in their shared memory. */
+#define VERIFY_KEY_SHARED UINT64CONST(1)
+#define VERIFY_KEY_UNITS  UINT64CONST(2)
+#define VERIFY_KEY_OWNERS UINT64CONST(3)
+#define VERIFY_KEY_QUEUES UINT64CONST(4)
+#define VERIFY_KEY_SCAN	  UINT64CONST(5) /* and on: one a partition */
+
+/* The session's view of it all. */
+typedef struct VerifyLeader
 {
 	ReturnSetInfo *result;
-	Snapshot snapshot;
-	bool all; /* every organisation, not only org */
-	pg_uuid_t org;
-	HTAB *keys;
-	AuditEntries entries;
-	TupleDesc entry_desc;
-	MemoryContext row; /* reset after every leaf */
-	CanonicalBuffer hashes;
-	bool origin_known;
-	bool origin_usable;
-	pg_uuid_t origin_org;
-	/* the context entry that was checked last */
-	uint32 context_incarnation;
-	uint64 context_txid;
-	uint32 context_seq;
-	pg_uuid_t context_org;
-	bool context_has[3]; /* member, session, address */
-	pg_uuid_t context_member;
-	pg_uuid_t context_session;
-	int64 context_address;
-} VerifyRun;
+	VerifyUnit *units;
+	uint32 count;
+	uint32 room;
+	uint64 problems;
+	/* an earlier checkpoint, size 0 for none */
+	uint64 since;
+	uint8 since_root[TREE_HASH_BYTES];
+	/* the organisation at hand */
+	const VerifyUnit *unit;
+	TreeFrontier tree; /* up to the unit */
+	uint64 last;
+	uint64 begin; /* where the next batch must begin */
+	bool broken;  /* from here on no root can fit */
+	bool cut;
+} VerifyLeader;
 
-static void verify_report(VerifyRun *run, const char *severity, const pg_uuid_t *org,
-						  uint64 position, const char *format, ...) pg_attribute_printf(5, 6);
+static const pg_uuid_t verify_database_tree = {{0}};
 
-/* Adds one problem; position 0 and no organisation are NULL. */
+/* Adds one row of the result. */
 static void
-verify_report(VerifyRun *run, const char *severity, const pg_uuid_t *org, uint64 position,
-			  const char *format, ...)
+verify_put_finding(VerifyRun *run, const VerifyMessage *message)
 {
+	VerifyLeader *leader = run->consumer;
 	Datum values[4];
 	bool nulls[4] = {false};
-	char text[512];
-	va_list args;
 
-	if (org != NULL && !run->all && !base_uuid_equal(org, &run->org))
+	if (message->has_org && !run->shared->all && !base_uuid_equal(&message->org, &run->shared->org))
 		return;
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	values[0] = CStringGetTextDatum(severity);
-	values[1] = UUIDPGetDatum(org);
-	nulls[1] = org == NULL;
-	values[2] = Int64GetDatum((int64) position);
-	nulls[2] = position == 0;
-	values[3] = CStringGetTextDatum(text);
-	tuplestore_putvalues(run->result->setResult, run->result->setDesc, values, nulls);
+	values[0] = CStringGetTextDatum(message->error ? "error" : "warning");
+	values[1] = UUIDPGetDatum(&message->org);
+	nulls[1] = !message->has_org;
+	values[2] = Int64GetDatum((int64) message->position);
+	nulls[2] = message->position == 0;
+	values[3] = CStringGetTextDatum(message->data);
+	tuplestore_putvalues(leader->result->setResult, leader->result->setDesc, values, nulls);
+	leader->problems++;
+	audit_verify_found(run->shared->progress);
 }
 
-static void *
-verify_grow(void *old, size_t size)
-{
-	return old == NULL ? MemoryContextAllocHuge(TopTransactionContext, size)
-					   : repalloc_huge(old, size);
-}
+/* ---- an earlier checkpoint ---- */
 
+/* The checkpoint must be one of this log; ERROR 22023 otherwise. */
 static void
-verify_check_hash(bool ok)
+verify_read_since(VerifyLeader *leader, const char *note)
 {
-	if (!ok)
-		elog(ERROR, "could not compute a hash");
-}
+	Relation rel = table_open(base_relation("log_key"), AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	SysScanDesc scan = systable_beginscan(rel, InvalidOid, false, GetActiveSnapshot(), 0, NULL);
+	const char *problem = "checkpoint is of another log";
+	HeapTuple tuple;
 
-static int64
-verify_int(HeapTuple tuple, AttrNumber column, TupleDesc desc)
-{
-	bool isnull;
-	Datum value = heap_getattr(tuple, column, desc, &isnull);
-
-	if (isnull)
-		return 0;
-	return TupleDescAttr(desc, column - 1)->attlen == sizeof(int32) ? DatumGetInt32(value)
-																	: DatumGetInt64(value);
-}
-
-static void
-verify_uuid(HeapTuple tuple, AttrNumber column, TupleDesc desc, pg_uuid_t *out)
-{
-	bool isnull;
-	Datum value = heap_getattr(tuple, column, desc, &isnull);
-
-	memset(out, 0, sizeof(*out));
-	if (!isnull)
-		*out = *DatumGetUUIDP(value);
-}
-
-/* ---- keys ---- */
-
-/* Runs a keyring call in a subtransaction; false when it says that a key cannot be had. */
-static bool
-verify_try_key(void (*call)(void *), void *arg)
-{
-	MemoryContext memory = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(memory);
-	PG_TRY();
+	while (problem != NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		call(arg);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(memory);
-		CurrentResourceOwner = owner;
+		ExportKey key;
+		ExportHead head;
+		uint32 hash;
+		bool isnull;
+		char *origin = TextDatumGetCString(heap_getattr(tuple, LOGKEY_ORIGIN, desc, &isnull));
+
+		if (strlen(origin) > EXPORT_NAME_MAX)
+			continue;
+		memset(&key, 0, sizeof(key));
+		strlcpy(key.name, origin, sizeof(key.name));
+		audit_copy_hash(tuple, desc, LOGKEY_PUBLIC, key.public);
+		hash = audit_key_hash(origin, key.public);
+		for (int i = 0; i < 4; i++)
+			key.id[i] = (uint8) (hash >> (24 - 8 * i));
+		problem = export_parse_checkpoint(&key, note, strlen(note), &head);
+		if (problem == NULL)
+		{
+			leader->since = head.size;
+			memcpy(leader->since_root, head.root, TREE_HASH_BYTES);
+		}
 	}
-	PG_CATCH();
-	{
-		ErrorData *error;
-
-		MemoryContextSwitchTo(memory);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(memory);
-		CurrentResourceOwner = owner;
-		if (error->sqlerrcode != ERRCODE_IMMIIQ_ROOT_KEY && error->sqlerrcode != ERRCODE_IMMIIQ_KEY)
-			ReThrowError(error);
-		FreeErrorData(error);
-		ok = false;
-	}
-	PG_END_TRY();
-	return ok;
-}
-
-static void
-verify_ask_audit_key(void *arg)
-{
-	VerifyKey *key = arg;
-	const uint8 *salt;
-
-	key->usable = keyring_find_image_key(&key->id.org, key->id.key_id, &salt) != NULL;
-}
-
-static void
-verify_ask_origin_key(void *arg)
-{
-	VerifyKey *key = arg;
-	const uint8 *salt;
-
-	(void) keyring_image_key(&key->id.org, NULL, &key->id.key_id, &salt);
-}
-
-static void
-verify_ask_signing_key(void *arg)
-{
-	keyring_installation_secret("log-signing", false, arg);
-}
-
-/* True when some table of keys has a row of this id: then it is not what sealed this organisation's entry. */
-static bool
-verify_key_exists(VerifyRun *run, const char *table, const char *index, uint32 key_id)
-{
-	Relation rel = table_open(base_relation(table), AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	bool found;
-
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) key_id));
-	scan = systable_beginscan(rel, base_relation(index), true, run->snapshot, 1, &key);
-	found = HeapTupleIsValid(systable_getnext(scan));
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
-	return found;
+	if (problem != NULL)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", problem)));
 }
 
-/* What is known of the key that sealed an image; that it cannot be had is said once a key. */
-static const VerifyKey *
-verify_image_key(VerifyRun *run, const CanonicalEntry *entry, uint32 key_id)
+/* The frontier of a tree as the tables have it; false when hashes are missing. */
+static bool
+verify_frontier(VerifyRun *run, const pg_uuid_t *org, uint64 size, TreeFrontier *tree)
 {
-	VerifyKey key;
-	VerifyKey *known;
-	bool found;
+	ProofSource from = {.org = *org, .snapshot = run->snapshot};
+	TreeSource source = {.read = proof_read, .arg = &from};
 
-	memset(&key, 0, sizeof(key));
-	memcpy(key.id.org.data, entry->org, UUID_LEN);
-	key.id.key_id = key_id;
-	known = hash_search(run->keys, &key.id, HASH_ENTER, &found);
-	if (!found)
+	return tree_read_frontier(&source, size, tree);
+}
+
+/* The last batch of an organisation under the checkpoint: where it ends, 0 when there is none. *more: there are later ones. */
+static uint64
+verify_known(VerifyRun *run, VerifyLeader *leader, const pg_uuid_t *org, bool *more)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple batch;
+	uint64 known = 0;
+
+	*more = leader->since == 0;
+	if (leader->since == 0)
+		return 0;
+	ScanKeyInit(&key, BATCH_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	scan = systable_beginscan_ordered(run->batches, run->batches_index, run->snapshot, 1, &key);
+	while (known == 0 &&
+		   HeapTupleIsValid(batch = systable_getnext_ordered(scan, BackwardScanDirection)))
 	{
-		known->foreign = known->gone = false;
-		if (!verify_try_key(verify_ask_audit_key, &key))
-			verify_report(run, "warning", &key.id.org, 0,
-						  "audit key %u cannot be had: whether its entries open was not checked",
-						  key_id);
-		else if (!key.usable)
-		{
-			known->foreign = verify_key_exists(run, "wrapped_key", "wrapped_key_pkey", key_id) ||
-							 verify_key_exists(run, "subject_key", "subject_key_pkey", key_id);
-			known->gone = !known->foreign;
-			if (known->gone)
-				verify_report(run, "warning", &key.id.org, 0,
-							  "key %u is gone: whether its entries open was not checked", key_id);
-		}
-		known->usable = key.usable;
+		if ((uint64) verify_int(batch, BATCH_NO, RelationGetDescr(run->batches)) <= leader->since)
+			known = (uint64) verify_int(batch, BATCH_LAST, RelationGetDescr(run->batches));
+		else
+			*more = true;
 	}
+	systable_endscan_ordered(scan);
 	return known;
 }
 
-/* ---- an entry ---- */
-
-static bytea *
-verify_body(VerifyRun *run, HeapTuple tuple)
-{
-	bool isnull;
-	Datum body = heap_getattr(tuple, ENTRY_BODY, run->entry_desc, &isnull);
-
-	return isnull ? NULL : DatumGetByteaPP(body);
-}
-
-/* Remembers what an entry that says who says. */
-static void
-verify_note_who(VerifyRun *run, const CanonicalEntry *context)
-{
-	CanonicalWho who;
-
-	run->context_incarnation = context->incarnation;
-	run->context_txid = context->txid;
-	run->context_seq = context->seq;
-	memcpy(run->context_org.data, context->org, UUID_LEN);
-	if (!canonical_parse_who(context->who, context->who_len, &who))
-		memset(&who, 0, sizeof(who)); /* cannot be: the entry has been parsed */
-	run->context_has[0] = who.member != NULL;
-	run->context_has[1] = who.session != NULL;
-	run->context_has[2] = who.address != NULL;
-	if (who.member != NULL)
-		memcpy(run->context_member.data, who.member, UUID_LEN);
-	if (who.session != NULL)
-		memcpy(run->context_session.data, who.session, UUID_LEN);
-	if (who.address != NULL)
-		run->context_address = (int64) canonical_u64(who.address);
-}
-
-/* True when what a leaf repeats of its entry, for searching, is so; the entry's context was looked at last. */
+/* Takes an organisation's tree up where the checkpoint leaves it; false, and says so, when that is not under the checkpoint. */
 static bool
-verify_leaf_columns(VerifyRun *run, HeapTuple leaf, TupleDesc desc, bytea *body)
+verify_resume(VerifyRun *run, VerifyLeader *leader, const VerifyUnit *unit)
 {
-	CanonicalEntry entry;
-	bool isnull;
-	Datum value;
+	ProofSource from = {.org = verify_database_tree, .snapshot = run->snapshot};
+	TreeSource source = {.read = proof_read, .arg = &from};
+	TupleDesc desc = RelationGetDescr(run->batches);
+	uint8 path[TREE_MAX_PROOF][TREE_HASH_BYTES];
+	uint8 leaf[TREE_HASH_BYTES];
+	uint8 root[TREE_HASH_BYTES];
+	uint8 stored[TREE_HASH_BYTES];
+	uint64 number = 0;
+	size_t len;
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple batch;
 
-	if (!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &entry))
-		return true; /* has been said */
-	if (verify_int(leaf, LEAF_AT, desc) != entry.at ||
-		(uint32) verify_int(leaf, LEAF_KEY_ID, desc) != entry.key_id ||
-		(uint64) verify_int(leaf, LEAF_ROW, desc) != entry.row)
-		return false;
-	value = heap_getattr(leaf, LEAF_ADDRESS, desc, &isnull);
-	if (isnull == run->context_has[2] || (!isnull && DatumGetInt64(value) != run->context_address))
-		return false;
-	value = heap_getattr(leaf, LEAF_MEMBER, desc, &isnull);
-	if (isnull == run->context_has[0] ||
-		(!isnull && !base_uuid_equal(DatumGetUUIDP(value), &run->context_member)))
-		return false;
-	value = heap_getattr(leaf, LEAF_SESSION, desc, &isnull);
-	return isnull != run->context_has[1] &&
-		   (isnull || base_uuid_equal(DatumGetUUIDP(value), &run->context_session));
-}
-
-/* True when the entry that another one names as its context says who: it stands in the same partition. */
-static bool
-verify_context(VerifyRun *run, const CanonicalEntry *entry, DateADT month)
-{
-	HeapTuple tuple;
-	bytea *body;
-	CanonicalEntry context;
-
-	if (entry->context == entry->seq)
+	ScanKeyInit(&keys[0], BATCH_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&unit->org));
+	ScanKeyInit(&keys[1], BATCH_LAST, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) unit->known));
+	scan = systable_beginscan_ordered(run->batches, run->batches_index, run->snapshot, 2, keys);
+	if (HeapTupleIsValid(batch = systable_getnext_ordered(scan, ForwardScanDirection)))
 	{
-		verify_note_who(run, entry);
-		return true;
+		number = (uint64) verify_int(batch, BATCH_NO, desc);
+		audit_batch_leaf(batch, desc, leaf);
+		audit_copy_hash(batch, desc, BATCH_ORG_ROOT, stored);
 	}
-	if ((run->context_txid == entry->txid && run->context_seq == entry->context &&
-		 run->context_incarnation == entry->incarnation &&
-		 memcmp(run->context_org.data, entry->org, UUID_LEN) == 0))
-		return true;
-	tuple = audit_entries_find(&run->entries, run->snapshot, month, entry->incarnation, entry->txid,
-							   entry->context);
-	if (tuple == NULL || (body = verify_body(run, tuple)) == NULL ||
-		!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &context) ||
-		context.who == NULL || memcmp(context.org, entry->org, UUID_LEN) != 0)
+	systable_endscan_ordered(scan);
+	if (number == 0 || !tree_prove_inclusion(&source, number - 1, leader->since, path, &len) ||
+		!tree_verify_inclusion(leaf, number - 1, leader->since,
+							   (const uint8_t(*)[TREE_HASH_BYTES]) path, len, leader->since_root))
+	{
+		verify_report(run, "error", &unit->org, unit->known,
+					  "batch " UINT64_FORMAT " is not under the checkpoint; roots of this "
+					  "organisation were not checked",
+					  number);
 		return false;
-	verify_note_who(run, &context);
+	}
+	if (!verify_frontier(run, &unit->org, unit->known, &leader->tree))
+	{
+		verify_report(run, "error", &unit->org, unit->known,
+					  "hashes before position " UINT64_FORMAT
+					  " are missing; roots of this organisation were not checked",
+					  unit->known + 1);
+		return false;
+	}
+	verify_check_hash(tree_root(&leader->tree, root));
+	if (memcmp(root, stored, TREE_HASH_BYTES) != 0)
+	{
+		verify_report(run, "error", &unit->org, unit->known,
+					  "leaves 1 to " UINT64_FORMAT " do not give the root of batch " UINT64_FORMAT
+					  "; later roots of this organisation were not checked",
+					  unit->known, number);
+		return false;
+	}
+	/* back to where the unit begins: its leaves are hashed again */
+	leader->tree.size = unit->from;
 	return true;
 }
 
-/* What is wrong with the image, or the former one; whole is cleared when its key is not there. */
-static const char *
-verify_image(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, bool former,
-			 bool *whole)
-{
-	const VerifyKey *known;
-	const uint8 *salt;
-	uint8 *plain;
-	size_t len;
-	bool ok;
+/* ---- the trees of organisations, from what units say ---- */
 
-	if (former && entry->former == NULL)
-		return NULL;
-	known = verify_image_key(run, entry, former ? entry->former_key_id : entry->key_id);
-	if (known->foreign)
-		return "entry is sealed under a key that is not the organisation's";
-	if (!known->usable)
-	{
-		*whole = false;
-		return NULL;
-	}
-	plain = audit_open_image(body, entry, former, &len, &salt);
-	if (plain == NULL)
-		return "image of the entry does not open under the organisation's audit key";
-	ok = canonical_check_image(plain, len) &&
-		 commit_image(&run->hashes, salt, former ? entry->former : entry->image, plain, len);
-	crypto_wipe(plain, len);
-	return ok ? NULL : "image of the entry is malformed";
-}
-
-/* The same of the origin, which stands under the organisation's audit key. */
-static const char *
-verify_origin(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, bool *whole)
-{
-	VerifyKey ask;
-	const uint8 *salt;
-	CryptoXaes *key;
-	CanonicalOrigin origin;
-	uint8 *plain;
-	size_t len;
-	bool ok;
-
-	if (entry->origin == NULL)
-		return NULL;
-	memset(&ask, 0, sizeof(ask));
-	memcpy(ask.id.org.data, entry->org, UUID_LEN);
-	if (!run->origin_known || !base_uuid_equal(&run->origin_org, &ask.id.org))
-	{
-		run->origin_known = true;
-		run->origin_org = ask.id.org;
-		run->origin_usable = verify_try_key(verify_ask_origin_key, &ask);
-		if (!run->origin_usable)
-			verify_report(run, "warning", &ask.id.org, 0,
-						  "audit key cannot be had: whether origins open was not checked");
-	}
-	if (!run->origin_usable)
-	{
-		*whole = false;
-		return NULL;
-	}
-	key = keyring_image_key(&ask.id.org, NULL, &ask.id.key_id, &salt);
-	plain = audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin, entry->origin_len,
-							  key, &len);
-	if (plain == NULL)
-		return "origin of the entry does not open under the organisation's audit key";
-	ok = canonical_parse_origin(plain, len, &origin) &&
-		 commit_origin(&run->hashes, salt, entry->origin, plain, len);
-	crypto_wipe(plain, len);
-	return ok ? NULL : "origin of the entry is malformed";
-}
-
-/* What is wrong with the body of an entry and the columns beside it; NULL when nothing is. */
-static const char *
-verify_entry(VerifyRun *run, HeapTuple tuple, const pg_uuid_t *org)
-{
-	TupleDesc desc = run->entry_desc;
-	bytea *bytes = verify_body(run, tuple);
-	DateADT month = (DateADT) verify_int(tuple, ENTRY_MONTH, desc);
-	const uint8 *body;
-	CanonicalEntry entry;
-	pg_uuid_t row_org;
-	const char *problem;
-	uint8 hash[COMMIT_HASH_BYTES];
-	bool whole = true;
-
-	if (bytes == NULL)
-		return "entry has no body";
-	body = (const uint8 *) VARDATA_ANY(bytes);
-	if (!canonical_parse_entry(body, VARSIZE_ANY_EXHDR(bytes), &entry))
-		return "body of the entry is malformed";
-	verify_uuid(tuple, ENTRY_ORG, desc, &row_org);
-	if (memcmp(entry.org, org->data, UUID_LEN) != 0 ||
-		memcmp(entry.org, row_org.data, UUID_LEN) != 0)
-		return "body of the entry names another organisation";
-	if (entry.incarnation != (uint32) verify_int(tuple, ENTRY_INCARNATION, desc) ||
-		entry.txid != (uint64) verify_int(tuple, ENTRY_TXID, desc) ||
-		entry.seq != (uint32) verify_int(tuple, ENTRY_SEQ, desc))
-		return "body of the entry names another transaction or place in it";
-	if (entry.at != verify_int(tuple, ENTRY_AT, desc) ||
-		entry.context != (uint32) verify_int(tuple, ENTRY_CONTEXT, desc) ||
-		month > audit_month(entry.at))
-		return "columns of the entry differ from its body";
-	if (!verify_context(run, &entry, month))
-		return "entry of the same transaction that says who is missing";
-	run->hashes.len = 0;
-	if ((problem = verify_image(run, body, &entry, false, &whole)) != NULL ||
-		(problem = verify_image(run, body, &entry, true, &whole)) != NULL ||
-		(problem = verify_origin(run, body, &entry, &whole)) != NULL)
-		return problem;
-	if (whole && (!commit_root(run->hashes.data, run->hashes.len, hash) ||
-				  memcmp(hash, entry.commitment, sizeof(hash)) != 0))
-		return "commitments of the entry are not those of its image";
-	return NULL;
-}
-
-/* ---- the tree of an organisation ---- */
-
-static SysScanDesc
-verify_scan_org(VerifyRun *run, Relation rel, Relation index, AttrNumber column,
-				const pg_uuid_t *org)
-{
-	ScanKeyData key;
-
-	ScanKeyInit(&key, column, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
-	return systable_beginscan_ordered(rel, index, run->snapshot, 1, &key);
-}
-
-/* Checks the entry that a leaf stands for. */
+/* The tree up to the unit, and the part of the unit behind it. */
 static void
-verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, HeapTuple leaf, TupleDesc desc)
+verify_join(const VerifyLeader *leader, const VerifyMessage *message, TreeFrontier *tree)
 {
-	MemoryContext old = MemoryContextSwitchTo(run->row);
-	uint8 stored[TREE_HASH_BYTES];
-	uint8 hash[TREE_HASH_BYTES];
-	HeapTuple entry;
-	bytea *body;
-	const char *problem;
+	size_t count = tree_node_count(message->size);
 
-	entry = audit_entries_find(&run->entries, run->snapshot,
-							   (DateADT) verify_int(leaf, LEAF_MONTH, desc),
-							   (uint32) verify_int(leaf, LEAF_INCARNATION, desc),
-							   (uint64) verify_int(leaf, LEAF_TXID, desc),
-							   (uint32) verify_int(leaf, LEAF_SEQ, desc));
-	audit_copy_hash(leaf, desc, LEAF_HASH, stored);
-	if (entry == NULL)
-		verify_report(run, "error", org, position,
-					  "entry of transaction " INT64_FORMAT ", number " INT64_FORMAT " is missing",
-					  verify_int(leaf, LEAF_TXID, desc), verify_int(leaf, LEAF_SEQ, desc));
-	else if ((body = verify_body(run, entry)) == NULL)
-		verify_report(run, "error", org, position, "entry has no body");
+	*tree = leader->tree;
+	if (message->size == VERIFY_UNIT)
+		verify_check_hash(tree_append_full(tree, VERIFY_UNIT_LEVEL, (const uint8 *) message->data));
 	else
 	{
-		verify_check_hash(tree_leaf_hash(VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), hash));
-		if (memcmp(hash, stored, TREE_HASH_BYTES) != 0)
-			verify_report(run, "error", org, position,
-						  "entry is not the one that was sealed: its hash differs from the leaf");
-		else if ((problem = verify_entry(run, entry, org)) != NULL)
-			verify_report(run, "error", org, position, "%s", problem);
-		else if (!verify_leaf_columns(run, leaf, desc, body))
-			verify_report(run, "error", org, position, "columns of the leaf differ from its entry");
+		memcpy(tree->nodes[tree_node_count(tree->size)], message->data, count * TREE_HASH_BYTES);
+		tree->size += message->size;
 	}
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(run->row);
 }
 
-/* Checks every leaf of an organisation, and the root of every batch. */
 static void
-verify_org(VerifyRun *run, const pg_uuid_t *org, Relation leaves, Relation leaf_index,
-		   Relation batches, Relation batch_index)
+verify_judge_batch(VerifyRun *run, VerifyLeader *leader, const VerifyMessage *message)
 {
-	TupleDesc leaf_desc = RelationGetDescr(leaves);
-	TupleDesc batch_desc = RelationGetDescr(batches);
-	SysScanDesc leaf_scan = verify_scan_org(run, leaves, leaf_index, LEAF_ORG, org);
-	SysScanDesc batch_scan = verify_scan_org(run, batches, batch_index, BATCH_ORG, org);
-	HeapTuple batch = systable_getnext_ordered(batch_scan, ForwardScanDirection);
-	HeapTuple leaf;
+	const pg_uuid_t *org = &leader->unit->org;
+	uint8 root[TREE_HASH_BYTES];
 	TreeFrontier tree;
-	uint64 last = 0;
-	uint64 begin = 1;	 /* where the next batch must begin */
-	bool broken = false; /* from here on no root can fit */
 
-	memset(&tree, 0, sizeof(tree));
-	while (HeapTupleIsValid(leaf = systable_getnext_ordered(leaf_scan, ForwardScanDirection)))
+	if ((uint64) message->first != leader->begin)
+		verify_report(run, "error", org, leader->begin,
+					  "batch " INT64_FORMAT " begins at position " INT64_FORMAT
+					  " instead of " UINT64_FORMAT,
+					  message->number, message->first, leader->begin);
+	if (message->exact && !leader->broken)
 	{
-		int64 position = verify_int(leaf, LEAF_POSITION, leaf_desc);
-		uint8 hash[TREE_HASH_BYTES];
+		verify_join(leader, message, &tree);
+		verify_check_hash(tree_root(&tree, root));
+		if (memcmp(root, message->root, TREE_HASH_BYTES) != 0)
+		{
+			verify_report(run, "error", org, leader->begin,
+						  "leaves " UINT64_FORMAT " to " UINT64_FORMAT
+						  " do not give the root of batch " INT64_FORMAT
+						  "; later roots of this organisation were not checked",
+						  leader->begin, message->position, message->number);
+			leader->broken = true;
+		}
+	}
+	leader->begin = message->position + 1;
+}
+
+/* Takes one message of the unit at hand. */
+static void
+verify_judge(VerifyRun *run, const VerifyMessage *original)
+{
+	VerifyLeader *leader = run->consumer;
+	const pg_uuid_t *org = &leader->unit->org;
+	/* reports are written where a message of this process may stand */
+	VerifyMessage *message = NULL;
+
+	if (original->kind == VERIFY_FINDING)
+	{
+		verify_put_finding(run, original);
+		return;
+	}
+	message = palloc(VERIFY_MESSAGE_MAX);
+	memcpy(message, original,
+		   VERIFY_MESSAGE_BASE + tree_node_count(original->size) * TREE_HASH_BYTES);
+	switch ((VerifyMessageKind) message->kind)
+	{
+		case VERIFY_FINDING:
+			break;
+		case VERIFY_START:
+			if (message->position != leader->last + 1)
+			{
+				verify_report(run, "error", org, leader->last + 1,
+							  "leaves " UINT64_FORMAT " to " UINT64_FORMAT " are missing",
+							  leader->last + 1, message->position - 1);
+				leader->broken = true;
+			}
+			break;
+		case VERIFY_BROKEN:
+			leader->broken = true;
+			break;
+		case VERIFY_BATCH:
+			verify_judge_batch(run, leader, message);
+			break;
+		case VERIFY_CUT:
+			if (message->first != 0)
+				leader->last = (uint64) message->first;
+			leader->cut = true;
+			verify_report(run, "error", org, leader->last + 1,
+						  "log was cut: batch " INT64_FORMAT " ends at position " UINT64_FORMAT
+						  ", the last leaf is " UINT64_FORMAT,
+						  message->number, message->position, leader->last);
+			break;
+		case VERIFY_END:
+			if (message->position != 0)
+				leader->last = message->position;
+			if (leader->unit->last && !leader->cut && leader->begin <= leader->last)
+				verify_report(run, "error", org, leader->begin,
+							  "leaves " UINT64_FORMAT " to " UINT64_FORMAT " are in no batch",
+							  leader->begin, leader->last);
+			if (!leader->unit->last && !leader->broken)
+				verify_join(leader, message, &leader->tree);
+			break;
+	}
+	pfree(message);
+}
+
+/* ---- planning ---- */
+
+static void
+verify_plan_org(VerifyRun *run, VerifyLeader *leader, const pg_uuid_t *org)
+{
+	bool more;
+	uint64 known = verify_known(run, leader, org, &more);
+	uint64 from = known / VERIFY_UNIT * VERIFY_UNIT;
+	bool first = true;
+
+	for (;;)
+	{
+		uint64 next = verify_next_leaf(run, org, first ? known : from + VERIFY_UNIT);
+		VerifyUnit *unit;
+
+		if (next == 0 && (!first || !more))
+			break;
+		if (leader->count == leader->room)
+		{
+			leader->room *= 2;
+			leader->units = repalloc_huge(leader->units, sizeof(VerifyUnit) * leader->room);
+		}
+		unit = &leader->units[leader->count++];
+		memset(unit, 0, sizeof(*unit));
+		unit->org = *org;
+		unit->batches = first ? known : from + VERIFY_UNIT;
+		unit->known = first ? known : 0;
+		/* what is known is hashed again, so that the unit's tree is the one of its leaves */
+		if (next != 0 && (!first || next > from + VERIFY_UNIT))
+			from = (next - 1) / VERIFY_UNIT * VERIFY_UNIT;
+		unit->from = from;
+		unit->first = first;
+		if (!first)
+			unit[-1].last = false;
+		unit->last = true;
+		first = false;
+	}
+}
+
+/* The first organisation behind another one by an index that begins with it; false when there is none. */
+static bool
+verify_next_org(Relation rel, Relation index, Snapshot snapshot, const pg_uuid_t *after,
+				pg_uuid_t *org)
+{
+	IndexScanDesc scan = index_beginscan(rel, index, snapshot, after != NULL ? 1 : 0, 0);
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	ScanKeyData key;
+	bool found;
+
+	if (after != NULL)
+		ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_UUID_GT, UUIDPGetDatum(after));
+	index_rescan(scan, &key, after != NULL ? 1 : 0, NULL, 0);
+	found = index_getnext_slot(scan, ForwardScanDirection, slot);
+	if (found)
+	{
+		slot_getallattrs(slot);
+		*org = *DatumGetUUIDP(
+			slot->tts_values[RelationGetRelid(rel) == base_relation("leaf") ? LEAF_ORG - 1
+																			: BATCH_ORG - 1]);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	index_endscan(scan);
+	return found;
+}
+
+/* Lays out the work: the organisations that have a leaf or a batch, or the one that was asked for. */
+static void
+verify_plan(VerifyRun *run, VerifyLeader *leader)
+{
+	pg_uuid_t leaf_org;
+	pg_uuid_t batch_org;
+	bool have_leaf;
+	bool have_batch;
+
+	leader->room = 64;
+	leader->units = palloc(sizeof(VerifyUnit) * leader->room);
+	if (!run->shared->all)
+	{
+		verify_plan_org(run, leader, &run->shared->org);
+		return;
+	}
+	have_leaf = verify_next_org(run->leaves, run->leaves_index, run->snapshot, NULL, &leaf_org);
+	have_batch = verify_next_org(run->batches, run->batches_index, run->snapshot, NULL, &batch_org);
+	while (have_leaf || have_batch)
+	{
+		int order = !have_leaf	  ? 1
+					: !have_batch ? -1
+								  : memcmp(leaf_org.data, batch_org.data, UUID_LEN);
+		pg_uuid_t org = order <= 0 ? leaf_org : batch_org;
 
 		CHECK_FOR_INTERRUPTS();
-		if (position < 1)
-		{
-			verify_report(run, "error", org, 0, "leaf has the impossible position " INT64_FORMAT,
-						  position);
-			continue;
-		}
-		if ((uint64) position != last + 1)
-		{
-			verify_report(run, "error", org, last + 1,
-						  "leaves " UINT64_FORMAT " to " INT64_FORMAT " are missing", last + 1,
-						  position - 1);
-			broken = true;
-		}
-		verify_leaf(run, org, position, leaf, leaf_desc);
-		audit_copy_hash(leaf, leaf_desc, LEAF_HASH, hash);
-		verify_check_hash(tree_append(&tree, hash));
-		last = position;
-		while (batch != NULL && (uint64) verify_int(batch, BATCH_LAST, batch_desc) <= last)
-		{
-			uint64 batch_last = verify_int(batch, BATCH_LAST, batch_desc);
-			int64 number = verify_int(batch, BATCH_NO, batch_desc);
-			uint8 root[TREE_HASH_BYTES];
-			uint8 stored[TREE_HASH_BYTES];
-
-			if ((uint64) verify_int(batch, BATCH_FIRST, batch_desc) != begin)
-				verify_report(run, "error", org, begin,
-							  "batch " INT64_FORMAT " begins at position " INT64_FORMAT
-							  " instead of " UINT64_FORMAT,
-							  number, verify_int(batch, BATCH_FIRST, batch_desc), begin);
-			if (batch_last == last && !broken)
-			{
-				verify_check_hash(tree_root(&tree, root));
-				audit_copy_hash(batch, batch_desc, BATCH_ORG_ROOT, stored);
-				if (memcmp(root, stored, TREE_HASH_BYTES) != 0)
-				{
-					verify_report(run, "error", org, begin,
-								  "leaves " UINT64_FORMAT " to " UINT64_FORMAT
-								  " do not give the root of batch " INT64_FORMAT
-								  "; later roots of this organisation were not checked",
-								  begin, batch_last, number);
-					broken = true;
-				}
-			}
-			begin = batch_last + 1;
-			batch = systable_getnext_ordered(batch_scan, ForwardScanDirection);
-		}
+		verify_plan_org(run, leader, &org);
+		if (order <= 0)
+			have_leaf =
+				verify_next_org(run->leaves, run->leaves_index, run->snapshot, &org, &leaf_org);
+		if (order >= 0)
+			have_batch =
+				verify_next_org(run->batches, run->batches_index, run->snapshot, &org, &batch_org);
 	}
-	if (batch != NULL)
-		verify_report(run, "error", org, last + 1,
-					  "log was cut: batch " INT64_FORMAT " ends at position " INT64_FORMAT
-					  ", the last leaf is " UINT64_FORMAT,
-					  verify_int(batch, BATCH_NO, batch_desc),
-					  verify_int(batch, BATCH_LAST, batch_desc), last);
-	else if (begin <= last)
-		verify_report(run, "error", org, begin,
-					  "leaves " UINT64_FORMAT " to " UINT64_FORMAT " are in no batch", begin, last);
-	systable_endscan_ordered(batch_scan);
-	systable_endscan_ordered(leaf_scan);
 }
 
-/* Checks the organisations that have a leaf or a batch, or the one that was asked for. */
-static void
-verify_orgs(VerifyRun *run)
-{
-	MemoryContext memory = CurrentMemoryContext;
-	pg_uuid_t *orgs = &run->org;
-	uint64 count = 1;
-	Relation leaves;
-	Relation leaf_index;
-	Relation batches;
-	Relation batch_index;
+/* ---- running ---- */
 
-	if (run->all)
+/* The organisation of the unit at hand: its tree from nothing, or from where the checkpoint leaves it. */
+static void
+verify_open_unit(VerifyRun *run, VerifyLeader *leader, const VerifyUnit *unit)
+{
+	leader->unit = unit;
+	if (!unit->first)
+		return;
+	leader->broken = leader->cut = false;
+	leader->tree.size = 0;
+	leader->last = unit->known / VERIFY_UNIT * VERIFY_UNIT;
+	leader->begin = unit->known + 1;
+	if (unit->known != 0 && !verify_resume(run, leader, unit))
+		leader->broken = true;
+}
+
+/* Takes the messages of a unit that a worker has. */
+static void
+verify_receive_unit(VerifyRun *run, ParallelContext *context, shm_mq_handle **queues,
+					pg_atomic_uint32 *owner)
+{
+	uint32 worker;
+	bool ended = false;
+
+	/* whoever took it says so at once */
+	while ((worker = pg_atomic_read_u32(owner)) == 0)
 	{
-		SPI_connect();
-		if (SPI_execute("SELECT org_id FROM immiiq.batch UNION SELECT org_id FROM immiiq.leaf "
-						"ORDER BY 1",
-						true, 0) != SPI_OK_SELECT)
-			elog(ERROR, "could not list the organisations of the log");
-		count = SPI_processed;
-		orgs = MemoryContextAllocHuge(memory, sizeof(pg_uuid_t) * Max(count, 1));
-		for (uint64 i = 0; i < count; i++)
-			verify_uuid(SPI_tuptable->vals[i], 1, SPI_tuptable->tupdesc, &orgs[i]);
-		SPI_finish();
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(10);
 	}
-	leaves = table_open(base_relation("leaf"), AccessShareLock);
-	leaf_index = index_open(base_relation("leaf_pkey"), AccessShareLock);
-	batches = table_open(base_relation("batch"), AccessShareLock);
-	batch_index = index_open(base_relation("batch_org_key"), AccessShareLock);
-	for (uint64 i = 0; i < count; i++)
-		verify_org(run, &orgs[i], leaves, leaf_index, batches, batch_index);
-	index_close(batch_index, AccessShareLock);
-	table_close(batches, AccessShareLock);
-	index_close(leaf_index, AccessShareLock);
-	table_close(leaves, AccessShareLock);
+	while (!ended)
+	{
+		Size len;
+		void *data;
+
+		CHECK_FOR_INTERRUPTS();
+		if (shm_mq_receive(queues[worker - 1], &len, &data, false) != SHM_MQ_SUCCESS)
+		{
+			WaitForParallelWorkersToFinish(context); /* says what went wrong there */
+			ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+							errmsg("a worker of the verification is gone")));
+		}
+		memcpy(run->message, data, Min(len, VERIFY_MESSAGE_MAX));
+		ended = run->message->kind == VERIFY_END;
+		verify_judge(run, run->message);
+	}
+}
+
+/* Does the units in order: what no worker has taken in this process. */
+static void
+verify_units(VerifyRun *run, VerifyLeader *leader, ParallelContext *context, shm_mq_handle **queues,
+			 pg_atomic_uint32 *owners)
+{
+	for (uint32 i = 0; i < leader->count; i++)
+	{
+		uint64 mine = i;
+
+		verify_open_unit(run, leader, &leader->units[i]);
+		if (pg_atomic_compare_exchange_u64(&run->shared->next, &mine, i + 1))
+			verify_unit(run, &leader->units[i]);
+		else
+			verify_receive_unit(run, context, queues, &owners[i]);
+	}
+}
+
+/* Counts a partition together with whoever else scans it. */
+static void
+verify_count_partition(VerifyRun *run, ParallelTableScanDesc scan)
+{
+	Relation rel = table_open(scan->phs_relid, AccessShareLock);
+
+	verify_count_entries(run, table_beginscan_parallel(rel, scan));
+	table_close(rel, AccessShareLock);
+}
+
+PGDLLEXPORT void immiiq_verify_worker(dsm_segment *segment, shm_toc *toc);
+
+/* A parallel worker of verify_audit. */
+void
+immiiq_verify_worker(dsm_segment *segment, shm_toc *toc)
+{
+	VerifyShared *shared = shm_toc_lookup(toc, VERIFY_KEY_SHARED, false);
+	VerifyUnit *units = shm_toc_lookup(toc, VERIFY_KEY_UNITS, false);
+	pg_atomic_uint32 *owners = shm_toc_lookup(toc, VERIFY_KEY_OWNERS, false);
+	char *queues = shm_toc_lookup(toc, VERIFY_KEY_QUEUES, false);
+	shm_mq *queue = (shm_mq *) (queues + (Size) ParallelWorkerNumber * VERIFY_QUEUE_SIZE);
+	VerifyRun run;
+	uint64 i;
+
+	memset(&run, 0, sizeof(run));
+	shm_mq_set_sender(queue, MyProc);
+	run.queue = shm_mq_attach(queue, segment, NULL);
+	verify_begin(&run, shared);
+	while ((i = pg_atomic_fetch_add_u64(&shared->next, 1)) < shared->units)
+	{
+		pg_atomic_write_u32(&owners[i], (uint32) ParallelWorkerNumber + 1);
+		verify_unit(&run, &units[i]);
+	}
+	for (uint32 n = 0; n < shared->scans; n++)
+		verify_count_partition(&run, shm_toc_lookup(toc, VERIFY_KEY_SCAN + n, false));
+	verify_end(&run);
+	shm_mq_detach(run.queue);
+}
+
+/* Does all units, with so many workers beside this process if there are as many. */
+static void
+verify_run_units(VerifyRun *run, VerifyLeader *leader, int workers)
+{
+	ParallelContext *context;
+	ParallelTableScanDesc *scans;
+	VerifyShared *alone = run->shared;
+	pg_atomic_uint32 *owners;
+	shm_mq_handle *queues[VERIFY_MAX_WORKERS];
+	char *space;
+
+	run->shared->units = leader->count;
+	if (workers <= 0)
+	{
+		verify_units(run, leader, NULL, NULL, NULL);
+		for (int i = 0; run->shared->count && i < run->entries.count; i++)
+			verify_count_entries(run, table_beginscan(run->entries.rels[i], run->snapshot, 0, NULL));
+		return;
+	}
+	EnterParallelMode();
+	context = CreateParallelContext("immiiq", "immiiq_verify_worker", workers);
+	shm_toc_estimate_chunk(&context->estimator, sizeof(VerifyShared));
+	shm_toc_estimate_chunk(&context->estimator, mul_size(sizeof(VerifyUnit), leader->count));
+	shm_toc_estimate_chunk(&context->estimator, mul_size(sizeof(pg_atomic_uint32), leader->count));
+	shm_toc_estimate_chunk(&context->estimator, mul_size(VERIFY_QUEUE_SIZE, workers));
+	alone->scans = alone->count ? (uint32) run->entries.count : 0;
+	for (uint32 i = 0; i < alone->scans; i++)
+		shm_toc_estimate_chunk(&context->estimator,
+							   table_parallelscan_estimate(run->entries.rels[i], run->snapshot));
+	shm_toc_estimate_keys(&context->estimator, 4 + alone->scans);
+	InitializeParallelDSM(context);
+
+	run->shared = shm_toc_allocate(context->toc, sizeof(VerifyShared));
+	memcpy(run->shared, alone, sizeof(VerifyShared));
+	shm_toc_insert(context->toc, VERIFY_KEY_SHARED, run->shared);
+	space = shm_toc_allocate(context->toc, mul_size(sizeof(VerifyUnit), leader->count));
+	memcpy(space, leader->units, sizeof(VerifyUnit) * leader->count);
+	shm_toc_insert(context->toc, VERIFY_KEY_UNITS, space);
+	owners = shm_toc_allocate(context->toc, mul_size(sizeof(pg_atomic_uint32), leader->count));
+	for (uint32 i = 0; i < leader->count; i++)
+		pg_atomic_init_u32(&owners[i], 0);
+	shm_toc_insert(context->toc, VERIFY_KEY_OWNERS, owners);
+	space = shm_toc_allocate(context->toc, mul_size(VERIFY_QUEUE_SIZE, workers));
+	for (int i = 0; i < workers; i++)
+	{
+		shm_mq *queue = shm_mq_create(space + (Size) i * VERIFY_QUEUE_SIZE, VERIFY_QUEUE_SIZE);
+
+		shm_mq_set_receiver(queue, MyProc);
+		queues[i] = shm_mq_attach(queue, context->seg, NULL);
+	}
+	shm_toc_insert(context->toc, VERIFY_KEY_QUEUES, space);
+	scans = palloc(sizeof(ParallelTableScanDesc) * Max(alone->scans, 1));
+	for (uint32 i = 0; i < alone->scans; i++)
+	{
+		scans[i] = shm_toc_allocate(context->toc, table_parallelscan_estimate(run->entries.rels[i],
+																			  run->snapshot));
+		table_parallelscan_initialize(run->entries.rels[i], scans[i], run->snapshot);
+		shm_toc_insert(context->toc, VERIFY_KEY_SCAN + i, scans[i]);
+	}
+	LaunchParallelWorkers(context);
+	for (int i = 0; i < context->nworkers_launched; i++)
+		shm_mq_set_handle(queues[i], context->worker[i].bgwhandle);
+	audit_verify_workers(run->shared->progress, context->nworkers_launched);
+
+	verify_units(run, leader, context, queues, owners);
+	for (uint32 i = 0; i < alone->scans; i++)
+		verify_count_partition(run, scans[i]);
+	WaitForParallelWorkersToFinish(context);
+	memcpy(alone, run->shared, sizeof(VerifyShared));
+	run->shared = alone;
+	DestroyParallelContext(context);
+	ExitParallelMode();
 }
 
 /* ---- the tree of the database ---- */
@@ -678,9 +667,15 @@ verify_head(VerifyRun *run, HeapTuple head, TupleDesc desc, const uint8 *own)
 	return NULL;
 }
 
-/* Checks the chain of batches, its tree, and every signed head. */
 static void
-verify_database(VerifyRun *run)
+verify_ask_signing_key(void *arg)
+{
+	keyring_installation_secret("log-signing", false, arg);
+}
+
+/* Checks the chain of batches, its tree, and every signed head, from the checkpoint on. */
+static void
+verify_database(VerifyRun *run, VerifyLeader *leader)
 {
 	Relation batches = table_open(base_relation("batch"), AccessShareLock);
 	Relation batch_index = index_open(base_relation("batch_pkey"), AccessShareLock);
@@ -688,19 +683,28 @@ verify_database(VerifyRun *run)
 	Relation head_index = index_open(base_relation("tree_head_pkey"), AccessShareLock);
 	TupleDesc batch_desc = RelationGetDescr(batches);
 	TupleDesc head_desc = RelationGetDescr(heads);
-	SysScanDesc batch_scan =
-		systable_beginscan_ordered(batches, batch_index, run->snapshot, 0, NULL);
-	SysScanDesc head_scan = systable_beginscan_ordered(heads, head_index, run->snapshot, 0, NULL);
-	HeapTuple head = systable_getnext_ordered(head_scan, ForwardScanDirection);
+	SysScanDesc batch_scan;
+	SysScanDesc head_scan;
+	ScanKeyData after[2];
+	HeapTuple head;
 	HeapTuple batch;
 	TreeFrontier tree;
-	uint64 last = 0;
-	uint64 signed_to = 0;
+	uint64 last = leader->since;
+	uint64 signed_to = leader->since;
 	bool broken = false;
 	uint8 secret[CRYPTO_SEED_BYTES];
 	uint8 own[CRYPTO_PUB_BYTES];
 	bool have_own = false;
 
+	ScanKeyInit(&after[0], BATCH_NO, BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum((int64) leader->since));
+	ScanKeyInit(&after[1], HEAD_SIZE, BTGreaterStrategyNumber, F_INT8GT,
+				Int64GetDatum((int64) leader->since));
+	batch_scan = systable_beginscan_ordered(batches, batch_index, run->snapshot,
+											leader->since != 0 ? 1 : 0, &after[0]);
+	head_scan = systable_beginscan_ordered(heads, head_index, run->snapshot,
+										   leader->since != 0 ? 1 : 0, &after[1]);
+	head = systable_getnext_ordered(head_scan, ForwardScanDirection);
 	if (head != NULL)
 	{
 		have_own =
@@ -712,6 +716,31 @@ verify_database(VerifyRun *run)
 						  "public keys in the database alone");
 	}
 	memset(&tree, 0, sizeof(tree));
+	if (leader->since != 0)
+	{
+		uint8 root[TREE_HASH_BYTES];
+
+		if (!verify_frontier(run, &verify_database_tree, leader->since, &tree))
+		{
+			verify_report(run, "error", NULL, 0,
+						  "log is shorter than the checkpoint of " UINT64_FORMAT
+						  " batches, or lacks hashes: it was cut",
+						  leader->since);
+			broken = true;
+		}
+		else
+		{
+			verify_check_hash(tree_root(&tree, root));
+			if (memcmp(root, leader->since_root, TREE_HASH_BYTES) != 0)
+			{
+				verify_report(run, "error", NULL, 0,
+							  "log is not a continuation of the checkpoint of " UINT64_FORMAT
+							  " batches: it was rewritten",
+							  leader->since);
+				broken = true;
+			}
+		}
+	}
 	for (;;)
 	{
 		uint64 number;
@@ -791,68 +820,76 @@ verify_database(VerifyRun *run)
 
 /* ---- entries without a leaf ---- */
 
-/* True while the sealer has not passed by: the transaction counts as open or new in the state it left. */
-static bool
-verify_is_pending(uint64 txid, uint32 incarnation, HeapTuple state, TupleDesc desc, bool marks)
+#define VERIFY_WITHOUT_LEAF                                                                        \
+	"NOT EXISTS (SELECT FROM immiiq.leaf l "                                                       \
+	"WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "                                    \
+	"AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq)"
+
+/* The row of immiiq.entry that a query gave. */
+static void
+verify_row_entry(HeapTuple tuple, TupleDesc desc, VerifyEntry *row)
 {
 	bool isnull;
-	Datum *open;
-	int nopen;
-	bool pending = false;
+	Datum body = heap_getattr(tuple, ENTRY_BODY, desc, &isnull);
 
-	if (marks || state == NULL)
-		return true;
-	if (incarnation != audit_incarnation())
-		return false;
-	if (txid >= (uint64) verify_int(state, STATE_HORIZON, desc))
-		return true;
-	deconstruct_array(DatumGetArrayTypeP(heap_getattr(state, STATE_OPEN, desc, &isnull)), INT8OID,
-					  8, true, TYPALIGN_DOUBLE, &open, NULL, &nopen);
-	for (int i = 0; i < nopen && !pending; i++)
-		pending = (uint64) DatumGetInt64(open[i]) == txid;
-	pfree(open);
-	return pending;
+	memset(row, 0, sizeof(*row));
+	row->txid = (uint64) verify_int(tuple, ENTRY_TXID, desc);
+	row->at = verify_int(tuple, ENTRY_AT, desc);
+	verify_uuid(tuple, ENTRY_ORG, desc, &row->org);
+	row->incarnation = (uint32) verify_int(tuple, ENTRY_INCARNATION, desc);
+	row->seq = (uint32) verify_int(tuple, ENTRY_SEQ, desc);
+	row->context = (uint32) verify_int(tuple, ENTRY_CONTEXT, desc);
+	row->month = (DateADT) verify_int(tuple, ENTRY_MONTH, desc);
+	if (!isnull)
+	{
+		bytea *bytes = DatumGetByteaPP(body);
+
+		row->body = (const uint8 *) VARDATA_ANY(bytes);
+		row->len = VARSIZE_ANY_EXHDR(bytes);
+	}
 }
 
-/* Checks the entries that have no leaf: the sealer will come to them, or they are not its. */
+/*
+ * Checks the entries that have no leaf: the sealer will come to them, or they are
+ * not its.  every: looks at every entry, because the sums over leaves and entries
+ * differ; else only where the sealer has not been.
+ */
 static void
-verify_unsealed(VerifyRun *run)
+verify_unsealed(VerifyRun *run, bool every)
 {
-	Relation states = table_open(base_relation("seal_state"), AccessShareLock);
-	Relation marks = table_open(base_relation("restored"), AccessShareLock);
-	ScanKeyData key;
-	SysScanDesc scan;
-	HeapTuple state;
-	bool marked;
 	TimestampTz now = GetCurrentTimestamp();
 	uint64 late = 0;
 	pg_uuid_t late_org;
-	Oid types[1] = {UUIDOID};
-	Datum args[1] = {UUIDPGetDatum(&run->org)};
-	char nulls[2] = {run->all ? 'n' : ' ', '\0'};
+	Oid types[4] = {UUIDOID, INT4OID, INT8OID, INT8ARRAYOID};
+	Datum args[4];
+	char nulls[5] = {run->shared->all ? 'n' : ' ', ' ', ' ', ' ', '\0'};
+	Datum *open = palloc(sizeof(Datum) * Max(run->open_count, 1));
 	SPIPlanPtr plan;
 	Portal portal;
 
-	ScanKeyInit(&key, STATE_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum((int32) audit_incarnation()));
-	scan =
-		systable_beginscan(states, base_relation("seal_state_pkey"), true, run->snapshot, 1, &key);
-	state = systable_getnext(scan);
-	if (state != NULL)
-		state = heap_copytuple(state);
-	systable_endscan(scan);
-	scan = systable_beginscan(marks, InvalidOid, false, run->snapshot, 0, NULL);
-	marked = HeapTupleIsValid(systable_getnext(scan));
-	systable_endscan(scan);
-
+	for (int i = 0; i < run->open_count; i++)
+		open[i] = Int64GetDatum((int64) run->open[i]);
+	args[0] = UUIDPGetDatum(&run->shared->org);
+	args[1] = Int32GetDatum((int32) run->incarnation);
+	args[2] = Int64GetDatum((int64) run->horizon);
+	args[3] =
+		PointerGetDatum(construct_array(open, run->open_count, INT8OID, 8, true, TYPALIGN_DOUBLE));
 	SPI_connect();
-	plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
-					   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
-					   "AND NOT EXISTS (SELECT FROM immiiq.leaf l "
-					   "WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "
-					   "AND l.txid OPERATOR(pg_catalog.=) e.txid "
-					   "AND l.seq OPERATOR(pg_catalog.=) e.seq)",
-					   1, types);
+	if (every)
+		plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
+						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
+						   "AND " VERIFY_WITHOUT_LEAF,
+						   1, types);
+	else
+		plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
+						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
+						   "AND e.incarnation OPERATOR(pg_catalog.=) $2 "
+						   "AND e.txid OPERATOR(pg_catalog.>=) $3 AND " VERIFY_WITHOUT_LEAF
+						   " UNION ALL SELECT e.* FROM immiiq.entry e "
+						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
+						   "AND e.incarnation OPERATOR(pg_catalog.=) $2 "
+						   "AND e.txid OPERATOR(pg_catalog.=) ANY ($4) AND " VERIFY_WITHOUT_LEAF,
+						   4, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a query of the verification");
 	portal = SPI_cursor_open(NULL, plan, args, nulls, true);
@@ -863,33 +900,27 @@ verify_unsealed(VerifyRun *run)
 			break;
 		for (uint64 i = 0; i < SPI_processed; i++)
 		{
-			HeapTuple tuple = SPI_tuptable->vals[i];
-			uint64 txid = verify_int(tuple, ENTRY_TXID, SPI_tuptable->tupdesc);
-			int64 seq = verify_int(tuple, ENTRY_SEQ, SPI_tuptable->tupdesc);
 			MemoryContext old = MemoryContextSwitchTo(run->row);
-			pg_uuid_t org;
+			VerifyEntry row;
+			CanonicalEntry entry;
 			const char *problem;
 
-			verify_uuid(tuple, ENTRY_ORG, SPI_tuptable->tupdesc, &org);
-			if (!verify_is_pending(txid,
-								   (uint32) verify_int(tuple, ENTRY_INCARNATION,
-													   SPI_tuptable->tupdesc),
-								   state, RelationGetDescr(states), marked))
-				verify_report(run, "error", &org, 0,
-							  "entry of transaction " UINT64_FORMAT ", number " INT64_FORMAT
-							  " was never sealed and never will be: it was put in, or its leaf "
+			verify_row_entry(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, &row);
+			if (!verify_is_pending(run, row.txid, row.incarnation))
+				verify_report(run, "error", &row.org, 0,
+							  "entry of transaction " UINT64_FORMAT ", number %u "
+							  "was never sealed and never will be: it was put in, or its leaf "
 							  "taken out",
-							  txid, seq);
-			else if ((problem = verify_entry(run, tuple, &org)) != NULL)
-				verify_report(run, "error", &org, 0,
-							  "entry of transaction " UINT64_FORMAT ", number " INT64_FORMAT
-							  " that waits for its seal: %s",
-							  txid, seq, problem);
-			else if (TimestampDifferenceExceeds(verify_int(tuple, ENTRY_AT, SPI_tuptable->tupdesc),
-												now, VERIFY_LATE_MS))
+							  row.txid, row.seq);
+			else if ((problem = verify_entry(run, &row, &row.org, &entry)) != NULL)
+				verify_report(run, "error", &row.org, 0,
+							  "entry of transaction " UINT64_FORMAT ", number %u "
+							  "that waits for its seal: %s",
+							  row.txid, row.seq, problem);
+			else if (TimestampDifferenceExceeds(row.at, now, VERIFY_LATE_MS))
 			{
 				if (late++ == 0)
-					late_org = org;
+					late_org = row.org;
 			}
 			MemoryContextSwitchTo(old);
 			MemoryContextReset(run->row);
@@ -899,10 +930,15 @@ verify_unsealed(VerifyRun *run)
 	}
 	SPI_cursor_close(portal);
 	if (late > 0)
-		verify_report(run, "warning", run->all ? NULL : &late_org, 0,
+		verify_report(run, "warning", run->shared->all ? NULL : &late_org, 0,
 					  UINT64_FORMAT " entries have waited for their seal for over five minutes",
 					  late);
 
+	if (!every)
+	{
+		SPI_finish();
+		return;
+	}
 	/* no entry may have two leaves */
 	plan = SPI_prepare("SELECT l.org_id, pg_catalog.max(l.position), pg_catalog.min(l.position) "
 					   "FROM immiiq.leaf l "
@@ -923,55 +959,75 @@ verify_unsealed(VerifyRun *run)
 					  verify_int(SPI_tuptable->vals[i], 3, SPI_tuptable->tupdesc));
 	}
 	SPI_finish();
-	table_close(marks, AccessShareLock);
-	table_close(states, AccessShareLock);
 }
 
 PG_FUNCTION_INFO_V1(immiiq_verify_audit);
 
 /*
- * immiiq.verify_audit(org uuid): one row (severity, org, position, problem) for
- * everything in which the log does not hold together; none when it is whole.
- * NULL: every organisation.  severity is 'error' for what cannot come about
- * without tampering or damage, 'warning' for what could not be checked or is
- * late.  Reads one snapshot; changes nothing.
+ * immiiq.verify_audit(org uuid, since text, images bool, workers int4): one row
+ * (severity, org, position, problem) for everything in which the log does not
+ * hold together; none when it is whole.  org NULL: every organisation.  since: a
+ * checkpoint that was kept, behind which the verification begins (22023 when it
+ * is not of this log).  images: opens every image and holds it against its
+ * commitments.  workers: parallel workers beside the session; NULL: up to
+ * max_parallel_workers_per_gather where there is work for them.  severity is
+ * 'error' for what cannot come about without tampering or damage, 'warning' for
+ * what could not be checked or is late.  Reads one snapshot; changes nothing.
  */
 Datum
 immiiq_verify_audit(PG_FUNCTION_ARGS)
 {
 	VerifyRun run;
-	HASHCTL ctl;
-	Relation entry;
+	VerifyLeader leader;
+	VerifyShared shared;
+	int workers;
 
 	base_require_preload();
 	InitMaterializedSRF(fcinfo, 0);
 	memset(&run, 0, sizeof(run));
-	run.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	run.snapshot = GetActiveSnapshot();
-	run.all = PG_ARGISNULL(0);
-	if (!run.all)
-		run.org = *PG_GETARG_UUID_P(0);
-	run.row =
-		AllocSetContextCreate(CurrentMemoryContext, "immiiq verify row", ALLOCSET_DEFAULT_SIZES);
-	memset(&ctl, 0, sizeof(ctl));
-	ctl.keysize = sizeof(((VerifyKey *) 0)->id);
-	ctl.entrysize = sizeof(VerifyKey);
-	ctl.hcxt = CurrentMemoryContext;
-	run.keys = hash_create("immiiq verify keys", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	run.hashes.grow = verify_grow;
-	entry = table_open(base_relation("entry"), AccessShareLock);
-	run.entry_desc = RelationGetDescr(entry);
-	audit_entries_open(&run.entries);
+	memset(&leader, 0, sizeof(leader));
+	memset(&shared, 0, sizeof(shared));
+	leader.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	shared.all = PG_ARGISNULL(0);
+	if (!shared.all)
+		shared.org = *PG_GETARG_UUID_P(0);
+	if (!PG_ARGISNULL(1))
+		verify_read_since(&leader, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	shared.images = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
+	pg_atomic_init_u64(&shared.next, 0);
+	pg_atomic_init_u64(&shared.leaves, 0);
+	pg_atomic_init_u64(&shared.leaf_sum, 0);
+	pg_atomic_init_u64(&shared.entries, 0);
+	pg_atomic_init_u64(&shared.entry_sum, 0);
+	crypto_nonce(shared.key, sizeof(shared.key));
+	run.consume = verify_judge;
+	run.consumer = &leader;
+	verify_begin(&run, &shared);
+	/* after a restore every entry has to be looked at one by one anyway */
+	shared.count = leader.since == 0 && run.have_state && !run.marked;
 
-	verify_orgs(&run);
-	verify_database(&run);
-	verify_unsealed(&run);
+	shared.progress = audit_verify_start();
+	PG_TRY();
+	{
+		bool every = leader.since == 0;
 
-	audit_entries_close(&run.entries);
-	table_close(entry, AccessShareLock);
-	hash_destroy(run.keys);
-	if (run.hashes.data != NULL)
-		pfree(run.hashes.data);
-	MemoryContextDelete(run.row);
+		verify_plan(&run, &leader);
+		workers = !PG_ARGISNULL(3)	 ? PG_GETARG_INT32(3)
+				  : leader.count < 4 ? 0
+									 : max_parallel_workers_per_gather;
+		audit_verify_total(shared.progress, leader.count);
+		verify_run_units(&run, &leader, IsInParallelMode() ? 0 : Min(workers, VERIFY_MAX_WORKERS));
+		if (shared.count)
+			every = pg_atomic_read_u64(&shared.leaves) != pg_atomic_read_u64(&shared.entries) ||
+					pg_atomic_read_u64(&shared.leaf_sum) != pg_atomic_read_u64(&shared.entry_sum);
+		verify_database(&run, &leader);
+		verify_unsealed(&run, every || !run.have_state || run.marked);
+	}
+	PG_FINALLY();
+	{
+		audit_verify_finish(shared.progress);
+	}
+	PG_END_TRY();
+	verify_end(&run);
 	return (Datum) 0;
 }

@@ -402,6 +402,15 @@ crypto_sha256(const void *data, size_t len, uint8_t out[CRYPTO_HASH_BYTES])
 	return crypto_sha256_3(data, len, NULL, 0, NULL, 0, out);
 }
 
+uint64_t
+crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], const void *data, size_t len)
+{
+	uint64_t out;
+
+	crypto_shorthash((unsigned char *) &out, data, len, key);
+	return out;
+}
+
 bool
 crypto_hmac_init(CryptoHmac *h, const uint8_t *key, size_t key_len)
 {

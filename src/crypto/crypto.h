@@ -67,6 +67,11 @@ extern bool crypto_sha256(const void *data, size_t len,
 extern bool crypto_sha256_3(const void *p, size_t plen, const void *a, size_t alen, const void *b,
 							size_t blen, uint8_t out[CRYPTO_HASH_BYTES]) CRYPTO_MUST_USE;
 
+/* SipHash-2-4: a number that only who has the key can aim at; for sums over sets within one process. */
+#define CRYPTO_SHORT_KEY_BYTES 16
+extern uint64_t crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], const void *data,
+								  size_t len);
+
 /* Precomputed inner and outer states: plain old data, may be copied; wipe it after use. Aligned opaque storage. */
 typedef struct CryptoHmac
 {
