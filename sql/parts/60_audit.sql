@@ -208,7 +208,7 @@ INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'PROCEDURE immiiq.sea
 
 CREATE FUNCTION immiiq.verify_audit(org uuid DEFAULT NULL, since text DEFAULT NULL, images boolean DEFAULT true, workers int4 DEFAULT NULL)
     RETURNS TABLE (severity text, org_id uuid, "position" int8, problem text)
-    LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off -- linear without statistics too
     AS 'MODULE_PATHNAME', 'immiiq_verify_audit';
 COMMENT ON FUNCTION immiiq.verify_audit(uuid, text, boolean, int4) IS
     'one row for everything in which the log does not hold together; none: it is whole. since: only what follows a checkpoint that was kept; images: open every image too';

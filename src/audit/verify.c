@@ -820,11 +820,6 @@ verify_database(VerifyRun *run, VerifyLeader *leader)
 
 /* ---- entries without a leaf ---- */
 
-#define VERIFY_WITHOUT_LEAF                                                                        \
-	"NOT EXISTS (SELECT FROM immiiq.leaf l "                                                       \
-	"WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "                                    \
-	"AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq)"
-
 /* The row of immiiq.entry that a query gave. */
 static void
 verify_row_entry(HeapTuple tuple, TupleDesc desc, VerifyEntry *row)
@@ -878,17 +873,20 @@ verify_unsealed(VerifyRun *run, bool every)
 	if (every)
 		plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
 						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
-						   "AND " VERIFY_WITHOUT_LEAF,
+						   "AND NOT EXISTS (SELECT FROM immiiq.leaf l "
+						   "WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation "
+						   "AND l.txid OPERATOR(pg_catalog.=) e.txid "
+						   "AND l.seq OPERATOR(pg_catalog.=) e.seq)",
 						   1, types);
 	else
 		plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
 						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
 						   "AND e.incarnation OPERATOR(pg_catalog.=) $2 "
-						   "AND e.txid OPERATOR(pg_catalog.>=) $3 AND " VERIFY_WITHOUT_LEAF
-						   " UNION ALL SELECT e.* FROM immiiq.entry e "
+						   "AND e.txid OPERATOR(pg_catalog.>=) $3 UNION ALL "
+						   "SELECT e.* FROM immiiq.entry e "
 						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
 						   "AND e.incarnation OPERATOR(pg_catalog.=) $2 "
-						   "AND e.txid OPERATOR(pg_catalog.=) ANY ($4) AND " VERIFY_WITHOUT_LEAF,
+						   "AND e.txid OPERATOR(pg_catalog.=) ANY ($4)",
 						   4, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a query of the verification");
