@@ -27,10 +27,10 @@ CREATE FUNCTION problems(since text DEFAULT NULL, workers int DEFAULT 0, images 
     FROM immiiq.verify_audit(NULL, since, images, workers) WITH ORDINALITY
 $$;
 CREATE FUNCTION unguard() RETURNS void LANGUAGE plpgsql AS $$
-DECLARE name regclass;
+DECLARE name text;
 BEGIN
-    FOR name IN SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'guard_log' LOOP
-        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER guard_log', name);
+    FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'node'] LOOP
+        EXECUTE format('ALTER TABLE immiiq.%I DISABLE TRIGGER USER', name);
     END LOOP;
 END
 $$;
