@@ -298,8 +298,20 @@ COMMENT ON FUNCTION immiiq.bind_foreign_keys(regclass)
 REVOKE ALL ON FUNCTION immiiq.bind_foreign_keys(regclass) FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.bind_foreign_keys(regclass)');
 
+CREATE FUNCTION immiiq.find_new_client() RETURNS trigger
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'immiiq_find_new_client';
+COMMENT ON FUNCTION immiiq.find_new_client() IS 'trigger: a client that nothing names yet is in scope while its row is inserted; immiiq.protect makes it';
+CREATE FUNCTION immiiq.assign_new_client() RETURNS trigger
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'immiiq_assign_new_client';
+COMMENT ON FUNCTION immiiq.assign_new_client() IS 'trigger: assigns a new client to the member who made it; immiiq.protect makes it';
+REVOKE ALL ON FUNCTION immiiq.find_new_client(), immiiq.assign_new_client() FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('owner', 'EXECUTE', 'FUNCTION immiiq.find_new_client()'),
+    ('owner', 'EXECUTE', 'FUNCTION immiiq.assign_new_client()');
+
 CREATE FUNCTION immiiq.protect(target regclass, module text, org name DEFAULT 'org_id', client name DEFAULT NULL, team name DEFAULT NULL,
-        assignee name DEFAULT NULL, office name DEFAULT NULL, portal boolean DEFAULT false, permissions jsonb DEFAULT NULL) RETURNS void
+        assignee name DEFAULT NULL, office name DEFAULT NULL, portal boolean DEFAULT false, permissions jsonb DEFAULT NULL,
+        new_clients boolean DEFAULT false) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
@@ -322,6 +334,10 @@ BEGIN
     END IF;
     IF coalesce(portal, false) AND client IS NULL THEN
         RAISE EXCEPTION 'a table without a client cannot be opened to the portal' USING ERRCODE = 'invalid_parameter_value',
+            HINT = 'Say which column holds the client.';
+    END IF;
+    IF coalesce(new_clients, false) AND client IS NULL THEN
+        RAISE EXCEPTION 'new clients cannot come to a table without a client' USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Say which column holds the client.';
     END IF;
     IF jsonb_typeof(permissions) <> 'object' OR EXISTS (
@@ -388,7 +404,17 @@ BEGIN
         RAISE EXCEPTION 'one column cannot be two things' USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    made := jsonb_build_object('row_security', class.relrowsecurity, 'forced', class.relforcerowsecurity,
+    IF coalesce(new_clients, false) AND NOT EXISTS (
+        SELECT FROM pg_constraint AS k
+        WHERE k.conrelid = target AND k.contype = 'p'
+            AND (SELECT array_agg(a.attname) FROM pg_attribute AS a WHERE a.attrelid = target AND a.attnum = ANY (k.conkey)) <@ ARRAY[org, client]
+            AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = target AND a.attnum = ANY (k.conkey) AND a.attname = client))
+    THEN
+        RAISE EXCEPTION 'new clients cannot come to %: its primary key is not the client', target USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    made := jsonb_build_object('portal', coalesce(portal, false), 'permissions', permissions, 'new_clients', coalesce(new_clients, false),
+        'row_security', class.relrowsecurity, 'forced', class.relforcerowsecurity,
         'constraints', '[]'::jsonb, 'replaced', '[]'::jsonb, 'indexes', '[]'::jsonb, 'statistics', '[]'::jsonb, 'domains', '[]'::jsonb);
 
     -- The organisation: never null, by default that of who is asking, one that there is.
@@ -498,6 +524,12 @@ BEGIN
     EXECUTE format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', target);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_truncate', target);
 
+    -- Who makes a client has it: of members whose clients are assigned.
+    IF new_clients THEN
+        EXECUTE format('CREATE TRIGGER immiiq_find_new_client BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION immiiq.find_new_client()', target);
+        EXECUTE format('CREATE TRIGGER immiiq_assign_new_client AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION immiiq.assign_new_client()', target);
+    END IF;
+
     PERFORM immiiq.create_policies(target, module, org, client, team, assignee, office, coalesce(portal, false), coalesce(permissions, '{}'));
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
     EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
@@ -508,10 +540,10 @@ BEGIN
     INSERT INTO immiiq.protection (relid, made) VALUES (target, made);
 END
 $$;
-COMMENT ON FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb)
-    IS 'puts a table under row security and audit: module, the columns that hold organisation, client, team, assignee and office, whether the portal may read, and permissions for commands';
-REVOKE ALL ON FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb) FROM PUBLIC;
-INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb)');
+COMMENT ON FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb, boolean)
+    IS 'puts a table under row security and audit: module, the columns that hold organisation, client, team, assignee and office, whether the portal may read, permissions for commands, and whether members with a narrow scope make clients here';
+REVOKE ALL ON FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb, boolean) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.protect(regclass, text, name, name, name, name, name, boolean, jsonb, boolean)');
 
 CREATE FUNCTION immiiq.unprotect(target regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -532,6 +564,8 @@ BEGIN
         EXECUTE format('DROP POLICY IF EXISTS %I ON %s', 'immiiq_' || command, target);
     END LOOP;
     EXECUTE format('DROP TRIGGER IF EXISTS immiiq_capture ON %s', target);
+    EXECUTE format('DROP TRIGGER IF EXISTS immiiq_find_new_client ON %s', target);
+    EXECUTE format('DROP TRIGGER IF EXISTS immiiq_assign_new_client ON %s', target);
     FOR part IN SELECT t.relid FROM pg_partition_tree(target) AS t UNION SELECT target LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS immiiq_truncate ON %s', part);
         IF part <> target OR NOT (was ->> 'forced')::boolean THEN

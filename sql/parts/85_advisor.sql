@@ -65,8 +65,11 @@ BEGIN
         FROM immiiq.advisor_table AS t JOIN pg_policy AS p ON p.polrelid = t.oid
         WHERE (t.protected OR t.recorded) AND p.polpermissive AND p.polname NOT LIKE 'immiiq\_%';
     RETURN QUERY SELECT 'warning', t.relation::text, 'one of its four policies is gone: the command is refused to everybody',
-            format('SELECT immiiq.unprotect(%1$L); SELECT immiiq.protect(%1$L, %2$L, org => %3$L%4$s%5$s%6$s%7$s);', t.relation, t.module, t.org,
-                ', client => ' || quote_literal(t.client), ', team => ' || quote_literal(t.team), ', assignee => ' || quote_literal(t.assignee), ', office => ' || quote_literal(t.office))
+            format('SELECT immiiq.unprotect(%1$L); SELECT immiiq.protect(%1$L, %2$L, org => %3$L%4$s%5$s%6$s%7$s%8$s%9$s%10$s);', t.relation, t.module, t.org,
+                ', client => ' || quote_literal(t.client), ', team => ' || quote_literal(t.team), ', assignee => ' || quote_literal(t.assignee), ', office => ' || quote_literal(t.office),
+                (SELECT ', portal => true' FROM immiiq.protection AS m WHERE m.relid = t.oid AND (m.made ->> 'portal')::boolean),
+                (SELECT ', permissions => ' || quote_literal(m.made -> 'permissions') FROM immiiq.protection AS m WHERE m.relid = t.oid AND jsonb_typeof(m.made -> 'permissions') = 'object'),
+                (SELECT ', new_clients => true' FROM immiiq.protection AS m WHERE m.relid = t.oid AND (m.made ->> 'new_clients')::boolean))
         FROM immiiq.advisor_table AS t
         WHERE t.protected AND 4 <> (SELECT count(*) FROM pg_policy AS p WHERE p.polrelid = t.oid AND p.polname IN ('immiiq_select', 'immiiq_insert', 'immiiq_update', 'immiiq_delete'));
     RETURN QUERY SELECT 'critical', t.relation::text, 'changes are not audited: trigger immiiq_capture is gone or not ENABLE ALWAYS',

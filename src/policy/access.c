@@ -24,18 +24,11 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "journal/journal.h"
+#include "policy/access.h"
 #include "policy/policy.h"
 #include "policy/scope.h"
 
-/* Who runs what follows; given back with access_run_as_caller. */
-typedef struct AccessUser
-{
-	Oid user;
-	int security;
-} AccessUser;
-
-/* As foreign keys do: the table's owner, whom row security does not bind here, with nothing that outlives the statement. */
-static void
+void
 access_run_as_owner(Oid owner, AccessUser *saved)
 {
 	GetUserIdAndSecContext(&saved->user, &saved->security);
@@ -43,10 +36,23 @@ access_run_as_owner(Oid owner, AccessUser *saved)
 						   saved->security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
 }
 
-static void
+void
 access_run_as_caller(const AccessUser *saved)
 {
 	SetUserIdAndSecContext(saved->user, saved->security);
+}
+
+Oid
+access_owner(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relid);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
 }
 
 /* ---- verify_access ---- */
@@ -253,8 +259,7 @@ static const char *const access_tables_query =
 	"WHERE p.client IS NOT NULL AND CASE WHEN $1 THEN p.assignee ELSE p.team END IS NOT NULL "
 	"AND c.relnamespace OPERATOR(pg_catalog.<>) 'immiiq'::pg_catalog.regnamespace ORDER BY c.oid";
 
-/* Runs one statement as the owner of what it changes; the number of rows. */
-static uint64
+uint64
 access_change(Oid owner, const char *statement, int nargs, Oid *types, Datum *args,
 			  const char *nulls)
 {
@@ -312,7 +317,6 @@ immiiq_reassign(PG_FUNCTION_ARGS)
 	uint64 changed = 0;
 	uint64 unassigned;
 	StringInfoData statement;
-	HeapTuple tuple;
 	Oid directory_owner;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) == PG_ARGISNULL(2))
@@ -356,11 +360,7 @@ immiiq_reassign(PG_FUNCTION_ARGS)
 	}
 
 	/* Assignments: one's own, one's teams', or with scope all everybody's. */
-	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(base_relation("assignment")));
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "could not find immiiq.assignment");
-	directory_owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
-	ReleaseSysCache(tuple);
+	directory_owner = access_owner(base_relation("assignment"));
 	unassigned =
 		access_change(directory_owner,
 					  "DELETE FROM immiiq.assignment WHERE org_id OPERATOR(pg_catalog.=) $1 AND client_id OPERATOR(pg_catalog.=) $2 "

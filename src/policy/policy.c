@@ -29,6 +29,7 @@
 
 #include "base/base.h"
 #include "context/context.h"
+#include "policy/access.h"
 #include "policy/policy.h"
 #include "policy/scope.h"
 #include "policy/visible.h"
@@ -81,6 +82,7 @@ policy_init(void)
 {
 	scope_init();
 	visible_init();
+	newclient_init();
 	context_set_role_check(policy_role_owns_protected);
 	types_set_reveal_check(permission_reveals);
 	CacheRegisterRelcacheCallback(policy_forget, (Datum) 0);

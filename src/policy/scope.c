@@ -68,6 +68,11 @@ static int scope_permission_count = 0;
 static HTAB *scope_client_set = NULL;
 static int scope_probes = 0;
 
+/* The client of the row that is being inserted, when it is new: it counts under this key and no other. */
+static bool scope_new_valid = false;
+static ScopeKey scope_new_key;
+static pg_uuid_t scope_new_client;
+
 /* Forgets the memo; its memory goes with the context. */
 static void
 scope_forget(void)
@@ -94,7 +99,10 @@ scope_at_xact(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE ||
 		event == XACT_EVENT_PARALLEL_COMMIT || event == XACT_EVENT_PARALLEL_ABORT)
+	{
 		scope_forget();
+		scope_new_valid = false;
+	}
 }
 
 /* A subtransaction that rolls back takes its command ids with it: they may come again. */
@@ -103,7 +111,10 @@ scope_at_subxact(SubXactEvent event, SubTransactionId mySubid, SubTransactionId 
 				 void *arg)
 {
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		scope_forget();
+		scope_new_valid = false;
+	}
 }
 
 void
@@ -120,6 +131,22 @@ scope_snapshot(void)
 	return ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
 }
 
+/* What is read now is read under this key. */
+static void
+scope_current_key(Snapshot snapshot, ScopeKey *key)
+{
+	memset(key, 0, sizeof(*key));
+	key->generation = context_generation();
+	if (snapshot != NULL)
+	{
+		key->completions = snapshot->snapXactCompletionCount;
+		key->xmin = snapshot->xmin;
+		key->xmax = snapshot->xmax;
+		key->xcnt = snapshot->xcnt;
+		key->curcid = snapshot->curcid;
+	}
+}
+
 /* Makes the memo fit who is asking and the current snapshot. */
 static void
 scope_refresh(void)
@@ -127,16 +154,7 @@ scope_refresh(void)
 	Snapshot snapshot = scope_snapshot();
 	ScopeKey key;
 
-	memset(&key, 0, sizeof(key));
-	key.generation = context_generation();
-	if (snapshot != NULL)
-	{
-		key.completions = snapshot->snapXactCompletionCount;
-		key.xmin = snapshot->xmin;
-		key.xmax = snapshot->xmax;
-		key.xcnt = snapshot->xcnt;
-		key.curcid = snapshot->curcid;
-	}
+	scope_current_key(snapshot, &key);
 	if (scope_valid && snapshot != NULL && memcmp(&key, &scope_key, sizeof(key)) == 0)
 		return;
 	if (scope_context == NULL)
@@ -529,6 +547,26 @@ scope_load(const ContextIdentity *who)
 	return set;
 }
 
+void
+scope_add_new_client(const pg_uuid_t *client)
+{
+	scope_current_key(scope_snapshot(), &scope_new_key);
+	scope_new_client = *client;
+	scope_new_valid = true;
+}
+
+/* True for the client of the row that this statement is inserting, when it was found to be new. */
+static bool
+scope_is_new_client(const pg_uuid_t *client)
+{
+	ScopeKey key;
+
+	if (!scope_new_valid || !base_uuid_equal(client, &scope_new_client))
+		return false;
+	scope_current_key(scope_snapshot(), &key);
+	return memcmp(&key, &scope_new_key, sizeof(key)) == 0;
+}
+
 bool
 scope_has_client(const ContextIdentity *who, const pg_uuid_t *client)
 {
@@ -536,6 +574,8 @@ scope_has_client(const ContextIdentity *who, const pg_uuid_t *client)
 	int nteams = 0;
 	bool found;
 
+	if (scope_is_new_client(client))
+		return true;
 	scope_refresh();
 	if (scope_client_set == NULL && scope_probes < SCOPE_PROBES)
 	{

@@ -20,6 +20,8 @@ extern int scope_offices(const ContextIdentity *who, const pg_uuid_t **offices);
 extern bool scope_has_permission(const ContextIdentity *who, const char *name);
 /* True when the client is assigned to the member or, with scope team, to one of the member's teams. */
 extern bool scope_has_client(const ContextIdentity *who, const pg_uuid_t *client);
+/* Has the client in scope as long as the statement runs: a row of it is on its way, and the client is new. */
+extern void scope_add_new_client(const pg_uuid_t *client);
 /* The whole set, a fresh uuid[] in the current memory context. */
 extern ArrayType *scope_clients(const ContextIdentity *who);
 /* How many clients the set has. */
