@@ -296,6 +296,7 @@ audit_writer_start(AuditWriter *w, Relation rel, int columns, int size)
 	w->slots = palloc0(sizeof(TupleTableSlot *) * size);
 	w->used = 0;
 	w->size = size;
+	w->options = 0;
 }
 
 void
@@ -319,6 +320,7 @@ audit_writer_open_entries(AuditWriter *w, DateADT month, int size)
 		rel = table_open(partition, RowExclusiveLock);
 	}
 	audit_writer_start(w, rel, ENTRY_COLUMNS, size);
+	w->options = TABLE_INSERT_SKIP_FSM; /* nothing is ever freed there */
 }
 
 void
@@ -345,7 +347,7 @@ audit_writer_flush(AuditWriter *w)
 {
 	if (w->used == 0)
 		return;
-	heap_multi_insert(w->rel, w->slots, w->used, GetCurrentCommandId(true), 0, NULL);
+	heap_multi_insert(w->rel, w->slots, w->used, GetCurrentCommandId(true), w->options, NULL);
 	for (int i = 0; i < w->used; i++)
 	{
 		for (int n = 0; n < w->indexes->ri_NumIndices; n++)

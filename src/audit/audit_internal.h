@@ -126,6 +126,7 @@ typedef struct AuditWriter
 	TupleTableSlot **slots;
 	int used;
 	int size;
+	int options; /* of heap_multi_insert */
 } AuditWriter;
 
 /* Opens a table of schema immiiq that must have this many columns; up to size rows go in at once. */

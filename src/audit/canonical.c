@@ -61,6 +61,11 @@ canonical_put_length(CanonicalBuffer *b, uint32_t n)
 	uint8_t bytes[5];
 	size_t used = 0;
 
+	if (n < 0x80)
+	{
+		canonical_put_byte(b, (uint8_t) n);
+		return;
+	}
 	while (n >= 0x80)
 	{
 		bytes[used++] = (uint8_t) (n | 0x80);
@@ -179,22 +184,59 @@ canonical_u64(const uint8_t *p)
 	return (uint64_t) canonical_u32(p) << 32 | canonical_u32(p + 4);
 }
 
+/* Fields at a place where there is room for them; what comes after. */
+static uint8_t *
+write_field(uint8_t *at, uint8_t tag, const void *p, size_t n)
+{
+	*at++ = tag;
+	*at++ = (uint8_t) n;
+	memcpy(at, p, n);
+	return at + n;
+}
+
+static uint8_t *
+write_field32(uint8_t *at, uint8_t tag, uint32_t v)
+{
+	*at++ = tag;
+	*at++ = 4;
+	write_u32(at, v);
+	return at + 4;
+}
+
+static uint8_t *
+write_field64(uint8_t *at, uint8_t tag, uint64_t v)
+{
+	*at++ = tag;
+	*at++ = 8;
+	write_u64(at, v);
+	return at + 8;
+}
+
 void
 canonical_put_entry(CanonicalBuffer *b, const CanonicalEntry *e)
 {
-	canonical_put_field8(b, CANONICAL_F_VERSION, CANONICAL_VERSION);
-	canonical_put_field8(b, CANONICAL_F_OPERATION, e->operation);
-	canonical_put_field(b, CANONICAL_F_ORG, e->org, CANONICAL_UUID_BYTES);
-	canonical_put_field64(b, CANONICAL_F_AT, (uint64_t) e->at);
-	canonical_put_field32(b, CANONICAL_F_INCARNATION, e->incarnation);
-	canonical_put_field64(b, CANONICAL_F_TXID, e->txid);
-	canonical_put_field32(b, CANONICAL_F_SEQ, e->seq);
+	const size_t before_names = 3 + 3 + 18 + 10 + 6 + 10 + 6;
+	const size_t after_names = 6 + 6 + 10 + 2 + CANONICAL_HASH_BYTES;
+	uint8_t *at = canonical_reserve(b, before_names);
+
+	if (at == NULL)
+		return;
+	at = write_field(at, CANONICAL_F_VERSION, (const uint8_t[1]){CANONICAL_VERSION}, 1);
+	at = write_field(at, CANONICAL_F_OPERATION, &e->operation, 1);
+	at = write_field(at, CANONICAL_F_ORG, e->org, CANONICAL_UUID_BYTES);
+	at = write_field64(at, CANONICAL_F_AT, (uint64_t) e->at);
+	at = write_field32(at, CANONICAL_F_INCARNATION, e->incarnation);
+	at = write_field64(at, CANONICAL_F_TXID, e->txid);
+	(void) write_field32(at, CANONICAL_F_SEQ, e->seq);
 	canonical_put_field(b, CANONICAL_F_SCHEMA, e->schema, e->schema_len);
 	canonical_put_field(b, CANONICAL_F_TABLE, e->table, e->table_len);
-	canonical_put_field32(b, CANONICAL_F_KEY_ID, e->key_id);
-	canonical_put_field32(b, CANONICAL_F_CONTEXT, e->context);
-	canonical_put_field64(b, CANONICAL_F_ROW, e->row);
-	canonical_put_field(b, CANONICAL_F_COMMITMENT, e->commitment, CANONICAL_HASH_BYTES);
+	at = canonical_reserve(b, after_names);
+	if (at == NULL)
+		return;
+	at = write_field32(at, CANONICAL_F_KEY_ID, e->key_id);
+	at = write_field32(at, CANONICAL_F_CONTEXT, e->context);
+	at = write_field64(at, CANONICAL_F_ROW, e->row);
+	(void) write_field(at, CANONICAL_F_COMMITMENT, e->commitment, CANONICAL_HASH_BYTES);
 	if (e->who != NULL)
 		canonical_put_field(b, CANONICAL_F_WHO, e->who, e->who_len);
 }

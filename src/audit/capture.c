@@ -778,9 +778,12 @@ capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, 
 {
 	const char *text;
 	size_t len;
+	uint8 *at = canonical_reserve(b, 1 + column->name_len);
 
-	canonical_put_byte(b, isnull ? column->flags | CANONICAL_C_NULL : column->flags);
-	canonical_put(b, column->name, column->name_len);
+	if (at == NULL)
+		elog(ERROR, "could not grow the audit buffer");
+	*at = isnull ? column->flags | CANONICAL_C_NULL : column->flags;
+	memcpy(at + 1, column->name, column->name_len);
 	if (isnull)
 		return;
 	if (column->sealed)
@@ -822,9 +825,9 @@ capture_same_client(const CaptureRelation *rel, TupleTableSlot *a, TupleTableSlo
 	return base_uuid_equal(DatumGetUUIDP(a->tts_values[n]), DatumGetUUIDP(b->tts_values[n]));
 }
 
-/* Writes what names a row within its organisation: schema, table and key values, each with its length. */
+/* Begins what names a row within its organisation: schema and table, each with its length; key columns follow. */
 static void
-capture_put_row_name(const CaptureRelation *rel, TupleTableSlot *slot, const pg_uuid_t *org)
+capture_begin_row_name(const CaptureRelation *rel)
 {
 	CanonicalBuffer *b = &capture.row_name;
 
@@ -833,14 +836,19 @@ capture_put_row_name(const CaptureRelation *rel, TupleTableSlot *slot, const pg_
 	canonical_put(b, rel->schema, strlen(rel->schema));
 	canonical_put_length(b, strlen(rel->table));
 	canonical_put(b, rel->table, strlen(rel->table));
-	for (int i = 0; i < rel->ncolumns; i++)
-	{
-		const CaptureColumn *column = &rel->columns[i];
-		int n = column->attnum - 1;
+}
 
-		if ((column->flags & CANONICAL_C_KEY) != 0)
-			capture_put_value(b, column, slot->tts_values[n], slot->tts_isnull[n], org);
-	}
+/* Writes a column into an image, and a key column into the row's name too. */
+static void
+capture_put_column(CanonicalBuffer *b, const CaptureColumn *column, TupleTableSlot *slot,
+				   bool names, const pg_uuid_t *org)
+{
+	int n = column->attnum - 1;
+	size_t start = b->len;
+
+	capture_put_value(b, column, slot->tts_values[n], slot->tts_isnull[n], org);
+	if (names && (column->flags & CANONICAL_C_KEY) != 0 && !b->failed)
+		canonical_put(&capture.row_name, b->data + start, b->len - start);
 }
 
 static void
@@ -853,6 +861,7 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 
 	b->len = 0;
 	capture.former.len = 0;
+	capture_begin_row_name(rel);
 	canonical_put_length(b, new != NULL ? rel->ncolumns : 0);
 	for (int i = 0; i < rel->ncolumns; i++)
 	{
@@ -863,7 +872,7 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 		{
 			if (column->sealed && !new->tts_isnull[n])
 				types_check_stored(new->tts_values[n], column->typid, column->typmod, org);
-			capture_put_value(b, column, new->tts_values[n], new->tts_isnull[n], org);
+			capture_put_column(b, column, new, true, org);
 		}
 		if (old == NULL)
 			continue;
@@ -886,12 +895,10 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 	for (int i = 0; old_count > 0 && i < rel->ncolumns; i++)
 	{
 		const CaptureColumn *column = &rel->columns[i];
-		int n = column->attnum - 1;
 
 		if (new == NULL || bms_is_member(i, changed))
-			capture_put_value(b, column, old->tts_values[n], old->tts_isnull[n], org);
+			capture_put_column(b, column, old, new == NULL, org);
 	}
-	capture_put_row_name(rel, new != NULL ? new : old, org);
 }
 
 /* The same under fixed settings, which it puts back on every path. */

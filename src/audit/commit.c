@@ -36,6 +36,7 @@ commit_image(CanonicalBuffer *hashes, const uint8_t salt_key[CRYPTO_KEY_BYTES],
 			 const uint8_t nonce[CRYPTO_NONCE_BYTES], const uint8_t *image, size_t len)
 {
 	uint8_t salts[SALTS_AT_ONCE * COMMIT_SALT_BYTES];
+	uint8_t block[2 * CRYPTO_SHA_BLOCK_BYTES]; /* wiped once, after all columns */
 	uint32_t n = 0;
 	size_t pos = 0;
 	bool ok = true;
@@ -49,18 +50,27 @@ commit_image(CanonicalBuffer *hashes, const uint8_t salt_key[CRYPTO_KEY_BYTES],
 		{
 			CanonicalColumn column;
 			size_t start = pos;
-			uint8_t *at;
+			const uint8_t *salt = salts + (n % SALTS_AT_ONCE) * COMMIT_SALT_BYTES;
+			uint8_t *at = NULL;
 
 			if (n % SALTS_AT_ONCE == 0)
 				ok = crypto_keystream(salt_key, nonce, n / 4, salts, sizeof(salts));
 			ok = ok && canonical_get_column(image, len, &pos, &column) &&
-				 (at = canonical_reserve(hashes, COMMIT_HASH_BYTES)) != NULL &&
-				 commit_item(salts + (n % SALTS_AT_ONCE) * COMMIT_SALT_BYTES, (CommitPart) part,
-							 image + start, pos - start, at);
+				 (at = canonical_reserve(hashes, COMMIT_HASH_BYTES)) != NULL;
+			if (ok && COMMIT_SALT_BYTES + 1 + pos - start <= CRYPTO_SHA_SHORT_BYTES)
+			{
+				memcpy(block, salt, COMMIT_SALT_BYTES);
+				block[COMMIT_SALT_BYTES] = (uint8_t) part;
+				memcpy(block + COMMIT_SALT_BYTES + 1, image + start, pos - start);
+				crypto_sha256_short(block, COMMIT_SALT_BYTES + 1 + pos - start, at);
+			}
+			else if (ok)
+				ok = commit_item(salt, (CommitPart) part, image + start, pos - start, at);
 			n++;
 		}
 	}
 	crypto_wipe(salts, sizeof(salts));
+	crypto_wipe(block, sizeof(block));
 	return ok && pos == len;
 }
 

@@ -382,6 +382,59 @@ crypto_keystream(const uint8_t key[CRYPTO_KEY_BYTES], const uint8_t nonce[CRYPTO
 
 /* ---- SHA-256, HMAC-SHA256, HKDF-SHA256 ---- */
 
+/*
+ * SHA-256 of a short message that stands at the beginning of block, 128 bytes, on
+ * top of a state that has taken `before` bytes: what OpenSSL's update and final
+ * spend on such a message is several times the compression itself.
+ */
+static void
+sha256_short(SHA256_CTX *ctx, uint8_t *block, size_t len, size_t before,
+			 uint8_t out[CRYPTO_HASH_BYTES])
+{
+	size_t blocks = len + 9 <= CRYPTO_SHA_BLOCK_BYTES ? 1 : 2;
+	uint64_t bits = (uint64_t) (before + len) * 8;
+
+	block[len] = 0x80;
+	memset(block + len + 1, 0, blocks * CRYPTO_SHA_BLOCK_BYTES - len - 9);
+	for (int i = 0; i < 8; i++)
+		block[blocks * CRYPTO_SHA_BLOCK_BYTES - 1 - i] = (uint8_t) (bits >> (8 * i));
+	for (size_t i = 0; i < blocks; i++)
+		SHA256_Transform(ctx, block + i * CRYPTO_SHA_BLOCK_BYTES);
+	for (int i = 0; i < 8; i++)
+	{
+		out[4 * i] = (uint8_t) (ctx->h[i] >> 24);
+		out[4 * i + 1] = (uint8_t) (ctx->h[i] >> 16);
+		out[4 * i + 2] = (uint8_t) (ctx->h[i] >> 8);
+		out[4 * i + 3] = (uint8_t) ctx->h[i];
+	}
+}
+
+/* Puts three pieces, together at most CRYPTO_SHA_SHORT_BYTES, one after the other. */
+static size_t
+sha256_join(uint8_t *block, const void *p, size_t plen, const void *a, size_t alen, const void *b,
+			size_t blen)
+{
+	if (plen > 0)
+		memcpy(block, p, plen);
+	if (alen > 0)
+		memcpy(block + plen, a, alen);
+	if (blen > 0)
+		memcpy(block + plen + alen, b, blen);
+	return plen + alen + blen;
+}
+
+void
+crypto_sha256_short(uint8_t block[2 * CRYPTO_SHA_BLOCK_BYTES], size_t len,
+					uint8_t out[CRYPTO_HASH_BYTES])
+{
+	static const SHA_LONG begin[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+									  0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+	SHA256_CTX ctx;
+
+	memcpy(ctx.h, begin, sizeof(begin));
+	sha256_short(&ctx, block, len, 0, out); /* leaves the digest in the state, nothing else */
+}
+
 bool
 crypto_sha256_3(const void *p, size_t plen, const void *a, size_t alen, const void *b, size_t blen,
 				uint8_t out[CRYPTO_HASH_BYTES])
@@ -389,6 +442,16 @@ crypto_sha256_3(const void *p, size_t plen, const void *a, size_t alen, const vo
 	SHA256_CTX ctx;
 	bool ok;
 
+	if (plen <= CRYPTO_SHA_SHORT_BYTES && alen <= CRYPTO_SHA_SHORT_BYTES &&
+		blen <= CRYPTO_SHA_SHORT_BYTES && plen + alen + blen <= CRYPTO_SHA_SHORT_BYTES)
+	{
+		uint8_t block[2 * CRYPTO_SHA_BLOCK_BYTES];
+		size_t len = sha256_join(block, p, plen, a, alen, b, blen);
+
+		crypto_sha256_short(block, len, out);
+		sodium_memzero(block, sizeof(block));
+		return true;
+	}
 	ok = SHA256_Init(&ctx) == 1 && (plen == 0 || SHA256_Update(&ctx, p, plen) == 1) &&
 		 (alen == 0 || SHA256_Update(&ctx, a, alen) == 1) &&
 		 (blen == 0 || SHA256_Update(&ctx, b, blen) == 1) && SHA256_Final(out, &ctx) == 1;
@@ -448,6 +511,20 @@ hmac_3(const CryptoHmac *h, const void *a, size_t alen, const void *b, size_t bl
 	bool ok;
 
 	memcpy(&states, h, sizeof(states));
+	if (alen <= CRYPTO_SHA_SHORT_BYTES && blen <= CRYPTO_SHA_SHORT_BYTES &&
+		clen <= CRYPTO_SHA_SHORT_BYTES && alen + blen + clen <= CRYPTO_SHA_SHORT_BYTES)
+	{
+		uint8_t block[2 * CRYPTO_SHA_BLOCK_BYTES];
+		size_t len = sha256_join(block, a, alen, b, blen, c, clen);
+
+		sha256_short(&states.inner, block, len, CRYPTO_HMAC_BLOCK, inner);
+		memcpy(block, inner, sizeof(inner));
+		sha256_short(&states.outer, block, sizeof(inner), CRYPTO_HMAC_BLOCK, out);
+		sodium_memzero(block, sizeof(block));
+		sodium_memzero(&states, sizeof(states));
+		sodium_memzero(inner, sizeof(inner));
+		return true;
+	}
 	ok = (alen == 0 || SHA256_Update(&states.inner, a, alen) == 1) &&
 		 (blen == 0 || SHA256_Update(&states.inner, b, blen) == 1) &&
 		 (clen == 0 || SHA256_Update(&states.inner, c, clen) == 1) &&

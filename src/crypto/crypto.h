@@ -71,6 +71,12 @@ extern bool crypto_sha256_3(const void *p, size_t plen, const void *a, size_t al
 #define CRYPTO_SHORT_KEY_BYTES 16
 extern uint64_t crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], const void *data,
 								  size_t len);
+/* A message of at most so many bytes fits, with its padding, into two blocks of SHA-256. */
+#define CRYPTO_SHA_BLOCK_BYTES 64
+#define CRYPTO_SHA_SHORT_BYTES (2 * CRYPTO_SHA_BLOCK_BYTES - 9)
+/* SHA-256 of the message at the beginning of block, which gets its padding; the caller wipes it. For many in a row. */
+extern void crypto_sha256_short(uint8_t block[2 * CRYPTO_SHA_BLOCK_BYTES], size_t len,
+								uint8_t out[CRYPTO_HASH_BYTES]);
 
 /* Precomputed inner and outer states: plain old data, may be copied; wipe it after use. Aligned opaque storage. */
 typedef struct CryptoHmac

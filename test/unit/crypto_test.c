@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <openssl/evp.h>
+#include <sodium.h>
 
 #include "crypto/crypto.h"
 #include "tap.h"
@@ -204,6 +205,39 @@ test_hmac(void)
 	check(crypto_sha256_3(NULL, 0, NULL, 0, NULL, 0, out) &&
 			  is_hex(out, 32, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
 		  "SHA-256 of nothing");
+}
+
+/* Messages that take the short way, and those that just do not, beside libsodium's. */
+static void
+test_sha_lengths(void)
+{
+	uint8_t data[200];
+	uint8_t out[CRYPTO_HASH_BYTES];
+	uint8_t theirs[CRYPTO_HASH_BYTES];
+	uint8_t key[CRYPTO_KEY_BYTES];
+	bool sha = true;
+	bool split = true;
+	bool hmac = true;
+	CryptoHmac h;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t) (i * 7 + 1);
+	memset(key, 0x42, sizeof(key));
+	check(crypto_hmac_init(&h, key, sizeof(key)), "HMAC states for every length");
+	for (size_t n = 0; n <= sizeof(data); n++)
+	{
+		crypto_hash_sha256(theirs, data, n);
+		sha = sha && crypto_sha256(data, n, out) && memcmp(out, theirs, sizeof(out)) == 0;
+		split = split &&
+				crypto_sha256_3(data, n / 3, data + n / 3, n / 5, data + n / 3 + n / 5,
+								n - n / 3 - n / 5, out) &&
+				memcmp(out, theirs, sizeof(out)) == 0;
+		crypto_auth_hmacsha256(theirs, data, n, key);
+		hmac = hmac && crypto_hmac(&h, data, n, out) && memcmp(out, theirs, sizeof(out)) == 0;
+	}
+	check(sha, "SHA-256 of 0 to 200 bytes is libsodium's");
+	check(split, "and in three parts");
+	check(hmac, "HMAC-SHA256 of 0 to 200 bytes is libsodium's");
 }
 
 static void
@@ -439,6 +473,7 @@ main(void)
 	}
 	crypto_force_fallback(false);
 	test_hmac();
+	test_sha_lengths();
 	test_hkdf();
 	test_ed25519();
 	test_base64url();
