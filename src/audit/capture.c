@@ -31,6 +31,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
@@ -444,6 +445,7 @@ capture_write(int first)
 	AuditWriter writer;
 	MemoryContext old;
 	int64 txid;
+	bool at_end = !ActiveSnapshotSet();
 
 	if (first >= capture.count)
 		return;
@@ -453,6 +455,8 @@ capture_write(int first)
 		capture.count = first;
 		return;
 	}
+	if (at_end)
+		PushActiveSnapshot(GetTransactionSnapshot()); /* long values go to a table of their own */
 	txid = (int64) U64FromFullTransactionId(GetTopFullTransactionId());
 	old = MemoryContextSwitchTo(capture.row);
 	audit_writer_open_entries(&writer, capture.month,
@@ -474,6 +478,8 @@ capture_write(int first)
 		audit_writer_add(&writer, values, nulls);
 	}
 	audit_writer_close(&writer);
+	if (at_end)
+		PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(capture.row);
 	capture.arena.len = capture.entries[first].start;
