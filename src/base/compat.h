@@ -1,0 +1,71 @@
+/*
+ * What the majors of PostgreSQL call differently.  The code is written for
+ * the newest; what is older is brought to it here, and only here.
+ */
+#ifndef IMMIIQ_COMPAT_H
+#define IMMIIQ_COMPAT_H
+
+#include "access/attmap.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_proc.h"
+#include "commands/vacuum.h"
+#include "common/base64.h"
+#include "executor/executor.h"
+#include "parser/parse_relation.h"
+#include "storage/proc.h"
+#include "utils/acl.h"
+#include "utils/guc_tables.h"
+#include "utils/rel.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* ---- 18 ---- */
+
+#if PG_VERSION_NUM < 180000
+#define pg_b64_encode(source, length, target, size) \
+	pg_b64_encode((const char *) (source), length, target, size)
+#define pg_b64_decode(source, length, target, size) \
+	pg_b64_decode(source, length, (char *) (target), size)
+#define heap_form_minimal_tuple(desc, values, isnull, extra) \
+	heap_form_minimal_tuple(desc, values, isnull)
+#define RelationGetPrimaryKeyIndex(rel, deferrable_ok) RelationGetPrimaryKeyIndex(rel)
+#define vacuum_delay_point(is_analyze) vacuum_delay_point()
+#endif
+
+/* ---- 17 ---- */
+
+#if PG_VERSION_NUM >= 170000
+#define PGPROC_LXID(proc) ((proc)->vxid.lxid)
+#define VACATTR_TARGET(stats) ((stats)->attstattarget)
+#else
+#define PGPROC_LXID(proc) ((proc)->lxid)
+#define VACATTR_TARGET(stats) ((stats)->attr->attstattarget)
+#define GetNumberFromPGProc(proc) ((proc)->pgprocno)
+#endif
+
+/* ---- 16 ---- */
+
+#if PG_VERSION_NUM < 160000
+#define TU_UpdateIndexes bool
+#define ExecInsertIndexTuples(result, slot, estate, update, no_error, conflict, arbiters, summarizing) \
+	ExecInsertIndexTuples(result, slot, estate, update, no_error, conflict, arbiters)
+#define build_attrmap_by_name(in, out, missing_ok) build_attrmap_by_name(in, out)
+#define object_ownercheck(classid, object, role) \
+	(AssertMacro((classid) == DatabaseRelationId), pg_database_ownercheck(object, role))
+#define object_aclcheck(classid, object, role, mode) \
+	(AssertMacro((classid) == ProcedureRelationId), pg_proc_aclcheck(object, role, mode))
+
+static inline struct config_generic **
+compat_guc_variables(int *count)
+{
+	*count = GetNumConfigOptions();
+	return get_guc_variables();
+}
+#define get_guc_variables compat_guc_variables
+#endif
+
+#endif
