@@ -5,8 +5,8 @@
 # SUITES="unit pgtap" runs only those, TESTS="context policy" only these files of them.
 set -u -o pipefail
 . test/server.sh
+. test/release.sh
 
-CLANG=clang-14
 LIMIT=480						# seconds that one suite may take
 # Files of a suite: all that match, or those that TESTS names.
 files() {	# folder, extension

@@ -5,14 +5,8 @@ set -eu
 export LC_ALL=C
 
 goal=$1
-# What this release of Debian has; a server chosen by PG_CONFIG brings its own packages.
-[ ! -r /etc/os-release ] || . /etc/os-release
-case ${VERSION_CODENAME:-bookworm} in
-trixie) MAJOR=17 CLANG=clang CLANG_FORMAT= ;;
-forky) MAJOR=18 CLANG=clang CLANG_FORMAT= ;;
-*) MAJOR=15 CLANG=clang-14 CLANG_FORMAT=clang-format-14 ;;
-esac
-packages="gcc libc6-dev make libsodium-dev libssl-dev postgresql-$MAJOR postgresql-server-dev-$MAJOR"
+. "$(dirname "$0")/release.sh"
+packages="gcc libc6-dev libcrypt-dev make libsodium-dev libssl-dev postgresql-$MAJOR postgresql-server-dev-$MAJOR"
 case $goal in
 check | check-slow)
 	packages+=" $CLANG $CLANG_FORMAT git libipc-run-perl perl postgresql-$MAJOR-pgtap age nodejs opensc softhsm2" ;;
@@ -23,6 +17,7 @@ check-slow)
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 esac
 
+# Another server chosen by PG_CONFIG brings its own packages.
 if [ -n "${PG_CONFIG:-}" ]; then
 	packages=${packages// postgresql-$MAJOR postgresql-server-dev-$MAJOR/}
 fi

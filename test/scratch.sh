@@ -9,9 +9,10 @@ goal=$1
 tree=$(cd "$(dirname "$0")/.." && pwd)
 
 "$tree/test/packages.sh" "$goal"
+. "$tree/test/release.sh"
 
 PG_CONFIG=${PG_CONFIG:-}
-[ -n "$PG_CONFIG" ] || PG_CONFIG=/usr/lib/postgresql/15/bin/pg_config
+[ -n "$PG_CONFIG" ] || PG_CONFIG=/usr/lib/postgresql/$MAJOR/bin/pg_config
 [ -x "$PG_CONFIG" ] || PG_CONFIG=$(command -v "$PG_CONFIG" || command -v pg_config)
 
 # Socket paths end at about 107 bytes, and PGXS breaks on a blank.

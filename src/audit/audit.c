@@ -427,7 +427,7 @@ audit_checkpoint_body(const char *origin, uint64 size, const uint8 *root)
 	char base64[64];
 	int len;
 
-	len = pg_b64_encode((const char *) root, CRYPTO_HASH_BYTES, base64, sizeof(base64) - 1);
+	len = pg_b64_encode(root, CRYPTO_HASH_BYTES, base64, sizeof(base64) - 1);
 	if (len < 0)
 		elog(ERROR, "could not encode a root");
 	base64[len] = '\0';

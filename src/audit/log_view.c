@@ -411,7 +411,7 @@ view_sees_all(void)
 		return false;
 	verify = view_verify_function();
 	return OidIsValid(verify) &&
-		   pg_proc_aclcheck(verify, GetOuterUserId(), ACL_EXECUTE) == ACLCHECK_OK;
+		   object_aclcheck(ProcedureRelationId, verify, GetOuterUserId(), ACL_EXECUTE) == ACLCHECK_OK;
 }
 
 PG_FUNCTION_INFO_V1(immiiq_audit_all);

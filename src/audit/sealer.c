@@ -349,7 +349,7 @@ seal_found(SealRound *round, HeapTuple tuple, TupleDesc desc)
 	seal_describe((uint8 *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), values, nulls);
 	slot = round->found_slot;
 	ExecClearTuple(slot);
-	ExecStoreMinimalTuple(heap_form_minimal_tuple(round->found_desc, values, nulls), slot, false);
+	ExecStoreMinimalTuple(heap_form_minimal_tuple(round->found_desc, values, nulls, 0), slot, false);
 	tuplesort_puttupleslot(round->sort, slot);
 	ExecClearTuple(slot);
 	MemoryContextSwitchTo(old);

@@ -5,6 +5,7 @@
 #ifndef IMMIIQ_BASE_H
 #define IMMIIQ_BASE_H
 
+#include "base/compat.h"
 #include "utils/elog.h"
 #include "utils/uuid.h"
 

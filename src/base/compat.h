@@ -25,39 +25,71 @@
 
 /* ---- 18 ---- */
 
+/* The last argument that the hook of a run of the executor has had before 18. */
+#if PG_VERSION_NUM >= 180000
+#define EXECUTE_ONCE_PARAMETER
+#define EXECUTE_ONCE
+#else
+#define EXECUTE_ONCE_PARAMETER , bool execute_once
+#define EXECUTE_ONCE		   , execute_once
+#endif
+
 #if PG_VERSION_NUM < 180000
-#define pg_b64_encode(source, length, target, size) \
+#define pg_b64_encode(source, length, target, size)                                                \
 	pg_b64_encode((const char *) (source), length, target, size)
-#define pg_b64_decode(source, length, target, size) \
+#define pg_b64_decode(source, length, target, size)                                                \
 	pg_b64_decode(source, length, (char *) (target), size)
-#define heap_form_minimal_tuple(desc, values, isnull, extra) \
+#define heap_form_minimal_tuple(desc, values, isnull, extra)                                       \
 	heap_form_minimal_tuple(desc, values, isnull)
 #define RelationGetPrimaryKeyIndex(rel, deferrable_ok) RelationGetPrimaryKeyIndex(rel)
+#if PG_VERSION_NUM >= 160000
+#define ExecInitRangeTable(estate, range_table, permissions, unpruned)                             \
+	ExecInitRangeTable(estate, range_table, permissions)
+#endif
 #define vacuum_delay_point(is_analyze) vacuum_delay_point()
 #endif
 
 /* ---- 17 ---- */
 
 #if PG_VERSION_NUM >= 170000
-#define PGPROC_LXID(proc) ((proc)->vxid.lxid)
+#define PGPROC_LXID(proc)	  ((proc)->vxid.lxid)
 #define VACATTR_TARGET(stats) ((stats)->attstattarget)
 #else
-#define PGPROC_LXID(proc) ((proc)->lxid)
-#define VACATTR_TARGET(stats) ((stats)->attr->attstattarget)
+#define PGPROC_LXID(proc)		  ((proc)->lxid)
+#define VACATTR_TARGET(stats)	  ((stats)->attr->attstattarget)
 #define GetNumberFromPGProc(proc) ((proc)->pgprocno)
 #endif
 
 /* ---- 16 ---- */
 
+/* The list of permissions that the hook on them has since 16. */
+#if PG_VERSION_NUM >= 160000
+#define PERMISSIONS_PARAMETER , List *permissions
+#define PERMISSIONS			  , permissions
+#else
+#define PERMISSIONS_PARAMETER
+#define PERMISSIONS
+#endif
+
 #if PG_VERSION_NUM < 160000
 #define TU_UpdateIndexes bool
-#define ExecInsertIndexTuples(result, slot, estate, update, no_error, conflict, arbiters, summarizing) \
+#define TU_Summarizing	 false
+#define ExecInsertIndexTuples(result, slot, estate, update, no_error, conflict, arbiters,          \
+							  summarizing)                                                         \
 	ExecInsertIndexTuples(result, slot, estate, update, no_error, conflict, arbiters)
 #define build_attrmap_by_name(in, out, missing_ok) build_attrmap_by_name(in, out)
-#define object_ownercheck(classid, object, role) \
+#define object_ownercheck(classid, object, role)                                                   \
 	(AssertMacro((classid) == DatabaseRelationId), pg_database_ownercheck(object, role))
-#define object_aclcheck(classid, object, role, mode) \
+#define object_aclcheck(classid, object, role, mode)                                               \
 	(AssertMacro((classid) == ProcedureRelationId), pg_proc_aclcheck(object, role, mode))
+
+#define ExecInitRangeTable(estate, range_table, permissions, unpruned)                             \
+	ExecInitRangeTable(estate, range_table)
+
+/* Whose rights a relation is read with, and which columns: 16 moved them out of the range table. */
+typedef RangeTblEntry RTEPermissionInfo;
+#define getRTEPermissionInfo(permissions, rte) (rte)
+#define addRTEPermissionInfo(permissions, rte) ((void) (permissions), rte)
 
 static inline struct config_generic **
 compat_guc_variables(int *count)

@@ -92,7 +92,7 @@ context_publish(void)
 
 	if (context_slots == NULL || MyProc == NULL || IsParallelWorker())
 		return;
-	slot = &context_slots[MyProc->pgprocno];
+	slot = &context_slots[GetNumberFromPGProc(MyProc)];
 	slot->lxid = InvalidLocalTransactionId;
 	pg_write_barrier();
 	if (context_active.serial != context_serial)
@@ -123,10 +123,10 @@ context_leader_slot(void)
 
 		if (context_slots == NULL || leader == NULL || leader == MyProc)
 			return NULL;
-		slot = &context_slots[leader->pgprocno];
+		slot = &context_slots[GetNumberFromPGProc(leader)];
 		copy.lxid = slot->lxid;
 		pg_read_barrier();
-		if (LocalTransactionIdIsValid(copy.lxid) && copy.lxid == leader->lxid)
+		if (LocalTransactionIdIsValid(copy.lxid) && copy.lxid == PGPROC_LXID(leader))
 			memcpy(&copy, slot, sizeof(copy));
 		else
 			copy.lxid = InvalidLocalTransactionId;
@@ -151,7 +151,7 @@ context_current(void)
 
 	if (context_active.serial == context_serial)
 	{
-		if (MyProc != NULL && MyProc->lxid == context_active.identity.lxid &&
+		if (MyProc != NULL && PGPROC_LXID(MyProc) == context_active.identity.lxid &&
 			context_holds(&context_active.identity, context_active.role))
 			identity = &context_active.identity;
 	}
@@ -408,7 +408,7 @@ context_read_token(const char *text, ContextIdentity *identity)
 static bool
 context_resolve_token(char *text, ContextStamp *stamp)
 {
-	const ContextIdentity *first = context_first();
+	const ContextIdentity *first;
 	const char *volatile refused_role = NULL;
 	const char *volatile reason = NULL;
 
@@ -418,11 +418,13 @@ context_resolve_token(char *text, ContextStamp *stamp)
 		if (refused_role == NULL)
 			reason = context_read_token(text, &stamp->identity);
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		context_blank(text);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	context_blank(text);
 	if (refused_role != NULL)
 	{
 		journal_record(JOURNAL_DENIAL, "token", "", refused_role, ERRCODE_IMMIIQ_ROLE, NULL);
@@ -441,6 +443,7 @@ context_resolve_token(char *text, ContextStamp *stamp)
 							 base_uuid_is_nil(&stamp->identity.org) ? NULL : &stamp->identity.org);
 		return false;
 	}
+	first = context_first();
 	if (first == NULL)
 		return true;
 	if (base_uuid_is_nil(&first->session) ||
@@ -495,7 +498,7 @@ context_check_token(char **newval, void **extra, GucSource source)
 		return false;
 	keyring_enter(&stamp.identity.org);
 	stamp.serial = context_serial;
-	stamp.identity.lxid = MyProc->lxid;
+	stamp.identity.lxid = PGPROC_LXID(MyProc);
 
 	*extra = malloc(sizeof(stamp));
 	if (*extra == NULL)

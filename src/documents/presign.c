@@ -596,7 +596,7 @@ presign_form(const PresignDocument *d, const PresignStore *s, const PresignGrant
 	presign_put_json(&policy, "{\"%s\":%s}]}", "x-amz-date", date);
 
 	base64 = palloc(pg_b64_enc_len(policy.len) + 1);
-	n = pg_b64_encode(policy.data, policy.len, base64, pg_b64_enc_len(policy.len));
+	n = pg_b64_encode((const uint8 *) policy.data, policy.len, base64, pg_b64_enc_len(policy.len));
 	if (n < 0)
 		elog(ERROR, "could not encode a policy");
 	base64[n] = '\0';

@@ -104,30 +104,33 @@ firewall_function_is_denied(Oid funcid)
 
 /* True when a statement reads the row and page counts of pg_class as an application role. */
 static bool
-firewall_reads_counters(const RangeTblEntry *rte)
+firewall_reads_counters(RangeTblEntry *rte PERMISSIONS_PARAMETER)
 {
 	static const AttrNumber counters[] = {InvalidAttrNumber, Anum_pg_class_relpages,
 										  Anum_pg_class_reltuples, Anum_pg_class_relallvisible};
 
+	const RTEPermissionInfo *permission;
+
 	if (rte->rtekind != RTE_RELATION || rte->relid != RelationRelationId)
 		return false;
+	permission = getRTEPermissionInfo(permissions, rte);
 	/* A view reads as its owner, who answers for what it shows. */
-	if (OidIsValid(rte->checkAsUser) && !context_role_is_application(rte->checkAsUser))
+	if (OidIsValid(permission->checkAsUser) && !context_role_is_application(permission->checkAsUser))
 		return false;
 	for (int i = 0; i < lengthof(counters); i++)
-		if (bms_is_member(counters[i] - FirstLowInvalidHeapAttributeNumber, rte->selectedCols))
+		if (bms_is_member(counters[i] - FirstLowInvalidHeapAttributeNumber, permission->selectedCols))
 			return true;
 	return false;
 }
 
 bool
-firewall_check_relations(List *range_table, bool raise)
+firewall_check_relations(List *range_table PERMISSIONS_PARAMETER, bool raise)
 {
 	ListCell *cell;
 
 	foreach (cell, range_table)
 	{
-		if (!firewall_reads_counters(lfirst(cell)) || !firewall_holds())
+		if (!firewall_reads_counters(lfirst(cell) PERMISSIONS) || !firewall_holds())
 			continue;
 		if (raise)
 			ereport(ERROR,
@@ -336,8 +339,7 @@ firewall_before_commit(void)
 
 	if (!firewall_on || !context_had_identity() || !firewall_holds())
 		return;
-	variables = get_guc_variables();
-	count = GetNumConfigOptions();
+	variables = get_guc_variables(&count);
 	for (int i = 0; i < count; i++)
 	{
 		GucStack *stack = variables[i]->stack;

@@ -17,7 +17,7 @@ extern void firewall_before_planning(void);
 /* Called by hooks/ (object access): true when the firewall denies this function to who calls it. */
 extern bool firewall_function_is_denied(Oid funcid);
 /* Called by hooks/ when privileges are checked: false, or an error, when a statement reads counters in the catalog. */
-extern bool firewall_check_relations(List *range_table, bool raise);
+extern bool firewall_check_relations(List *range_table PERMISSIONS_PARAMETER, bool raise);
 /* Called by hooks/ before commit and prepare: what was SET while somebody was active ends with the transaction. */
 extern void firewall_before_commit(void);
 

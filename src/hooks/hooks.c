@@ -130,15 +130,16 @@ hooks_executor_start(QueryDesc *query_desc, int eflags)
 }
 
 static void
-hooks_executor_run(QueryDesc *query_desc, ScanDirection direction, uint64 count, bool execute_once)
+hooks_executor_run(QueryDesc *query_desc, ScanDirection direction,
+				   uint64 count EXECUTE_ONCE_PARAMETER)
 {
 	JournalFrame frame;
 
 	journal_push_frame(&frame, hooks_action(query_desc), NULL);
 	if (previous_executor_run)
-		previous_executor_run(query_desc, direction, count, execute_once);
+		previous_executor_run(query_desc, direction, count EXECUTE_ONCE);
 	else
-		standard_ExecutorRun(query_desc, direction, count, execute_once);
+		standard_ExecutorRun(query_desc, direction, count EXECUTE_ONCE);
 	journal_pop_frame(&frame);
 }
 
@@ -156,11 +157,11 @@ hooks_executor_finish(QueryDesc *query_desc)
 }
 
 static bool
-hooks_check_perms(List *range_table, bool raise)
+hooks_check_perms(List *range_table PERMISSIONS_PARAMETER, bool raise)
 {
-	if (previous_check_perms && !previous_check_perms(range_table, raise))
+	if (previous_check_perms && !previous_check_perms(range_table PERMISSIONS, raise))
 		return false;
-	return firewall_check_relations(range_table, raise);
+	return firewall_check_relations(range_table PERMISSIONS, raise);
 }
 
 static void

@@ -246,7 +246,7 @@ journal_flush(bool wait)
 		RingEvent *event = &journal_buffer[i];
 		RingResult result = RING_NO_WORKER;
 
-		event->waiter = MyProc ? MyProc->pgprocno : -1;
+		event->waiter = MyProc ? GetNumberFromPGProc(MyProc) : -1;
 		while (reachable)
 		{
 			result = ring_put(MyDatabaseId, event, &journal_ticket);

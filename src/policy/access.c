@@ -83,7 +83,7 @@ access_key_type(Oid type)
 static AttrNumber
 access_key_column(Relation rel, const PolicyTable *table)
 {
-	Oid indexid = RelationGetPrimaryKeyIndex(rel);
+	Oid indexid = RelationGetPrimaryKeyIndex(rel, false);
 	AttrNumber found = 0;
 	int n = 0;
 

@@ -262,7 +262,7 @@ walk_row(Walk *walk, WalkTable *table, TupleTableSlot *slot)
 	TupleDesc desc = RelationGetDescr(table->rel);
 	TupleTableSlot *new = table->changed;
 	int64 values_before = walk->values;
-	bool update_indexes;
+	TU_UpdateIndexes update_indexes;
 	LockTupleMode lock;
 	TM_FailureData failure;
 	TM_Result result;
@@ -301,7 +301,7 @@ walk_row(Walk *walk, WalkTable *table, TupleTableSlot *slot)
 		case TM_Ok:
 			if (update_indexes && table->result->ri_NumIndices > 0)
 				list_free(ExecInsertIndexTuples(table->result, new, table->estate, true, false,
-												NULL, NIL));
+												NULL, NIL, update_indexes == TU_Summarizing));
 			return true;
 		case TM_Updated:
 			walk->values = values_before;
@@ -338,7 +338,14 @@ walk_open(WalkTable *table, Oid relid, bool change)
 	Relation rel = table_open(relid, change ? RowExclusiveLock : AccessShareLock);
 	TupleDesc desc = RelationGetDescr(rel);
 	RangeTblEntry *entry = makeNode(RangeTblEntry);
+	List *permissions = NIL;
+	RTEPermissionInfo *permission;
 
+	entry->rtekind = RTE_RELATION;
+	entry->relid = relid;
+	entry->relkind = rel->rd_rel->relkind;
+	entry->rellockmode = RowExclusiveLock;
+	permission = addRTEPermissionInfo(&permissions, entry);
 	memset(table, 0, sizeof(*table));
 	table->rel = rel;
 	for (int i = 0; i < desc->natts; i++)
@@ -348,8 +355,9 @@ walk_open(WalkTable *table, Oid relid, bool change)
 		if (!att->attisdropped && walk_holds(att->atttypid))
 		{
 			table->columns = lappend_int(table->columns, att->attnum);
-			entry->updatedCols = bms_add_member(entry->updatedCols,
-												att->attnum - FirstLowInvalidHeapAttributeNumber);
+			permission->updatedCols =
+				bms_add_member(permission->updatedCols,
+							   att->attnum - FirstLowInvalidHeapAttributeNumber);
 		}
 	}
 	table->slot = table_slot_create(rel, NULL);
@@ -365,11 +373,7 @@ walk_open(WalkTable *table, Oid relid, bool change)
 	table->cid = GetCurrentCommandId(true);
 	table->estate = CreateExecutorState();
 	/* Indexes on other columns learn from it that their keys are the same. */
-	entry->rtekind = RTE_RELATION;
-	entry->relid = relid;
-	entry->relkind = rel->rd_rel->relkind;
-	entry->rellockmode = RowExclusiveLock;
-	ExecInitRangeTable(table->estate, list_make1(entry));
+	ExecInitRangeTable(table->estate, list_make1(entry), permissions, bms_make_singleton(1));
 	table->result = makeNode(ResultRelInfo);
 	InitResultRelInfo(table->result, rel, 1, NULL, 0);
 	ExecOpenIndices(table->result, false);

@@ -11,6 +11,7 @@
 #include "commands/vacuum.h"
 #include "fmgr.h"
 
+#include "base/base.h"
 #include "search/value.h"
 
 #define STATISTICS_ROWS_PER_TARGET 300
@@ -40,7 +41,7 @@ statistics_compute(VacAttrStatsP stats, AnalyzeAttrFetchFunc fetch, int samplero
 		uint8 prefix[VALUE_PREFIX_BYTES];
 		Envelope env;
 
-		vacuum_delay_point();
+		vacuum_delay_point(true);
 		if (isnull)
 		{
 			nulls++;
@@ -103,9 +104,9 @@ enc_typanalyze(PG_FUNCTION_ARGS)
 {
 	VacAttrStats *stats = (VacAttrStats *) PG_GETARG_POINTER(0);
 
-	if (stats->attr->attstattarget < 0)
-		stats->attr->attstattarget = default_statistics_target;
+	if (VACATTR_TARGET(stats) < 0)
+		VACATTR_TARGET(stats) = default_statistics_target;
 	stats->compute_stats = statistics_compute;
-	stats->minrows = STATISTICS_ROWS_PER_TARGET * Max(stats->attr->attstattarget, 1);
+	stats->minrows = STATISTICS_ROWS_PER_TARGET * Max(VACATTR_TARGET(stats), 1);
 	PG_RETURN_BOOL(true);
 }

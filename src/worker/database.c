@@ -111,7 +111,7 @@ database_suspend_owned(const char *name)
 {
 	Oid database = get_database_oid(name, true);
 
-	if (OidIsValid(database) && pg_database_ownercheck(database, GetUserId()))
+	if (OidIsValid(database) && object_ownercheck(DatabaseRelationId, database, GetUserId()))
 		database_suspend(database);
 }
 
