@@ -3,6 +3,7 @@
 # FUZZ_SECONDS each, the unit tests under valgrind, and a browser that signs in. Runs inside a scratch area.
 set -u
 . test/server.sh
+. test/release.sh
 seconds=${FUZZ_SECONDS:-30}
 build=$SCRATCH/fuzz
 mkdir "$build"
@@ -27,7 +28,7 @@ for target in test/fuzz/*_fuzz.c; do
 	name=$(basename "$target" .c)
 	mkdir "$build/$name.corpus"
 	cp "test/fuzz/$name.seed" "$build/$name.corpus/" 2>/dev/null
-	must "$name builds" clang-14 -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	must "$name builds" "$CLANG" -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 		-Isrc "$target" $sources -lsodium -lcrypto -lcrypt -o "$build/$name"
 	must "$name finds nothing in $seconds s" "$build/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
 		-max_len=4096 -artifact_prefix="$build/" "$build/$name.corpus"
@@ -42,6 +43,7 @@ web() {
 	SCRATCH=$SCRATCH/web
 	mkdir "$SCRATCH" && cp -R test/web "$SCRATCH/tier" || return
 	. test/server.sh
+. test/release.sh
 	(cd "$SCRATCH/tier" && npm ci --no-audit --no-fund) && start_server && psql -X -q -c 'CREATE EXTENSION immiiq' || return
 	(cd "$SCRATCH/tier" && timeout 300 node browse.mjs)
 	local status=$?

@@ -500,7 +500,7 @@ context_check_token(char **newval, void **extra, GucSource source)
 	stamp.serial = context_serial;
 	stamp.identity.lxid = PGPROC_LXID(MyProc);
 
-	*extra = malloc(sizeof(stamp));
+	*extra = guc_malloc(LOG, sizeof(stamp));
 	if (*extra == NULL)
 	{
 		GUC_check_errcode(ERRCODE_OUT_OF_MEMORY);
@@ -600,7 +600,7 @@ context_check_said(const char *value, const ContextSaid *said, void **extra)
 		GUC_check_errmsg("this setting was already given in this transaction");
 		return false;
 	}
-	serial = malloc(sizeof(uint64));
+	serial = guc_malloc(LOG, sizeof(uint64));
 	if (serial == NULL)
 	{
 		GUC_check_errcode(ERRCODE_OUT_OF_MEMORY);

@@ -105,8 +105,10 @@ typedef struct PolicySearch
 } PolicySearch;
 
 static bool
-policy_find_visible(Node *node, PolicySearch *search)
+policy_find_visible(Node *node, void *context)
 {
+	PolicySearch *search = context;
+
 	if (node == NULL)
 		return false;
 	if (IsA(node, FuncExpr) && list_length(((FuncExpr *) node)->args) == 7 &&
@@ -115,7 +117,7 @@ policy_find_visible(Node *node, PolicySearch *search)
 		search->found = (FuncExpr *) node;
 		return true;
 	}
-	return expression_tree_walker(node, policy_find_visible, (void *) search);
+	return expression_tree_walker(node, policy_find_visible, context);
 }
 
 /* Reads a table's own policies; false when none of them is immiiq's select policy. */

@@ -304,8 +304,10 @@ typedef struct RewriteSearch
 
 /* Refuses what no rewriting helps, and finds out whether there is anything to rewrite. */
 static bool
-rewrite_check_walker(Node *node, RewriteSearch *search)
+rewrite_check_walker(Node *node, void *context)
 {
+	RewriteSearch *search = context;
+
 	if (node == NULL)
 		return false;
 	switch (nodeTag(node))
@@ -372,8 +374,9 @@ rewrite_check_walker(Node *node, RewriteSearch *search)
 /* ---- what is rewritten ---- */
 
 static Node *
-rewrite_mutator(Node *node, List *rtable)
+rewrite_mutator(Node *node, void *context)
 {
+	List *rtable = context;
 	const CatalogOperator *oper;
 	Node *left;
 	Node *right;
@@ -446,8 +449,10 @@ search_rewrite_query(Query *query)
 
 /* True when rewriting would still change something: IN over a list that is not yet of probes. */
 static bool
-rewrite_pending_walker(Node *node, List *rtable)
+rewrite_pending_walker(Node *node, void *context)
 {
+	List *rtable = context;
+
 	if (node == NULL)
 		return false;
 	if (IsA(node, ScalarArrayOpExpr))

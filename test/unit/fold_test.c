@@ -89,6 +89,14 @@ whole_table(void)
 	free(all);
 }
 
+/* Letters with two cases that Unicode has since 15 and 16: fold v1, which is frozen at 14, does not know them. */
+static bool
+younger(uint32_t cp)
+{
+	return cp == 0x1C89 || cp == 0xA7CB || cp == 0xA7CC || cp == 0xA7DA || cp == 0xA7DC ||
+		   (cp >= 0x10D50 && cp <= 0x10D65);
+}
+
 /*
  * ILIKE compares lower case, and indexes the folded text: what lower case makes
  * alike, folding has to make alike, or rows would be missed.
@@ -113,7 +121,7 @@ test_parts(void)
 		size_t m;
 		wint_t lower;
 
-		if (cp >= 0xD800 && cp <= 0xDFFF)
+		if ((cp >= 0xD800 && cp <= 0xDFFF) || younger(cp))
 			continue;
 		lower = towlower((wint_t) cp);
 		n = (size_t) wctomb((char *) in, (wchar_t) cp);
