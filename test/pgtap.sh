@@ -8,4 +8,6 @@ export PGOPTIONS='--client-min-messages=warning'
 createdb "$database"
 trap 'dropdb --force "$database" > /dev/null' EXIT
 psql -X -q -d "$database" -v ON_ERROR_STOP=1 -f test/pgtap/database.psql
-psql -X -q -A -t -P pager=off -d "$database" -v ON_ERROR_STOP=1 -f "$1" 2>&1
+# What PostgreSQL 16 calls debug_parallel_query.
+setting=$(psql -X -A -t -d "$database" -c "SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')")
+psql -X -q -A -t -P pager=off -d "$database" -v ON_ERROR_STOP=1 -v force_parallel="$setting" -f "$1" 2>&1

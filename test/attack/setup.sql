@@ -59,6 +59,7 @@ SELECT v.name || '=' || v.value FROM (VALUES
     ('alpha_north', :'alpha_north'), ('alpha_south', :'alpha_south'), ('beta_team', :'beta_team'),
     ('alpha_owner_token', :'alpha_owner_token'), ('alpha_lead_token', :'alpha_lead_token'), ('alpha_clerk_token', :'alpha_clerk_token'),
     ('alpha_idle_token', :'alpha_idle_token'), ('beta_owner_token', :'beta_owner_token'),
+    ('force_parallel', (SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query'))),
     ('expired_token', :'expired_token'), ('revoked_token', :'revoked_token'),
     ('canary', id_of('be7aca4a', 1)::text), ('mine', id_of('a1fa1111', 2)::text), ('mine_hidden', id_of('a1fa1111', 1)::text)
 ) AS v (name, value);

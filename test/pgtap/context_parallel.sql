@@ -78,7 +78,7 @@ COMMIT;
 RESET ROLE;
 
 -- Every plan that may run in a worker does.
-SET force_parallel_mode = on;
+SET :force_parallel = on;
 SET ROLE regress_immiiq_app;
 BEGIN;
 SELECT immiiq.authenticate(:'alpha_owner_token') AS ignored \gset
@@ -89,7 +89,7 @@ COMMIT;
 SELECT immiiq.current_member() IS NULL AS forced \gset
 SELECT ok(:'forced', 'and nobody afterwards');
 RESET ROLE;
-RESET force_parallel_mode;
+RESET :force_parallel;
 
 -- The identity of a SECURITY DEFINER function's caller.
 ALTER FUNCTION seen_by_workers() SECURITY DEFINER;

@@ -162,9 +162,9 @@ ROLLBACK;
 PREPARE later AS SELECT * FROM public.secret_plan;
 EXECUTE later;
 DEALLOCATE later;
-SET force_parallel_mode = on;
+SET :force_parallel = on;
 SELECT public.refuse_in_parallel(1);
-RESET force_parallel_mode;
+RESET :force_parallel;
 \o
 \set ON_ERROR_STOP on
 RESET SESSION AUTHORIZATION;

@@ -70,7 +70,7 @@ SELECT results_eq('SELECT opened(1)', ARRAY['member/public.vault.name/1'], 'who 
 
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
-SET LOCAL force_parallel_mode = on;
+SET LOCAL :force_parallel = on;
 SELECT sum(length(name::text)) AS ignored FROM public.vault \gset
 COMMIT;
 RESET SESSION AUTHORIZATION;

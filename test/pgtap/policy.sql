@@ -297,7 +297,7 @@ COMMIT;
 SET min_parallel_table_scan_size = 0;
 SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
-SET force_parallel_mode = on;
+SET :force_parallel = on;
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_lead_token', true) AS ignored \gset
 SELECT results_eq('SELECT (SELECT count(*) FROM client) || '' '' || (SELECT count(*) FROM matter)', ARRAY['1 1'], 'parallel workers: scope team');
@@ -306,7 +306,7 @@ BEGIN;
 SELECT set_config('immiiq.token', :'alpha_clerk_token', true) AS ignored \gset
 SELECT results_eq('SELECT (SELECT count(*) FROM client) || '' '' || (SELECT count(*) FROM matter)', ARRAY['1 1'], 'parallel workers: scope assigned');
 COMMIT;
-RESET force_parallel_mode;
+RESET :force_parallel;
 RESET min_parallel_table_scan_size;
 RESET parallel_setup_cost;
 RESET parallel_tuple_cost;

@@ -322,7 +322,7 @@ SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset
 SET LOCAL parallel_setup_cost = 0;
 SET LOCAL parallel_tuple_cost = 0;
 SET LOCAL min_parallel_table_scan_size = 0;
-SET LOCAL force_parallel_mode = on;
+SET LOCAL :force_parallel = on;
 SET LOCAL enable_indexscan = off;
 SET LOCAL enable_bitmapscan = off;
 SELECT ok(plan_of($$SELECT id FROM client WHERE passport = 'P100' AND passport::text = 'P100'$$) ~ 'Gather', 'a parallel plan');

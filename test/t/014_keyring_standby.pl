@@ -42,7 +42,7 @@ for my $node ($primary, $standby)
 	my $name = $node->name;
 	is($node->safe_psql('postgres', "BEGIN; $enter; SELECT n, v FROM word WHERE v = 'word 77'; COMMIT", @app), '77|word 77',
 		"$name: a value is found and opens");
-	my $plan = $node->safe_psql('postgres', "BEGIN; SET LOCAL force_parallel_mode = on; $parallel; EXPLAIN (COSTS OFF) SELECT count(*) FROM word WHERE v::text LIKE 'word 1%'; COMMIT");
+	my $plan = $node->safe_psql('postgres', "BEGIN; SET LOCAL @{[force_parallel($node)]} = on; $parallel; EXPLAIN (COSTS OFF) SELECT count(*) FROM word WHERE v::text LIKE 'word 1%'; COMMIT");
 	like($plan, qr/Workers Planned.*Seq Scan on word/s, "$name: the plan is parallel");
 	is($node->safe_psql('postgres', "BEGIN; $parallel; $enter; SELECT count(*) FROM word WHERE v::text LIKE 'word 1%'; COMMIT", @app), '1111',
 		"$name: workers open what their leader may");

@@ -87,7 +87,7 @@ like($err, qr/QUERY: .*$canary/, 'which the client sees');
 unlike($log, qr/$canary/, 'nor a statement in the aborted transaction');
 
 $node->safe_psql('postgres', "INSERT INTO plain VALUES ('$canary')");
-($log, $err) = log_of("SET force_parallel_mode = on;\n" . $begin . 'SELECT v::uuid FROM plain');
+($log, $err) = log_of("SET " . force_parallel($node) . " = on;\n" . $begin . 'SELECT v::uuid FROM plain');
 like($log, qr/ERROR/, 'an error in a parallel worker');
 unlike($log, qr/$canary/, 'reaches the log without its text, from the worker and from the leader');
 like($err, qr/invalid input syntax for type uuid: "$canary"/, 'and the client with it');

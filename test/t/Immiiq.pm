@@ -8,7 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_cluster root_key_file write_root_key);
+our @EXPORT = qw(new_cluster root_key_file write_root_key force_parallel);
 
 # The file in which write_root_key puts a cluster's root keys: beside the data directory, never inside.
 sub root_key_file
@@ -27,6 +27,13 @@ sub write_root_key
 	append_to_file($file, "$_\n") for @lines;
 	umask $umask;
 	return $file;
+}
+
+# The setting that forces parallel plans: PostgreSQL 16 renamed it.
+sub force_parallel
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', "SELECT name FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query')");
 }
 
 # Makes a cluster in UTF-8 and starts it.

@@ -83,7 +83,7 @@ DECLARE c CURSOR FOR SELECT note FROM client; COMMIT; FETCH 3 FROM c;
 BEGIN; SAVEPOINT s; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
 DECLARE c CURSOR FOR SELECT note FROM client; ROLLBACK TO s; FETCH 3 FROM c; COMMIT;
 -- case parallel_workers (alpha_owner, hidden): forces parallel plans
-SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL force_parallel_mode = on;
+SET LOCAL parallel_setup_cost = 0; SET LOCAL parallel_tuple_cost = 0; SET LOCAL min_parallel_table_scan_size = 0; SET LOCAL :force_parallel = on;
 SELECT count(*) FROM client; SELECT note FROM client WHERE note LIKE 'CANARY%' LIMIT 2;
 -- case deferred_trigger (alpha_owner, hidden, no control): lets constraints fail at commit
 SET CONSTRAINTS ALL DEFERRED; INSERT INTO matter (client_id, title) VALUES (:'mine', 'x'); SELECT note FROM client WHERE org_id = :'beta' LIMIT 1;
