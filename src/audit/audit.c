@@ -228,7 +228,7 @@ audit_entries_open(AuditEntries *entries)
 							errmsg("partition \"%s\" of the log has other columns than the log",
 								   RelationGetRelationName(rel))));
 		entries->rels[n] = rel;
-		entries->indexes[n] = RelationGetPrimaryKeyIndex(rel);
+		entries->indexes[n] = RelationGetPrimaryKeyIndex(rel, false);
 		entries->months[n] = DATEVAL_NOEND;
 		if (sscanf(RelationGetRelationName(rel), "entry_%4d_%2d", &year, &mon) == 2)
 			entries->months[n] = date2j(year, mon, 1) - POSTGRES_EPOCH_JDATE;
