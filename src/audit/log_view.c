@@ -410,8 +410,8 @@ view_sees_all(void)
 	if (context_current() != NULL)
 		return false;
 	verify = view_verify_function();
-	return OidIsValid(verify) &&
-		   object_aclcheck(ProcedureRelationId, verify, GetOuterUserId(), ACL_EXECUTE) == ACLCHECK_OK;
+	return OidIsValid(verify) && object_aclcheck(ProcedureRelationId, verify, GetOuterUserId(),
+												 ACL_EXECUTE) == ACLCHECK_OK;
 }
 
 PG_FUNCTION_INFO_V1(immiiq_audit_all);

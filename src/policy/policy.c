@@ -213,7 +213,8 @@ policy_table(Relation rel)
 			if (is_protected)
 			{
 				/* Attribute numbers of a partition may differ from its root's. */
-				AttrMap *map = build_attrmap_by_name(RelationGetDescr(rel), RelationGetDescr(root), false);
+				AttrMap *map =
+					build_attrmap_by_name(RelationGetDescr(rel), RelationGetDescr(root), false);
 
 				table.org = policy_map(map, table.org);
 				table.client = policy_map(map, table.client);
