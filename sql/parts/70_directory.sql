@@ -702,6 +702,9 @@ BEGIN
         permissions = template.permissions, assistant_modules = template.assistant_modules
     WHERE m.org_id = template.org_id AND m.member_id = ANY (apply_role.members);
     GET DIAGNOSTICS changed = ROW_COUNT;
+    IF changed < (SELECT count(DISTINCT u.id) FROM unnest(apply_role.members) AS u (id)) THEN
+        PERFORM immiiq.note_unreachable('apply_role');
+    END IF;
     RETURN changed;
 END
 $$;
@@ -722,6 +725,15 @@ CREATE FUNCTION immiiq.verify_access(target regclass, id text) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT AS 'MODULE_PATHNAME', 'immiiq_verify_access';
 COMMENT ON FUNCTION immiiq.verify_access(regclass, text) IS 'the same for an id as text';
 REVOKE ALL ON FUNCTION immiiq.verify_access(regclass, anyelement), immiiq.verify_access(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.note_unreachable(called text) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_note_unreachable';
+COMMENT ON FUNCTION immiiq.note_unreachable(text)
+    IS 'records that an id given to one of immiiq''s functions was out of reach; called by those that answer without an error';
+REVOKE ALL ON FUNCTION immiiq.note_unreachable(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.note_unreachable(text)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.note_unreachable(text)');
 
 CREATE FUNCTION immiiq.reassign(client uuid, member uuid DEFAULT NULL, team uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SET search_path = pg_catalog, pg_temp

@@ -310,6 +310,7 @@ BEGIN
     SET released_at = clock_timestamp(), released_by = immiiq.current_member(), released_role = session_user, release_reason = release_hold.reason
     WHERE h.org_id = org AND h.hold_id = hold AND h.released_at IS NULL;
     IF NOT FOUND THEN
+        PERFORM immiiq.note_unreachable('release_hold');
         RAISE EXCEPTION 'no such hold, or it is released already' USING ERRCODE = 'no_data_found';
     END IF;
     UPDATE immiiq.rekey AS k SET problem = NULL WHERE k.org_id = org AND k.problem LIKE 'IQ050:%';

@@ -918,6 +918,7 @@ BEGIN
     SELECT s.member_id, s.client_id INTO owned FROM immiiq.session AS s
     WHERE s.session_id = revoke_session.session AND s.org_id = immiiq.current_org();
     IF NOT FOUND THEN
+        PERFORM immiiq.note_unreachable('revoke_session');
         RETURN false;
     END IF;
     -- One's own; others' with team_management, clients' with the module clients; operators' all.
@@ -927,6 +928,7 @@ BEGIN
     THEN
         RETURN immiiq.end_session(revoke_session.session, 'revoked');
     END IF;
+    PERFORM immiiq.note_unreachable('revoke_session');
     RETURN false;
 END
 $$;

@@ -547,7 +547,11 @@ AS $$
 BEGIN
     UPDATE immiiq.document_share AS s SET revoked_at = now()
     WHERE s.org_id = immiiq.current_org() AND s.share_id = revoke_share.share AND s.revoked_at IS NULL;
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        PERFORM immiiq.note_unreachable('revoke_share');
+        RETURN false;
+    END IF;
+    RETURN true;
 END
 $$;
 COMMENT ON FUNCTION immiiq.revoke_share(uuid) IS 'ends a share; false when there is none to end';
@@ -968,6 +972,9 @@ BEGIN
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE l.org_id = immiiq.current_org() AND l.table_schema = n.nspname AND l.table_name = c.relname AND l.key ->> id_name = history.id
     ORDER BY l.position;
+    IF NOT FOUND THEN
+        PERFORM immiiq.note_unreachable('history');
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION immiiq.history(regclass, text) IS 'versions of a row, from the audit: for members with scope all and the module reports, and operators';
@@ -1199,6 +1206,7 @@ DECLARE
     present constant bytea := immiiq.digest_of(target, id);
 BEGIN
     IF present IS NULL THEN
+        PERFORM immiiq.note_unreachable('sign_off_status');
         RETURN;
     END IF;
     RETURN QUERY

@@ -244,6 +244,32 @@ immiiq_verify_access(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(sees);
 }
 
+/* Functions that answer a foreign id as one that is not there, without an error. */
+static const char *const access_silent[] = {"apply_role",	  "history",	  "release_hold",
+											"revoke_session", "revoke_share", "sign_off_status"};
+
+/*
+ * immiiq.note_unreachable(called text) → void
+ * Records that an id given to a function of immiiq's was out of reach, or not
+ * there.  Everybody may call it, so it takes names of functions alone: 22023.
+ */
+PG_FUNCTION_INFO_V1(immiiq_note_unreachable);
+Datum
+immiiq_note_unreachable(PG_FUNCTION_ARGS)
+{
+	char *called = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	for (int i = 0; i < lengthof(access_silent); i++)
+	{
+		if (strcmp(called, access_silent[i]) != 0)
+			continue;
+		journal_record(JOURNAL_DENIAL, called, "", "id is not within reach of who is active", 0,
+					   NULL);
+		PG_RETURN_VOID();
+	}
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown function")));
+}
+
 /* ---- reassign ---- */
 
 /* Protected tables that name client and, by the second argument, assignee or team, with what their policies ask of an UPDATE. */
@@ -287,8 +313,13 @@ access_check_target(const ContextIdentity *who, bool to_member, Datum target)
 							  2, types, args, NULL, true, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the directory");
 	if (SPI_processed != 1)
+	{
+		journal_record(JOURNAL_DENIAL, "reassign", to_member ? "member" : "team",
+					   "id is not within reach of who is active", ERRCODE_INVALID_PARAMETER_VALUE,
+					   NULL);
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("no such active member or team")));
+	}
 }
 
 /*
