@@ -513,10 +513,10 @@ rewrite_range_query(Node *qual)
 
 /*
  * Makes one condition of two on the same column, so that an index looks for
- * what is between and not for both halves.
+ * what is between and not for both halves.  At least that many conditions stay.
  */
 static void
-rewrite_merge(List *quals)
+rewrite_merge(List *quals, int least)
 {
 	for (int i = 0; i < list_length(quals); i++)
 	{
@@ -542,7 +542,7 @@ rewrite_merge(List *quals)
 		Const *constant = list_nth(quals, i);
 
 		if (IsA(constant, Const) && !constant->constisnull && DatumGetBool(constant->constvalue) &&
-			list_length(quals) > 1)
+			list_length(quals) > least)
 			quals = list_delete_nth_cell(quals, i);
 	}
 }
@@ -554,7 +554,7 @@ rewrite_merge_walker(Node *node, void *context)
 	if (node == NULL)
 		return false;
 	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == AND_EXPR)
-		rewrite_merge(((BoolExpr *) node)->args);
+		rewrite_merge(((BoolExpr *) node)->args, 2); /* AND of one is no expression */
 	return expression_tree_walker(node, rewrite_merge_walker, context);
 }
 
@@ -563,7 +563,7 @@ rewrite_conditions(Node *quals, List *rtable)
 {
 	quals = rewrite_pending(quals, rtable);
 	if (quals != NULL && IsA(quals, List))
-		rewrite_merge((List *) quals);
+		rewrite_merge((List *) quals, 1);
 	(void) rewrite_merge_walker(quals, NULL);
 	return quals;
 }
