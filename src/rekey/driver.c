@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -395,9 +396,12 @@ Datum
 rekey_drained(PG_FUNCTION_ARGS)
 {
 	FullTransactionId xid = PG_GETARG_FULLTRANSACTIONID(0);
-	TransactionId horizon = GetOldestNonRemovableTransactionId(NULL);
+	Relation keys = table_open(base_relation("wrapped_key"), AccessShareLock);
+	/* Of this database's tables: a slot of logical decoding keeps catalogs only, and opens nothing. */
+	TransactionId horizon = GetOldestNonRemovableTransactionId(keys);
 	FullTransactionId next = ReadNextFullTransactionId();
 
+	table_close(keys, AccessShareLock);
 	/* Of another server's life: nobody here can have an older snapshot. */
 	if (!FullTransactionIdPrecedes(xid, next))
 		PG_RETURN_BOOL(true);
