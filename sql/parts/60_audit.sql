@@ -206,13 +206,13 @@ COMMENT ON PROCEDURE immiiq.seal() IS 'seals, now, every captured entry whose tr
 REVOKE ALL ON PROCEDURE immiiq.seal() FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'PROCEDURE immiiq.seal()');
 
-CREATE FUNCTION immiiq.verify_audit(org uuid DEFAULT NULL, since text DEFAULT NULL, images boolean DEFAULT true, workers int4 DEFAULT NULL)
+CREATE FUNCTION immiiq.verify_audit(org uuid DEFAULT NULL, since text DEFAULT NULL, images boolean DEFAULT true, workers int4 DEFAULT NULL, rows boolean DEFAULT NULL)
     RETURNS TABLE (severity text, org_id uuid, "position" int8, problem text)
     LANGUAGE C STABLE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off -- linear without statistics too
     AS 'MODULE_PATHNAME', 'immiiq_verify_audit';
-COMMENT ON FUNCTION immiiq.verify_audit(uuid, text, boolean, int4) IS
-    'one row for everything in which the log does not hold together; none: it is whole. since: only what follows a checkpoint that was kept; images: open every image too';
-REVOKE ALL ON FUNCTION immiiq.verify_audit(uuid, text, boolean, int4) FROM PUBLIC;
+COMMENT ON FUNCTION immiiq.verify_audit(uuid, text, boolean, int4, boolean) IS
+    'one row for everything in which the log does not hold together; none: it is whole. since: only what follows a checkpoint that was kept; images: open every image too; rows: hold live rows against their last entries';
+REVOKE ALL ON FUNCTION immiiq.verify_audit(uuid, text, boolean, int4, boolean) FROM PUBLIC;
 CREATE FUNCTION immiiq.read_verify_progress()
     RETURNS TABLE (pid int4, started_at timestamptz, workers int4, units_total int8, units_done int8, entries_done int8, problems int8)
     LANGUAGE C VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_verify_progress';
@@ -223,7 +223,7 @@ CREATE VIEW immiiq.verify_progress AS
 COMMENT ON VIEW immiiq.verify_progress IS 'how far verify_audit() is, in units of up to 16,384 entries; entries_done counts those of finished units';
 REVOKE ALL ON immiiq.verify_progress FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
-    ('auditor', 'EXECUTE', 'FUNCTION immiiq.verify_audit(uuid, text, boolean, int4)'),
+    ('auditor', 'EXECUTE', 'FUNCTION immiiq.verify_audit(uuid, text, boolean, int4, boolean)'),
     ('auditor', 'EXECUTE', 'FUNCTION immiiq.read_verify_progress()'),
     ('auditor', 'SELECT', 'TABLE immiiq.verify_progress');
 

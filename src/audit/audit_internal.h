@@ -228,6 +228,18 @@ extern void audit_verify_advance(int slot, uint64 entries);
 extern void audit_verify_found(int slot);
 extern void audit_verify_finish(int slot);
 
+/* True when this transaction has captured changes of its own. */
+extern bool audit_transaction_captured(void);
+/*
+ * The image of a stored row as its insertion would be captured, its organisation
+ * and tag; the image is good until the next call.  ERROR of class IQ for a row
+ * that could not have been captured so, IQ003 and IQ002 without keys.
+ */
+extern void audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, uint64 *tag,
+							const uint8 **image, size_t *len);
+/* Wipes it. */
+extern void audit_forget_row_image(void);
+
 extern void capture_init(void);
 
 #endif /* IMMIIQ_AUDIT_INTERNAL_H */

@@ -1276,3 +1276,47 @@ immiiq_check_audit_rule(PG_FUNCTION_ARGS)
 	}
 	return PointerGetDatum(NULL);
 }
+
+/* ---- for verification ---- */
+
+bool
+audit_transaction_captured(void)
+{
+	return capture.memory != NULL && capture.next_seq > 1;
+}
+
+void
+audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, uint64 *tag,
+				const uint8 **image, size_t *len)
+{
+	const Trigger *trigger = NULL;
+	const CaptureRelation *known;
+	uint8 bytes[CANONICAL_TAG_BYTES];
+
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		if (strcmp(rel->trigdesc->triggers[i].tgname, "immiiq_capture") == 0)
+			trigger = &rel->trigdesc->triggers[i];
+	}
+	if (trigger == NULL)
+		elog(ERROR, "relation %u has no trigger that captures", RelationGetRelid(rel));
+	capture_begin();
+	known = capture_describe(rel, trigger);
+	slot_getallattrs(slot);
+	capture_row_org(known, slot, rel, org);
+	capture_put_image_pinned(known, slot, NULL, org);
+	audit_tag(org, AUDIT_TAG_ROW, capture.row_name.data, capture.row_name.len, bytes);
+	*tag = canonical_u64(bytes);
+	*image = capture.image.data;
+	*len = capture.image.len;
+}
+
+void
+audit_forget_row_image(void)
+{
+	if (capture.memory == NULL)
+		return;
+	crypto_wipe(capture.image.data, capture.image.len);
+	crypto_wipe(capture.row_name.data, capture.row_name.len);
+	capture.image.len = capture.row_name.len = 0;
+}

@@ -390,14 +390,14 @@ immiiq_audit_org(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(org);
 }
 
-/* OID of immiiq.verify_audit(uuid, text, boolean, int4). */
+/* OID of immiiq.verify_audit(uuid, text, boolean, int4, boolean). */
 static Oid
 view_verify_function(void)
 {
-	Oid argtypes[4] = {UUIDOID, TEXTOID, BOOLOID, INT4OID};
+	Oid argtypes[5] = {UUIDOID, TEXTOID, BOOLOID, INT4OID, BOOLOID};
 
 	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("verify_audit"),
-						   PointerGetDatum(buildoidvector(argtypes, 4)),
+						   PointerGetDatum(buildoidvector(argtypes, 5)),
 						   ObjectIdGetDatum(base_schema()));
 }
 

@@ -962,13 +962,14 @@ verify_unsealed(VerifyRun *run, bool every)
 PG_FUNCTION_INFO_V1(immiiq_verify_audit);
 
 /*
- * immiiq.verify_audit(org uuid, since text, images bool, workers int4): one row
+ * immiiq.verify_audit(org uuid, since text, images bool, workers int4, rows bool): one row
  * (severity, org, position, problem) for everything in which the log does not
  * hold together; none when it is whole.  org NULL: every organisation.  since: a
  * checkpoint that was kept, behind which the verification begins (22023 when it
  * is not of this log).  images: opens every image and holds it against its
  * commitments.  workers: parallel workers beside the session; NULL: up to
- * max_parallel_workers_per_gather where there is work for them.  severity is
+ * max_parallel_workers_per_gather where there is work for them.  rows: holds live
+ * rows against their last entries; NULL: with images and without since.  severity is
  * 'error' for what cannot come about without tampering or damage, 'warning' for
  * what could not be checked or is late.  Reads one snapshot; changes nothing.
  */
@@ -1020,6 +1021,8 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 					pg_atomic_read_u64(&shared.leaf_sum) != pg_atomic_read_u64(&shared.entry_sum);
 		verify_database(&run, &leader);
 		verify_unsealed(&run, every || !run.have_state || run.marked);
+		if (PG_ARGISNULL(4) ? shared.images && leader.since == 0 : PG_GETARG_BOOL(4))
+			verify_rows(&run);
 	}
 	PG_FINALLY();
 	{

@@ -176,8 +176,13 @@ extern void verify_check_hash(bool ok);
 /* A number of a row, 0 for NULL. */
 extern int64 verify_int(HeapTuple tuple, AttrNumber column, TupleDesc desc);
 extern void verify_uuid(HeapTuple tuple, AttrNumber column, TupleDesc desc, pg_uuid_t *out);
-/* Runs a keyring call; false when it says that a key cannot be had. */
+/* Runs a call; 0, or the SQLSTATE of an error of class IQ. Other errors go on. */
+extern int verify_try(void (*call)(void *), void *arg);
+/* The same for a keyring call; false when it says that a key cannot be had. */
 extern bool verify_try_key(void (*call)(void *), void *arg);
+/* The row of an entry, or of one that says who; false when its month has none. Valid until the next call of the kind. */
+extern bool verify_find_entry(VerifyRun *run, bool context, DateADT month, uint32 incarnation,
+							  uint64 txid, uint32 seq, VerifyEntry *row);
 extern void verify_read_entry(TupleTableSlot *slot, VerifyEntry *row);
 /* What is wrong with the body of an entry and the columns beside it; NULL when nothing is. */
 extern const char *verify_entry(VerifyRun *run, const VerifyEntry *row, const pg_uuid_t *org,
@@ -189,5 +194,8 @@ extern void verify_unit(VerifyRun *run, const VerifyUnit *unit);
 extern bool verify_is_pending(const VerifyRun *run, uint64 txid, uint32 incarnation);
 /* Counts the entries of a scan of a partition that should have a leaf, and ends it. */
 extern void verify_count_entries(VerifyRun *run, TableScanDesc scan);
+
+/* Holds live rows against their last entries (reconcile.c). */
+extern void verify_rows(VerifyRun *run);
 
 #endif /* IMMIIQ_VERIFY_H */

@@ -160,13 +160,13 @@ verify_slot_hash(TupleTableSlot *slot, AttrNumber column, uint8 out[TREE_HASH_BY
  * Parallel operations have no subtransactions, so only what the call took with
  * a resource owner of its own is given back when it fails.
  */
-bool
-verify_try_key(void (*call)(void *), void *arg)
+int
+verify_try(void (*call)(void *), void *arg)
 {
 	MemoryContext memory = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	ResourceOwner mine = ResourceOwnerCreate(owner, "immiiq verify");
-	volatile bool ok = true;
+	volatile int code = 0;
 
 	CurrentResourceOwner = mine;
 	PG_TRY();
@@ -180,18 +180,28 @@ verify_try_key(void (*call)(void *), void *arg)
 		MemoryContextSwitchTo(memory);
 		error = CopyErrorData();
 		FlushErrorState();
-		if (error->sqlerrcode != ERRCODE_IMMIIQ_ROOT_KEY && error->sqlerrcode != ERRCODE_IMMIIQ_KEY)
+		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != MAKE_SQLSTATE('I', 'Q', '0', '0', '0'))
 			ReThrowError(error);
+		code = error->sqlerrcode;
 		FreeErrorData(error);
-		ok = false;
 	}
 	PG_END_TRY();
 	CurrentResourceOwner = owner;
-	ResourceOwnerRelease(mine, RESOURCE_RELEASE_BEFORE_LOCKS, ok, false);
-	ResourceOwnerRelease(mine, RESOURCE_RELEASE_LOCKS, ok, false);
-	ResourceOwnerRelease(mine, RESOURCE_RELEASE_AFTER_LOCKS, ok, false);
+	ResourceOwnerRelease(mine, RESOURCE_RELEASE_BEFORE_LOCKS, code == 0, false);
+	ResourceOwnerRelease(mine, RESOURCE_RELEASE_LOCKS, code == 0, false);
+	ResourceOwnerRelease(mine, RESOURCE_RELEASE_AFTER_LOCKS, code == 0, false);
 	ResourceOwnerDelete(mine);
-	return ok;
+	return code;
+}
+
+bool
+verify_try_key(void (*call)(void *), void *arg)
+{
+	int code = verify_try(call, arg);
+
+	if (code != 0 && code != ERRCODE_IMMIIQ_ROOT_KEY && code != ERRCODE_IMMIIQ_KEY)
+		elog(ERROR, "could not ask for a key");
+	return code == 0;
 }
 
 static void
@@ -353,8 +363,7 @@ verify_seek(VerifyScan *scan, uint32 incarnation, uint64 txid, uint32 seq)
 	return verify_compare_entry(scan->slot, incarnation, txid, seq) == 0;
 }
 
-/* The row of an entry, or of one that says who; false when its month has none. Valid until the next call of the kind. */
-static bool
+bool
 verify_find_entry(VerifyRun *run, bool context, DateADT month, uint32 incarnation, uint64 txid,
 				  uint32 seq, VerifyEntry *row)
 {

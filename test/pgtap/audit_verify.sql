@@ -24,7 +24,7 @@ SELECT ok(:top > 32768, 'the log has three units');
 
 CREATE FUNCTION problems(since text DEFAULT NULL, workers int DEFAULT 0, images boolean DEFAULT false) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg(format('%s %s: %s', severity, coalesce("position"::text, '-'), problem), E'\n' ORDER BY ordinality)
-    FROM immiiq.verify_audit(NULL, since, images, workers) WITH ORDINALITY
+    FROM immiiq.verify_audit(NULL, since, images, workers, false) WITH ORDINALITY
 $$;
 CREATE FUNCTION unguard() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE name text;
