@@ -135,7 +135,7 @@ DELETE FROM immiiq.leaf; DELETE FROM immiiq.batch; DELETE FROM immiiq.tree_head;
 DELETE FROM immiiq.entry WHERE org_id = '$beta';
 SQL
 seal();
-is($node->safe_psql('postgres', 'SELECT count(*) FROM immiiq.verify_audit()'), '0', 'a log that its superuser has signed anew looks whole from inside');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM immiiq.verify_audit(rows => false)'), '0', 'a log that its superuser has signed anew looks whole from inside');
 my $forged = export($alpha);
 accepted($forged, qr/^whole/, 'and its export does, by itself');
 refused($forged, qr/shorter than it was|rewritten/, 'but not against the checkpoint of before', @old);
