@@ -15,6 +15,10 @@ CREATE TABLE event (org_id uuid, id uuid DEFAULT gen_random_uuid(), year int, wh
 CREATE TABLE event_2025 PARTITION OF event FOR VALUES IN (2025);
 CREATE TABLE event_2026 PARTITION OF event FOR VALUES IN (2026);
 SELECT immiiq.protect('event', 'cases') AS ignored \gset
+-- New clients come to it, and it names nothing but the client; and one whose rows exclude each other.
+CREATE TABLE profile (org_id uuid, client_id uuid, line text, PRIMARY KEY (org_id, client_id));
+CREATE TABLE room (org_id uuid, id uuid DEFAULT gen_random_uuid(), name text, PRIMARY KEY (org_id, id), EXCLUDE (org_id WITH =, name WITH =));
+SELECT immiiq.protect('profile', 'clients', client => 'client_id', new_clients => true), immiiq.protect('room', 'cases') \gset ignored_
 CREATE VIEW client_view WITH (security_invoker) AS SELECT * FROM client;
 CREATE FUNCTION find_note(pattern text) RETURNS SETOF text LANGUAGE plpgsql STABLE AS
     $$ BEGIN RETURN QUERY SELECT note FROM client WHERE note LIKE pattern; END $$;
@@ -24,7 +28,7 @@ BEGIN
     COMMIT;
     FOR found IN SELECT note FROM client WHERE note LIKE pattern LOOP RAISE NOTICE '%', found; END LOOP;
 END $$;
-GRANT SELECT, INSERT, UPDATE, DELETE ON client, matter, event, event_2025, event_2026, client_view TO regress_immiiq_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON client, matter, event, event_2025, event_2026, profile, room, client_view TO regress_immiiq_app;
 
 CREATE FUNCTION id_of(prefix text, i int) RETURNS uuid LANGUAGE sql AS
     $$ SELECT (prefix || '-0000-4000-8000-' || lpad(i::text, 12, '0'))::uuid $$;
@@ -33,6 +37,8 @@ SELECT FROM immiiq.operate(:'beta', 'canaries') \gset
 INSERT INTO client (client_id, name, email, note, fee)
     SELECT id_of('be7aca4a', i), 'CANARY name ' || i, 'canary-' || i || '@beta.example', 'CANARY note ' || i, 0 FROM generate_series(1, 7319) AS i;
 INSERT INTO matter (id, client_id, title) SELECT id_of('be7aca4a', i), id_of('be7aca4a', i), 'CANARY matter ' || i FROM generate_series(1, 6367) AS i;
+INSERT INTO profile (client_id, line) SELECT id_of('be7aca4a', i), 'CANARY profile ' || i FROM generate_series(1, 100) AS i;
+INSERT INTO room (name) VALUES ('Corner room');
 INSERT INTO event (id, year, what) SELECT id_of('be7aca4a', i), 2025 + i % 2, 'CANARY event ' || i FROM generate_series(1, 500) AS i;
 COMMIT;
 BEGIN;
@@ -44,7 +50,7 @@ INSERT INTO client (client_id, team_id, name, email, note)
 INSERT INTO matter (id, client_id, title) SELECT id_of('a1fa1111', i), id_of('a1fa1111', i), 'matter ' || i FROM generate_series(1, 40) AS i;
 INSERT INTO event (id, year, what) SELECT id_of('a1fa1111', i), 2026, 'event ' || i FROM generate_series(1, 10) AS i;
 COMMIT;
-VACUUM ANALYZE client, matter, event;
+VACUUM ANALYZE client, matter, event, profile, room;
 -- A session of beta's that has expired, and one that was revoked.
 BEGIN;
 SELECT FROM immiiq.operate(:'alpha', 'dead sessions') \gset

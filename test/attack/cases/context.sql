@@ -97,3 +97,63 @@ SELECT FROM immiiq.act_as_assistant('tool') \gset a_
 SELECT note FROM client WHERE org_id = :'beta' LIMIT 1;
 -- case mcp_commit (alpha_owner, hidden, no control): commits out of a read-only tool call and names an organisation
 COMMIT; SELECT set_config('app.org', :'beta', false), set_config('immiiq.org', :'beta', false); SELECT note FROM client LIMIT 1;
+-- case every_setting (alpha_owner, hidden): sets every setting of immiiq's to another organisation, and to off
+DO $$ DECLARE name text; value text; BEGIN
+    FOR name IN SELECT s.name FROM pg_settings AS s WHERE s.name LIKE 'immiiq.%' AND s.name <> 'immiiq.token' LOOP
+        FOREACH value IN ARRAY ARRAY['be7a0000-0000-4000-8000-000000000000', 'off', 'all', ''] LOOP
+            BEGIN PERFORM set_config(name, value, true); EXCEPTION WHEN OTHERS THEN NULL; END;
+        END LOOP;
+    END LOOP; END $$;
+SELECT note FROM client WHERE org_id <> immiiq.current_org() OR note LIKE 'CANARY%';
+-- case token_in_pgoptions (none, says /refused|no such|cannot|0/, no control): sets a token while it connects
+\setenv PGOPTIONS '-c immiiq.token=iq_s_0000000000000000000000000000000000000000000000000'
+\! psql -X -q -A -t -U regress_immiiq_app -d "$ATTACK_DATABASE" -c 'SELECT count(*) FROM client' 2>&1
+-- case setting_in_pgoptions (none, says /^0$/, no control): turns the firewall and row security off while it connects
+\setenv PGOPTIONS '-c row_security=on -c search_path=pg_temp,immiiq,public'
+\! psql -X -q -A -t -U regress_immiiq_app -d "$ATTACK_DATABASE" -c 'SELECT count(*) FROM public.client' 2>&1
+-- case firewall_in_pgoptions (none, says /permission denied/, no control): turns the firewall off while it connects
+\setenv PGOPTIONS '-c immiiq.firewall=off'
+\! psql -X -q -A -t -U regress_immiiq_app -d "$ATTACK_DATABASE" -c "SELECT pg_relation_size('client')" 2>&1
+-- case token_of_another_kind (none, refused IQ010, no control): offers a link's token, or a refresh token, for a session's
+SELECT set_config('immiiq.token', replace(:'alpha_owner_token', 'iq_s_', 'iq_r_'), true);
+-- case token_with_wrong_checksum (none, refused IQ010, no control): changes one character of a good token
+SELECT set_config('immiiq.token', overlay(:'beta_owner_token' PLACING CASE substr(:'beta_owner_token', 20, 1) WHEN 'x' THEN 'y' ELSE 'x' END FROM 20 FOR 1), true);
+-- case token_with_spaces (none, refused IQ010, no control): puts spaces and line ends around a good token
+SELECT set_config('immiiq.token', E' \t' || :'beta_owner_token' || E'\n', true);
+-- case token_in_other_case (none, refused IQ010, no control): offers a token in capitals
+SELECT set_config('immiiq.token', upper(:'beta_owner_token'), true);
+-- case jwt_unknown_key (none, refused IQ010, no control): offers a JWT under a key that there is not
+SELECT set_config('immiiq.token', 'eyJhbGciOiJFZERTQSIsImtpZCI6Im5vbmUifQ.eyJzdWIiOiJ4IiwiZXhwIjo0MTAyNDQ0ODAwfQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', true);
+-- case jwt_symmetric (none, refused IQ010, no control): offers a JWT that is signed with a hash instead of a key
+SELECT set_config('immiiq.token', 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4IiwiZXhwIjo0MTAyNDQ0ODAwfQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA', true);
+-- case jwt_duplicate_claims (none, refused IQ010, no control): offers a JWT that names two algorithms
+SELECT set_config('immiiq.token', rtrim(translate(encode('{"alg":"EdDSA","alg":"none"}', 'base64'), '+/', '-_'), '=') || '.e30.', true);
+-- case jwt_four_segments (none, refused IQ010, no control): offers a JWT of four parts
+SELECT set_config('immiiq.token', 'eyJhbGciOiJFZERTQSJ9.e30.AA.AA', true);
+-- case jwt_odd_base64 (none, refused IQ010, no control): offers a JWT with padding and stray bits
+SELECT set_config('immiiq.token', 'eyJhbGciOiJFZERTQSJ9==.e31.AB==', true);
+-- case error_inside_authenticate (none, hidden, no control): swallows the error of authenticate and reads on
+BEGIN; DO $$ BEGIN PERFORM immiiq.authenticate('iq_s_x'); EXCEPTION WHEN OTHERS THEN NULL; END $$; SELECT note FROM client; COMMIT;
+-- case discard_all (none, hidden, no control): discards everything between two users of the connection
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+SELECT count(*) AS n FROM event WHERE what LIKE 'x%' \gset
+COMMIT; DISCARD ALL; SELECT note FROM client;
+-- case reset_all (alpha_owner, hidden): resets every setting inside the transaction
+RESET ALL; SELECT note FROM client;
+-- case revoked_between (none, refused IQ010, no control): goes on with a token whose session ended meanwhile
+SELECT set_config('immiiq.token', :'revoked_token', true);
+-- case subquery_plan (none, hidden, no control): executes a statement with a subquery whose plan was made under beta
+PREPARE p AS WITH c AS MATERIALIZED (SELECT * FROM client) SELECT note FROM matter JOIN c USING (client_id) WHERE EXISTS (SELECT FROM event);
+SET plan_cache_mode = force_generic_plan;
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+CREATE TEMP TABLE t ON COMMIT DROP AS SELECT 1; EXPLAIN EXECUTE p; ROLLBACK;
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+EXECUTE p; ROLLBACK; EXECUTE p;
+-- case update_plan_of_other_shape (none, says /^(UPDATE 40|ERROR.*IQ020.*)$/, no control): executes an UPDATE whose plan was made for another scope
+PREPARE u AS UPDATE client SET fee = fee;
+SET plan_cache_mode = force_generic_plan;
+BEGIN; SELECT set_config('immiiq.token', :'alpha_lead_token', true) \gset a_
+EXECUTE u; ROLLBACK;
+\set QUIET off
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+EXECUTE u; ROLLBACK;

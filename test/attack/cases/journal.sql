@@ -27,3 +27,36 @@ COMMIT; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gs
 SELECT d::text FROM immiiq.denial AS d WHERE backend_pid = pg_backend_pid();
 -- case delete_denials (alpha_owner, refused 55000, no control): deletes its traces
 DELETE FROM immiiq.denial;
+-- case refused_token_is_recorded (none, says /recorded/, no control): offers a wrong token and aborts
+BEGIN; SELECT set_config('immiiq.token', 'iq_s_wrong', true); ROLLBACK; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT 'nothing of it here' FROM immiiq.denial WHERE action = 'token' AND backend_pid = pg_backend_pid() AND org_id IS NOT NULL; COMMIT;
+\! psql -X -q -A -t -U postgres -d "$ATTACK_DATABASE" -c "SELECT 'recorded' FROM immiiq.denial WHERE action = 'token' AND sqlstate = 'IQ010' ORDER BY at DESC LIMIT 1"
+-- case second_identity_is_recorded (alpha_owner, says /recorded/, no control): sets another organisation's token and swallows the refusal
+SAVEPOINT s; SELECT set_config('immiiq.token', :'beta_owner_token', true); ROLLBACK TO s; COMMIT;
+\! psql -X -q -A -t -U postgres -d "$ATTACK_DATABASE" -c "SELECT 'recorded' FROM immiiq.denial WHERE sqlstate = 'IQ012' AND at > now() - interval '10 s' LIMIT 1"
+-- case verify_access_foreign (alpha_owner, says /^f f$/, no control): asks of a foreign row and of none
+SELECT immiiq.verify_access('matter', 'be7aca4a-0000-4000-8000-000000000001'::uuid) || ' ' || immiiq.verify_access('matter', gen_random_uuid()) AS said \gset
+SELECT replace(:'said', 'false', 'f');
+-- case verify_access_is_recorded (alpha_owner, says /recorded/, no control): asks of a foreign row and rolls back
+SELECT immiiq.verify_access('matter', 'be7aca4a-0000-4000-8000-000000000001'::uuid); ROLLBACK; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT 'recorded' FROM immiiq.denial WHERE action = 'verify_access' AND backend_pid = pg_backend_pid();
+-- case verify_access_outside_scope (alpha_lead, says /^f$/, no control): asks of a colleague's row
+SELECT immiiq.verify_access('client', :'mine_hidden'::uuid);
+-- case verify_access_system_table (alpha_owner, refused 42501, no control): asks of a table that it may not read
+SELECT immiiq.verify_access('immiiq.session', gen_random_uuid());
+-- case foreign_argument_is_recorded (alpha_owner, says /recorded/, no control): names another organisation's member in an argument
+SELECT immiiq.apply_role('none', ARRAY[]::uuid[]); ROLLBACK; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT immiiq.revoke_session(gen_random_uuid()); ROLLBACK; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT 'recorded' FROM immiiq.denial WHERE action = 'revoke_session' AND backend_pid = pg_backend_pid();
+-- case forge_denial (alpha_owner, refused 42501, no control): writes refusals of its own
+SELECT immiiq.record_denial('insert', 'client', 'it was somebody else', :'beta');
+-- case forge_unreachable (alpha_owner, refused 22023, no control): writes words of its own into the journal
+SELECT immiiq.note_unreachable('it was somebody else');
+-- case foreign_id_in_tool_call (alpha_owner, says /^f$/, no control): lets the assistant ask for a foreign row
+SELECT immiiq.act_as_assistant('lookup') \gset a_
+SELECT immiiq.verify_access('client', :'canary'::uuid);
+-- case assistant_writes (alpha_owner, refused 42501, no control): lets the assistant write where the role does not allow it
+SELECT immiiq.act_as_assistant('lookup') \gset a_
+INSERT INTO client (note) VALUES ('by the assistant');
+-- case read_journal_sequence (alpha_owner, refused 42501): reads how much was recorded from a sequence
+SELECT last_value FROM immiiq.journal_journal_id_seq;

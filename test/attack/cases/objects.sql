@@ -60,3 +60,39 @@ FOR f IN SELECT p.oid::regproc::text AS name FROM pg_proc AS p WHERE p.pronamesp
     EXCEPTION WHEN OTHERS THEN RAISE NOTICE '% %', f.name, SQLSTATE; END;
 END LOOP; END $$;
 SELECT note FROM client WHERE org_id = :'beta' LIMIT 1;
+-- case create_aggregate (alpha_owner, refused 42501): makes an aggregate
+CREATE AGGREGATE public.leak (text) (sfunc = textcat, stype = text);
+-- case create_domain (alpha_owner, refused 42501): makes a domain
+CREATE DOMAIN public.leak AS text CHECK (VALUE <> '');
+-- case create_sequence (alpha_owner, refused 42501): makes a sequence
+CREATE SEQUENCE public.leak;
+-- case create_collation (alpha_owner, refused 42501): makes a collation
+CREATE COLLATION public.leak FROM "C";
+-- case create_text_search (alpha_owner, refused 42501): makes a text search configuration
+CREATE TEXT SEARCH CONFIGURATION public.leak (COPY = simple);
+-- case create_extended_table (alpha_owner, refused 42501): makes a table
+CREATE TABLE public.leak (id int);
+-- case create_subscription (alpha_owner, refused 42501, no control): subscribes to another server
+CREATE SUBSCRIPTION leak CONNECTION 'dbname=postgres' PUBLICATION p WITH (connect = false);
+-- case create_access_method (alpha_owner, refused 42501, no control): makes an access method
+CREATE ACCESS METHOD leak TYPE TABLE HANDLER heap_tableam_handler;
+-- case create_transform (alpha_owner, refused 42501, no control): makes a transform
+CREATE TRANSFORM FOR int LANGUAGE sql (FROM SQL WITH FUNCTION abs(int));
+-- case create_server_language (alpha_owner, refused 42501, no control): makes a language
+CREATE LANGUAGE leak HANDLER plpgsql_call_handler;
+-- case alter_function (alpha_owner, refused 42501): changes a function of the application's
+ALTER FUNCTION find_note(text) SECURITY DEFINER;
+-- case alter_view (alpha_owner, refused 42501): lets a view run as its owner
+ALTER VIEW client_view SET (security_invoker = false);
+-- case alter_column (alpha_owner, refused 42501, no control): changes a column's type
+ALTER TABLE client ALTER COLUMN note TYPE varchar;
+-- case drop_table (alpha_owner, refused 42501, no control): drops a protected table
+DROP TABLE client CASCADE;
+-- case rename_table (alpha_owner, refused 42501): puts another table in a protected one's place
+ALTER TABLE client RENAME TO client_old;
+-- case default_privileges (alpha_owner, says /^0$/, no control): gives others its own future objects, which it cannot make
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC; SELECT count(*) FROM pg_class WHERE relowner = 'regress_immiiq_app'::regrole; ROLLBACK;
+-- case refresh_matview (alpha_owner, refused 42P01, no control): refreshes what it could have made
+REFRESH MATERIALIZED VIEW leak;
+-- case import_schema (alpha_owner, refused 42704, no control): imports a foreign schema
+IMPORT FOREIGN SCHEMA public FROM SERVER nowhere INTO public;

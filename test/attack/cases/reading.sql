@@ -112,3 +112,30 @@ SELECT name || ' canary-0' FROM immiiq.team WHERE org_id = :'beta';
 SELECT 'CANARY', org_id FROM immiiq.audit_log WHERE org_id = :'beta' LIMIT 1;
 -- case denials_of_others (alpha_owner, hidden, no control): reads another organisation's denials
 SELECT 'CANARY', org_id FROM immiiq.denial WHERE org_id = :'beta' LIMIT 1; SELECT 'CANARY' FROM immiiq.operator_access WHERE org_id = :'beta';
+-- case partition_statistics (alpha_owner, hidden): reads statistics of partitions
+SELECT most_common_vals::text, histogram_bounds::text FROM pg_stats WHERE tablename LIKE 'event%' OR tablename = 'client'; SELECT what FROM event;
+-- case leaky_estimate (alpha_owner, says /^no error$/, no control): has a leaky operator run over statistics while planning
+DO $$ BEGIN PERFORM FROM event WHERE what ~ '^CANARY event ([0-9]+)$' AND what::jsonb IS NOT NULL AND org_id <> immiiq.current_org(); RAISE NOTICE 'no error'; EXCEPTION WHEN OTHERS THEN RAISE NOTICE 'no error %', CASE WHEN SQLERRM LIKE '%CAN%ARY%' THEN 'but a row' ELSE '' END; END $$; SELECT 'no error';
+-- case leaky_estimate_inherited (alpha_owner, hidden): the same through the partitions
+EXPLAIN SELECT FROM event_2025 WHERE what::int > 1; EXPLAIN SELECT FROM event WHERE what::int > 1; SELECT what FROM event_2025; SELECT what FROM event;
+-- case extended_statistics_data (alpha_owner, refused 42501): reads what extended statistics hold
+SELECT * FROM pg_statistic_ext_data;
+-- case merge_source (alpha_owner, hidden): reads through the source of a MERGE
+MERGE INTO room AS r USING (SELECT note FROM client) AS s ON r.name = s.note WHEN NOT MATCHED THEN INSERT (name) VALUES (s.note); SELECT name FROM room;
+-- case order_by_random (alpha_owner, hidden): sorts, limits and skips
+SELECT note FROM client ORDER BY random() OFFSET 0 LIMIT 7000;
+-- case grouping_sets (alpha_owner, hidden): groups by everything
+SELECT note, count(*) FROM client GROUP BY CUBE (note, fee);
+-- case json_export (alpha_owner, hidden): exports rows as JSON
+SELECT json_agg(c) FROM client AS c;
+-- case string_agg_all (alpha_owner, hidden): joins every value into one
+SELECT string_agg(note, ',') FROM client;
+-- case tableoid_join (alpha_owner, hidden): finds rows by their table
+SELECT note FROM client WHERE tableoid = 'client'::regclass AND xmin IS NOT NULL;
+-- case set_operations (alpha_owner, hidden): takes the difference from nothing
+SELECT note FROM client EXCEPT SELECT 'x'; SELECT note FROM client INTERSECT ALL SELECT note FROM client;
+-- case function_in_from (alpha_owner, hidden): reads by a set-returning function of a row
+SELECT (jsonb_each(to_jsonb(c))).* FROM client AS c;
+-- case assistant_reads (alpha_owner, hidden, no control): reads as the assistant
+SELECT immiiq.act_as_assistant('t') \gset a_
+SELECT note FROM client;

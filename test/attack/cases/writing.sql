@@ -86,3 +86,39 @@ INSERT INTO immiiq.assignment (org_id, client_id, member_id) VALUES (:'beta', :'
 -- case rename_org (alpha_owner, says /^UPDATE 0$/, no control): renames another organisation
 \set QUIET off
 UPDATE immiiq.org SET name = 'Owned' WHERE org_id = :'beta';
+-- case claim_foreign_client (alpha_lead, says /^0$/, no control): makes a client with another organisation's id, and looks what comes with it
+INSERT INTO profile (client_id, line) VALUES (:'canary', 'mine');
+SELECT count(*) FROM matter WHERE client_id = :'canary';
+DELETE FROM profile WHERE client_id = :'canary';
+-- case claim_hidden_client (alpha_lead, refused 42501, no control): makes a profile of a colleague's client, to have it assigned
+INSERT INTO profile (client_id, line) VALUES (:'mine_hidden', 'mine');
+-- case claim_by_do_nothing (alpha_lead, refused 42501, no control): the same with ON CONFLICT DO NOTHING
+INSERT INTO profile (client_id, line) VALUES (:'mine_hidden', 'mine') ON CONFLICT DO NOTHING;
+-- case claim_by_merge (alpha_lead, refused 42501, no control): the same by MERGE
+MERGE INTO profile AS p USING (SELECT :'mine_hidden'::uuid AS id) AS s ON p.client_id = s.id WHEN NOT MATCHED THEN INSERT (client_id, line) VALUES (s.id, 'mine');
+-- case claim_rolled_back (alpha_lead, says /^0$/, no control): keeps a client in scope whose row it has rolled back
+SAVEPOINT s;
+INSERT INTO profile (client_id, line) VALUES ('a1fa1111-0000-4000-8000-00000000ffff', 'mine');
+ROLLBACK TO s;
+SELECT count(*) FROM immiiq.assignment WHERE client_id = 'a1fa1111-0000-4000-8000-00000000ffff';
+-- case claim_in_old_snapshot (none, refused 42501, no control): makes a client that a colleague has made since its snapshot
+BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT set_config('immiiq.token', :'alpha_lead_token', true) \gset a_
+SELECT count(*) FROM profile \gset a_
+\setenv ATTACK_OWNER_TOKEN :alpha_owner_token
+\! psql -X -q -U regress_immiiq_app -d "$ATTACK_DATABASE" -c "BEGIN; SELECT set_config('immiiq.token', '$ATTACK_OWNER_TOKEN', true); INSERT INTO matter (client_id, title) SELECT client_id, 'x' FROM client LIMIT 1; INSERT INTO profile (client_id, line) VALUES ('a1fa1111-0000-4000-8000-00000000eeee', 'x'); COMMIT" > /dev/null
+INSERT INTO profile (client_id, line) VALUES ('a1fa1111-0000-4000-8000-00000000eeee', 'mine');
+-- case call_new_client (alpha_owner, refused 42501, no control): makes a trigger of what assigns new clients
+CREATE TEMP TABLE t (org_id uuid, client_id uuid) ON COMMIT DROP; CREATE TRIGGER t AFTER INSERT ON t FOR EACH ROW EXECUTE FUNCTION immiiq.assign_new_client();
+-- case assign_directly (alpha_clerk, refused 42501, no control): assigns a colleague's client to itself
+INSERT INTO immiiq.assignment (client_id, member_id) VALUES (:'mine_hidden', immiiq.current_member());
+-- case exclusion_probe (alpha_owner, says /^INSERT 0 1$/, no control): learns of a foreign value by an exclusion constraint
+\set QUIET off
+INSERT INTO room (name) VALUES ('Corner room');
+\set QUIET on
+DELETE FROM room;
+-- case write_without_read_policy (alpha_lead, hidden): relies on a write's policy to stand for the read's
+UPDATE client SET note = note WHERE note LIKE '%HIDDEN%' RETURNING note; SELECT note FROM client;
+-- case update_returning_all (alpha_lead, hidden): returns what it changes, of every organisation
+WITH u AS (UPDATE client SET fee = fee RETURNING *) SELECT count(*), max(note) FROM u; SELECT max(note) FROM client;
+-- case delete_in_cte (alpha_lead, hidden): deletes in a WITH and returns what went
+WITH d AS (DELETE FROM client RETURNING note) SELECT * FROM d; ROLLBACK; SELECT note FROM client LIMIT 9000;
