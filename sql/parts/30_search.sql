@@ -8,6 +8,13 @@ CREATE FUNCTION pg_catalog.enc_sortsupport(internal) RETURNS void
     LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_sortsupport';
 COMMENT ON FUNCTION pg_catalog.enc_sortsupport(internal) IS 'sort support of sealed values';
 
+CREATE FUNCTION pg_catalog.enc_eqsel(internal, oid, internal, integer) RETURNS double precision
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_eqsel';
+COMMENT ON FUNCTION pg_catalog.enc_eqsel(internal, oid, internal, integer) IS 'restriction selectivity of = on sealed values';
+CREATE FUNCTION pg_catalog.enc_eqjoinsel(internal, oid, internal, smallint, internal) RETURNS double precision
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_eqjoinsel';
+COMMENT ON FUNCTION pg_catalog.enc_eqjoinsel(internal, oid, internal, smallint, internal) IS 'join selectivity of = on sealed values';
+
 -- Equality: @type@ stands for the name of the type, once for each. Reading text as text cannot fail, and so tells nothing.
 DO $do$
 DECLARE
@@ -65,7 +72,7 @@ COMMENT ON FUNCTION pg_catalog.@type@_ne(text, pg_catalog.@type@_base) IS 'imple
 CREATE OPERATOR pg_catalog.= (
     LEFTARG = pg_catalog.@type@_base, RIGHTARG = pg_catalog.@type@_base, FUNCTION = pg_catalog.@type@_eq,
     COMMUTATOR = OPERATOR(pg_catalog.=), NEGATOR = OPERATOR(pg_catalog.<>),
-    RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
+    RESTRICT = pg_catalog.enc_eqsel, JOIN = pg_catalog.enc_eqjoinsel, HASHES, MERGES
 );
 COMMENT ON OPERATOR pg_catalog.= (pg_catalog.@type@_base, pg_catalog.@type@_base) IS 'equal';
 CREATE OPERATOR pg_catalog.<> (

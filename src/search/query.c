@@ -6,12 +6,9 @@
 #include "postgres.h"
 
 #include "access/gin.h"
-#include "access/htup_details.h"
 #include "catalog/pg_collation.h"
-#include "catalog/pg_statistic.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
-#include "nodes/pathnodes.h"
 #include "port/pg_bswap.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -19,41 +16,17 @@
 #include "utils/jsonb.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
-#include "utils/selfuncs.h"
 
 #include "base/base.h"
 #include "context/context.h"
 #include "search/catalog.h"
 #include "search/contains.h"
 #include "search/probe.h"
-#include "search/query.h"
+#include "search/query_internal.h"
 #include "search/tokens.h"
 
-#define QUERY_HAS_LOW	0x01
-#define QUERY_LOW_OPEN	0x02
-#define QUERY_HAS_HIGH	0x04
-#define QUERY_HIGH_OPEN 0x08
-#define QUERY_ONE		0x10 /* any of the parts will do */
-#define QUERY_NULLS		0x20 /* the list had NULL elements */
-
-/*
- * In memory only: header, then so many parts, each a varlena at a multiple of
- * four: bounds as canonical bytes, patterns as text, documents as jsonb.
- */
-typedef struct SearchQuery
-{
-	int32 vl_len_;
-	uint8 type;
-	uint8 op; /* QueryOp; QUERY_GE for every range */
-	uint8 flags;
-	uint8 unused;
-	int32 typmod; /* of the column; -1: none is known, and no index */
-	int32 parts;  /* range: low and high */
-	pg_uuid_t org;
-} SearchQuery;
-
 /* The next part as a Datum; *at moves behind it. */
-static Datum
+Datum
 query_datum(const SearchQuery *query, size_t *at)
 {
 	char *part = unconstify(char *, (const char *) query) + *at;
@@ -63,7 +36,7 @@ query_datum(const SearchQuery *query, size_t *at)
 }
 
 /* The same as bytes. */
-static const uint8 *
+const uint8 *
 query_part(const SearchQuery *query, size_t *at, size_t *len)
 {
 	Datum part = query_datum(query, at);
@@ -609,8 +582,7 @@ query_pattern_tokens(TokenList *list, QueryOp op, uint8 kinds, const uint8 *patt
 	pfree(run);
 }
 
-/* The tokens of one part of a query that is no range. */
-static void
+void
 query_part_tokens(TokenList *list, const SearchQuery *query, Datum part)
 {
 	tokens_start(list, &query->org, query->type, SearchTypmodDomain(query->typmod));
@@ -745,73 +717,4 @@ enc_gin_triconsistent(PG_FUNCTION_ARGS)
 	Pointer *groups = (Pointer *) PG_GETARG_POINTER(4);
 
 	PG_RETURN_GIN_TERNARY_VALUE(query_consistent(query, check, n, groups));
-}
-
-/* ---- estimates ---- */
-
-/* Characters of a pattern that are no wildcards. */
-static int
-query_literal_characters(const uint8 *pattern, size_t len)
-{
-	int n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += pattern[i] != '%' && pattern[i] != '_' && (pattern[i] & 0xC0) != 0x80;
-	return n;
-}
-
-/* What part of a column's values matches, where nothing is known of the values. */
-static double
-query_selectivity(const SearchQuery *query)
-{
-	size_t at = sizeof(SearchQuery);
-	double none = 1.0;
-	double all = 1.0;
-
-	if (query->op == QUERY_GE)
-		return (query->flags & QUERY_HAS_LOW) != 0 && (query->flags & QUERY_HAS_HIGH) != 0
-				   ? DEFAULT_RANGE_INEQ_SEL
-				   : DEFAULT_INEQ_SEL;
-	for (int i = 0; i < query->parts; i++)
-	{
-		size_t len;
-		const uint8 *part = query_part(query, &at, &len);
-		double one = DEFAULT_MATCHING_SEL / 2;
-
-		/* A letter or two stand in many texts. */
-		if (query->op != QUERY_CONTAINS && query_literal_characters(part, len) < 3)
-			one = 0.1;
-		none *= 1.0 - one;
-		all *= one;
-	}
-	return (query->flags & QUERY_ONE) != 0 ? 1.0 - none : all;
-}
-
-PG_FUNCTION_INFO_V1(enc_matchsel);
-/* Restriction selectivity of @~. Reads no statistics beyond the null fraction: there are none to read. */
-Datum
-enc_matchsel(PG_FUNCTION_ARGS)
-{
-	PlannerInfo *root = (PlannerInfo *) PG_GETARG_POINTER(0);
-	List *args = (List *) PG_GETARG_POINTER(2);
-	int relid = PG_GETARG_INT32(3);
-	VariableStatData column;
-	Node *other;
-	bool on_left;
-	double result = DEFAULT_MATCHING_SEL;
-	double nulls = 0.0;
-
-	if (!get_restriction_variable(root, args, relid, &column, &other, &on_left))
-		PG_RETURN_FLOAT8(result);
-	if (HeapTupleIsValid(column.statsTuple))
-		nulls = ((Form_pg_statistic) GETSTRUCT(column.statsTuple))->stanullfrac;
-	if (IsA(other, Const))
-		result =
-			((Const *) other)->constisnull
-				? 0.0
-				: query_selectivity((SearchQuery *) PG_DETOAST_DATUM(((Const *) other)->constvalue));
-	result *= 1.0 - nulls;
-	ReleaseVariableStats(column);
-	CLAMP_PROBABILITY(result);
-	PG_RETURN_FLOAT8(result);
 }

@@ -70,7 +70,7 @@ tokens_add(TokenList *list, const CryptoHmac *key, const void *data, size_t len)
 
 /* ---- range: any order-preserving way onto the line will do, since what is found is opened and compared ---- */
 
-static int
+int
 tokens_levels(uint8_t type)
 {
 	return type == ENVELOPE_TYPE_DATE		   ? TOKENS_DATE_LEVELS
@@ -92,8 +92,7 @@ tokens_point_of_number(double number)
 	return (bits & 0x80000000) != 0 ? ~bits : bits | 0x80000000;
 }
 
-/* Where on its line canonical plaintext lies. */
-static uint32
+uint32
 tokens_point(uint8_t type, const uint8 *plain, size_t len)
 {
 	Datum value = plain_type(type)->to_datum(plain, len);
@@ -135,6 +134,16 @@ tokens_add_interval(TokenList *list, const CryptoHmac *key, const TreeInterval *
 	data[0] = interval->level;
 	memcpy(data + 1, &index, sizeof(index));
 	tokens_add(list, key, data, sizeof(data));
+}
+
+void
+tokens_add_one(TokenList *list, int level, uint32 index)
+{
+	TreeInterval interval = {(uint8_t) level, index};
+
+	tokens_add_interval(list,
+						keyring_tag_key(list->org, list->type, list->domain, KEYRING_TOKEN_RANGE),
+						&interval);
 }
 
 void

@@ -24,6 +24,12 @@ typedef struct TokenList
 } TokenList;
 
 extern void tokens_start(TokenList *list, const pg_uuid_t *org, uint8_t type, uint16_t domain);
+/* Levels of the intervals on a type's line: 4^levels points. */
+extern int tokens_levels(uint8_t type);
+/* Where on its line canonical plaintext lies. */
+extern uint32 tokens_point(uint8_t type, const uint8 *plain, size_t len);
+/* One interval. */
+extern void tokens_add_one(TokenList *list, int level, uint32 index);
 /* The intervals that a value lies in. */
 extern void tokens_add_point(TokenList *list, const uint8 *plain, size_t len);
 /* The intervals that hold every value from low to high; NULL: from the first, to the last. */
