@@ -242,6 +242,26 @@ CREATE TRIGGER sign_in_attempt_append_only BEFORE UPDATE OR DELETE OR TRUNCATE O
 ALTER TABLE immiiq.sign_in_attempt ENABLE ALWAYS TRIGGER sign_in_attempt_append_only;
 INSERT INTO immiiq.privilege VALUES ('auditor', 'SELECT', 'TABLE immiiq.sign_in_attempt');
 
+-- A member's session is said only where it was opened: an attempt that failed was not the member's.
+CREATE FUNCTION immiiq.log_sign_in() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    opened constant boolean := NEW.verdict = 'ok' AND NEW.session_id IS NOT NULL;
+BEGIN
+    PERFORM immiiq.record_event_of('sign-in', NEW.org_id, NEW.client_id, coalesce(NEW.member_id, NEW.client_id)::text,
+        jsonb_strip_nulls(jsonb_build_object('attempt_id', NEW.attempt_id, 'method', NEW.method, 'verdict', NEW.verdict, 'reason', NEW.reason,
+            'session_id', NEW.session_id, 'known_device', NEW.known_device, 'country', NEW.country)),
+        NEW.at, CASE WHEN opened THEN CASE WHEN NEW.member_id IS NULL THEN 'portal' ELSE 'member' END END,
+        CASE WHEN opened THEN NEW.member_id END, CASE WHEN opened THEN NEW.session_id END, NULL, host(NEW.client_ip), NEW.user_agent, NULL);
+    RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION immiiq.log_sign_in() IS 'trigger of immiiq.sign_in_attempt: every attempt is an event of the log';
+REVOKE ALL ON FUNCTION immiiq.log_sign_in() FROM PUBLIC;
+CREATE TRIGGER log_sign_in AFTER INSERT ON immiiq.sign_in_attempt FOR EACH ROW EXECUTE FUNCTION immiiq.log_sign_in();
+ALTER TABLE immiiq.sign_in_attempt ENABLE ALWAYS TRIGGER log_sign_in;
+
 -- For throttle.c after a start of the server; the keys are as the functions below make them.
 CREATE FUNCTION immiiq.throttled_failures() RETURNS TABLE (class text, key bytea, at timestamptz)
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp

@@ -4,6 +4,11 @@
 #ifndef IMMIIQ_AUDIT_H
 #define IMMIIQ_AUDIT_H
 
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+#include "audit/canonical.h"
+
 extern void audit_init(void);
 extern void audit_shmem_request(void);
 extern void audit_shmem_startup(void);
@@ -16,5 +21,45 @@ extern bool audit_seal_wanted(void);
 /* What the worker does now and then, outside a transaction: makes the partitions of the coming months. */
 extern void audit_maintain(void);
 extern bool audit_maintain_due(void);
+
+/* Where the log says "table", an event has its kind in this schema. */
+#define AUDIT_EVENT_SCHEMA "immiiq"
+#define AUDIT_EVENT_OBJECT "object" /* the column that holds what an event happened to */
+#define AUDIT_KIND_MAX	   63
+
+/* One thing that an event says. */
+typedef struct AuditField
+{
+	const char *name;
+	const char *value; /* NULL for null */
+	uint8_t kind;	   /* CANONICAL_KIND_ */
+} AuditField;
+
+/*
+ * Something that happened and is no change of a row: sign-in, denial, export,
+ * hold, erasure, an operator's way in, DDL.  kind: lower-case words and hyphens.
+ * org NULL: the installation's log.  client: whose key seals it; a client whose
+ * erasure is recorded must not be named here, but in object.  who NULL: whoever
+ * is active; with who, origin says from where.
+ */
+typedef struct AuditEvent
+{
+	const char *kind;
+	const pg_uuid_t *org;
+	const pg_uuid_t *client;
+	const char *object; /* what it happened to, NULL when nothing; found by it */
+	const AuditField *fields;
+	int nfields;
+	TimestampTz at; /* 0: now */
+	const CanonicalWho *who;
+	const CanonicalOrigin *origin;
+} AuditEvent;
+
+/*
+ * Records an event in this transaction, with which it commits or is gone.
+ * ERROR IQ002 or IQ003 when the keys cannot be had (keyring_can_log tells
+ * before), 25006 in a read-only transaction.
+ */
+extern void audit_event(const AuditEvent *event);
 
 #endif /* IMMIIQ_AUDIT_H */

@@ -276,7 +276,7 @@ canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 					return false;
 				break;
 			case CANONICAL_F_OPERATION:
-				if (value[0] < CANONICAL_INSERT || value[0] > CANONICAL_DELETE)
+				if (value[0] < CANONICAL_INSERT || value[0] > CANONICAL_EVENT)
 					return false;
 				e->operation = value[0];
 				break;

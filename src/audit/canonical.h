@@ -28,6 +28,7 @@
 #define CANONICAL_INSERT 1
 #define CANONICAL_UPDATE 2
 #define CANONICAL_DELETE 3
+#define CANONICAL_EVENT	 4 /* not of a row: the table is its kind, the columns say what happened */
 
 /* Fields of an entry */
 #define CANONICAL_F_VERSION		1 /* 1 byte */

@@ -939,15 +939,19 @@ typedef struct CaptureKey
 	uint8 nonce[CRYPTO_NONCE_BYTES];
 } CaptureKey;
 
-/* The key of a row's client, or the organisation's audit key where slot is NULL or names none. */
-static void
-capture_take_key(CaptureKey *key, const CaptureRelation *rel, TupleTableSlot *slot,
-				 const pg_uuid_t *org)
+/* The client that a row names, NULL when it names none. */
+static const pg_uuid_t *
+capture_client(const CaptureRelation *rel, TupleTableSlot *slot)
 {
-	const pg_uuid_t *client = NULL;
+	if (slot == NULL || rel->client <= 0 || slot->tts_isnull[rel->client - 1])
+		return NULL;
+	return DatumGetUUIDP(slot->tts_values[rel->client - 1]);
+}
 
-	if (slot != NULL && rel->client > 0 && !slot->tts_isnull[rel->client - 1])
-		client = DatumGetUUIDP(slot->tts_values[rel->client - 1]);
+/* The key of a client, or the organisation's audit key where client is NULL. */
+static void
+capture_take_key(CaptureKey *key, const pg_uuid_t *org, const pg_uuid_t *client)
+{
 	key->id = 0;
 	key->cipher = keyring_image_key(org, client, &key->id, &key->salt);
 	crypto_nonce(key->nonce, CRYPTO_NONCE_BYTES);
@@ -984,11 +988,25 @@ capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag
 		elog(ERROR, "could not seal an audit entry");
 }
 
+/* What an entry is about. */
+typedef struct CaptureSubject
+{
+	const char *schema;
+	const char *table;
+	uint8 operation;
+	const pg_uuid_t *org;
+	const pg_uuid_t *client; /* NULL when none */
+	const pg_uuid_t *former; /* whose the old values are, when they are another's */
+	TimestampTz at;
+	const CanonicalWho *who; /* NULL: whoever is active */
+	const CanonicalOrigin *origin;
+} CaptureSubject;
+
 /* Appends one entry over the image that stands in capture.image. */
 static void
-capture_add(const CaptureRelation *rel, uint8 operation, TupleTableSlot *new, TupleTableSlot *old,
-			const pg_uuid_t *org)
+capture_add(const CaptureSubject *subject)
 {
+	const pg_uuid_t *org = subject->org;
 	CanonicalBuffer *arena = &capture.arena;
 	CanonicalBuffer who = {.grow = capture_grow_small};
 	CanonicalEntry entry;
@@ -1010,32 +1028,40 @@ capture_add(const CaptureRelation *rel, uint8 operation, TupleTableSlot *new, Tu
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("transaction has too many audited changes")));
 	memset(&entry, 0, sizeof(entry));
-	capture_take_key(&key, rel, new != NULL ? new : old, org);
+	capture_take_key(&key, org, subject->client);
 	if (capture.former.len > 0)
-		capture_take_key(&former, rel, old, org);
-	context = capture_find_context(org);
+		capture_take_key(&former, org, subject->former);
+	context = subject->who == NULL ? capture_find_context(org) : NULL;
 	if (context == NULL)
-		capture_take_key(&own, rel, NULL, org);
+		capture_take_key(&own, org, NULL);
 	audit_tag(org, AUDIT_TAG_ROW, capture.row_name.data, capture.row_name.len, row);
 	entry.row = canonical_u64(row);
 	entry.key_id = key.id;
-	entry.operation = operation;
+	entry.operation = subject->operation;
 	entry.org = org->data;
-	entry.at = GetCurrentTimestamp();
+	entry.at = subject->at;
 	entry.incarnation = audit_incarnation();
 	entry.txid = U64FromFullTransactionId(GetTopFullTransactionId());
 	entry.seq = capture.next_seq;
-	entry.schema = rel->schema;
-	entry.schema_len = strlen(rel->schema);
-	entry.table = rel->table;
-	entry.table_len = strlen(rel->table);
+	entry.schema = subject->schema;
+	entry.schema_len = strlen(subject->schema);
+	entry.table = subject->table;
+	entry.table_len = strlen(subject->table);
 	entry.context = context != NULL ? context->seq : entry.seq;
 	if (context == NULL)
 	{
-		capture_put_who(&who, org);
+		if (subject->who != NULL)
+		{
+			canonical_put_who(&who, subject->who);
+			canonical_put_origin(&origin, subject->origin);
+		}
+		else
+		{
+			capture_put_who(&who, org);
+			capture_put_origin(&origin);
+		}
 		entry.who = who.data;
 		entry.who_len = who.len;
-		capture_put_origin(&origin);
 	}
 	capture.hashes.len = 0;
 	ok = commit_image(&capture.hashes, key.salt, key.nonce, capture.image.data, capture.image.len);
@@ -1072,7 +1098,7 @@ capture_add(const CaptureRelation *rel, uint8 operation, TupleTableSlot *new, Tu
 		capture.entries = repalloc_huge(capture.entries, sizeof(CaptureEntry) * capture.size * 2);
 		capture.size *= 2;
 	}
-	if (context == NULL)
+	if (context == NULL && subject->who == NULL)
 		capture_add_context(org, entry.seq);
 	pending = &capture.entries[capture.count++];
 	pending->org = *org;
@@ -1103,6 +1129,16 @@ capture_write_when_full(void)
 			first = capture.count;
 	}
 	capture_write(first);
+}
+
+/* Wipes the plain bytes of the entry that was just sealed. */
+static void
+capture_wipe(void)
+{
+	crypto_wipe(capture.image.data, capture.image.len);
+	if (capture.former.len > 0)
+		crypto_wipe(capture.former.data, capture.former.len);
+	crypto_wipe(capture.row_name.data, capture.row_name.len);
 }
 
 /*
@@ -1200,17 +1236,92 @@ immiiq_capture(PG_FUNCTION_ARGS)
 		hold_check_row(relation, old, new, &org, rel->client);
 	if (operation != CANONICAL_INSERT || !capture_restores_directory(relation, &org))
 	{
+		CaptureSubject subject = {.schema = rel->schema,
+								  .table = rel->table,
+								  .operation = operation,
+								  .org = &org,
+								  .client = capture_client(rel, new != NULL ? new : old),
+								  .former = capture_client(rel, old),
+								  .at = GetCurrentTimestamp()};
+
 		capture_put_image_pinned(rel, new, old, &org);
-		capture_add(rel, operation, new, old, &org);
-		crypto_wipe(capture.image.data, capture.image.len);
-		if (capture.former.len > 0)
-			crypto_wipe(capture.former.data, capture.former.len);
-		crypto_wipe(capture.row_name.data, capture.row_name.len);
+		capture_add(&subject);
+		capture_wipe();
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(capture.row);
 	capture_write_when_full();
 	return PointerGetDatum(NULL);
+}
+
+/* ---- events ---- */
+
+static void
+capture_put_field(CanonicalBuffer *b, uint8 flags, const char *name, const char *value)
+{
+	canonical_put_byte(b, value == NULL ? flags | CANONICAL_C_NULL : flags);
+	canonical_put_length(b, strlen(name));
+	canonical_put(b, name, strlen(name));
+	if (value == NULL)
+		return;
+	canonical_put_length(b, strlen(value));
+	canonical_put(b, value, strlen(value));
+}
+
+/* The image of an event: its object, then its fields; its row's name is kind and object. */
+static void
+capture_put_event(const AuditEvent *event)
+{
+	CanonicalBuffer *b = &capture.image;
+	CanonicalBuffer *name = &capture.row_name;
+
+	b->len = 0;
+	capture.former.len = 0;
+	canonical_put_length(b, event->nfields + (event->object != NULL ? 1 : 0));
+	if (event->object != NULL)
+		capture_put_field(b, CANONICAL_C_KEY, AUDIT_EVENT_OBJECT, event->object);
+	for (int i = 0; i < event->nfields; i++)
+		capture_put_field(b, event->fields[i].kind << CANONICAL_C_KIND_SHIFT, event->fields[i].name,
+						  event->fields[i].value);
+	canonical_put_length(b, 0);
+	name->len = 0;
+	canonical_put_length(name, strlen(AUDIT_EVENT_SCHEMA));
+	canonical_put(name, AUDIT_EVENT_SCHEMA, strlen(AUDIT_EVENT_SCHEMA));
+	canonical_put_length(name, strlen(event->kind));
+	canonical_put(name, event->kind, strlen(event->kind));
+	if (event->object != NULL)
+		capture_put_field(name, CANONICAL_C_KEY, AUDIT_EVENT_OBJECT, event->object);
+	if (b->failed || name->failed)
+		elog(ERROR, "could not grow the audit buffer");
+}
+
+void
+audit_event(const AuditEvent *event)
+{
+	CaptureSubject subject = {.schema = AUDIT_EVENT_SCHEMA,
+							  .table = event->kind,
+							  .operation = CANONICAL_EVENT,
+							  .org = event->org != NULL ? event->org : &keyring_installation_org,
+							  .client = event->client,
+							  .at = event->at != 0 ? event->at : GetCurrentTimestamp(),
+							  .who = event->who,
+							  .origin = event->origin};
+	MemoryContext caller;
+
+	base_require_preload();
+	PreventCommandIfReadOnly("recording an event in the log");
+	PreventCommandIfParallelMode("recording an event in the log");
+	capture_begin();
+	if (capture.busy)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("an output function of an audited column records an event")));
+	caller = MemoryContextSwitchTo(capture.row);
+	capture_put_event(event);
+	capture_add(&subject);
+	capture_wipe();
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(capture.row);
+	capture_write_when_full();
 }
 
 PG_FUNCTION_INFO_V1(immiiq_refuse_truncate);

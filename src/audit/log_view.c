@@ -322,6 +322,18 @@ view_set_image(Datum *values, bool *nulls, const uint8 *body, const CanonicalEnt
 	}
 }
 
+static bool view_sees_all(void);
+
+/* True when images of this organisation's log may be opened for the caller; the installation's is for auditors. */
+static bool
+view_opens(const ContextIdentity *identity, const uint8 *org)
+{
+	if (identity == NULL)
+		return memcmp(org, keyring_installation_org.data, UUID_LEN) == 0 && view_sees_all() &&
+			   keyring_can_log(&keyring_installation_org);
+	return view_identity_reads(identity) && memcmp(identity->org.data, org, UUID_LEN) == 0;
+}
+
 PG_FUNCTION_INFO_V1(immiiq_entry_fields);
 
 /*
@@ -335,7 +347,7 @@ PG_FUNCTION_INFO_V1(immiiq_entry_fields);
 Datum
 immiiq_entry_fields(PG_FUNCTION_ARGS)
 {
-	static const char *const operations[] = {"insert", "update", "delete"};
+	static const char *const operations[] = {"insert", "update", "delete", "event"};
 	Datum values[FIELD_COUNT] = {0};
 	bool nulls[FIELD_COUNT];
 	TupleDesc desc;
@@ -354,8 +366,7 @@ immiiq_entry_fields(PG_FUNCTION_ARGS)
 	if (!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &entry))
 		goto done;
 	identity = context_current();
-	opens = identity != NULL && view_identity_reads(identity) &&
-			memcmp(identity->org.data, entry.org, UUID_LEN) == 0;
+	opens = view_opens(identity, entry.org);
 	view_set_text(values, nulls, FIELD_SCHEMA, entry.schema, entry.schema_len);
 	view_set_text(values, nulls, FIELD_TABLE, entry.table, entry.table_len);
 	view_set_text(values, nulls, FIELD_OPERATION, operations[entry.operation - 1],
@@ -570,7 +581,6 @@ immiiq_entry_columns(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	bytea *bytes = PG_GETARG_BYTEA_PP(0);
 	const uint8 *body = (const uint8 *) VARDATA_ANY(bytes);
-	const ContextIdentity *identity = context_current();
 	CanonicalEntry entry;
 	const uint8 *salts[2] = {NULL, NULL};
 	uint8 *parts[2] = {NULL, NULL};
@@ -583,7 +593,7 @@ immiiq_entry_columns(PG_FUNCTION_ARGS)
 	if (!canonical_parse_entry(body, VARSIZE_ANY_EXHDR(bytes), &entry))
 		return (Datum) 0;
 	memcpy(org.data, entry.org, UUID_LEN);
-	if (identity == NULL || !view_identity_reads(identity) || !base_uuid_equal(&identity->org, &org))
+	if (!view_opens(context_current(), entry.org))
 		return (Datum) 0;
 	parts[0] = audit_open_image(body, &entry, false, &lens[0], &salts[0]);
 	if (entry.former != NULL)

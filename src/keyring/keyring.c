@@ -454,6 +454,9 @@ raise_cipher(void)
 	ereport(ERROR, (errcode(ERRCODE_IMMIIQ_KEY), errmsg("could not derive a key")));
 }
 
+const pg_uuid_t keyring_installation_org = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+											 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+
 /* ---- rows ---- */
 
 /* Copies a short text attribute; false when null or longer than the room. */
@@ -609,9 +612,9 @@ bind_row(const KeyRow *row, KeyringBinding *binding)
 	binding->root_id = row->root_id;
 }
 
-/* Opens a wrapped key; ERROR IQ002 when its root key is absent or wrong, or the row is damaged. */
-static void
-open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
+/* Opens a wrapped key; false when its root key is absent or wrong, or the row is damaged. */
+static bool
+try_open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 {
 	KeyringBinding binding;
 	KeyringRoot root;
@@ -625,8 +628,16 @@ open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 	{
 		/* The row may be mended without a word to this backend: read it again next time. */
 		cache_stale = true;
-		raise_root_key();
 	}
+	return ok;
+}
+
+/* The same; ERROR IQ002. */
+static void
+open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
+{
+	if (!try_open_row(row, key))
+		raise_root_key();
 }
 
 /* ---- entries ---- */
@@ -1118,6 +1129,24 @@ find_client(const pg_uuid_t *org, const pg_uuid_t *client)
 	return find_subject(row.key_id, org, &row);
 }
 
+/* Whose key seals what is of no organisation. */
+static uint8
+audit_purpose(const pg_uuid_t *org)
+{
+	return base_uuid_equal(org, &keyring_installation_org) ? PURPOSE_INSTALLATION : PURPOSE_AUDIT;
+}
+
+/* The key from which those of an organisation's log, or of the installation's, are derived. */
+static CacheEntry *
+find_audit_source(const pg_uuid_t *org)
+{
+	static const pg_uuid_t nil = {{0}};
+
+	if (audit_purpose(org) == PURPOSE_INSTALLATION)
+		return find_current(&nil, PURPOSE_INSTALLATION);
+	return find_current(org, PURPOSE_AUDIT);
+}
+
 /* An audit key, current or by id; NULL when there is none, or the id names another kind of key. */
 static CacheEntry *
 find_audit(const pg_uuid_t *org, uint32 key_id)
@@ -1128,14 +1157,32 @@ find_audit(const pg_uuid_t *org, uint32 key_id)
 
 	if (entry != NULL)
 		return entry;
-	source = key_id == 0 ? find_current(org, PURPOSE_AUDIT) : find_key(key_id);
-	if (source == NULL || source->row.purpose != PURPOSE_AUDIT)
+	source = key_id == 0 ? find_audit_source(org) : find_key(key_id);
+	if (source == NULL || source->row.purpose != audit_purpose(org))
 		return NULL;
 	key.key_id = source->row.key_id;
 	entry = cache_find(&key);
 	if (entry == NULL)
-		entry = make_image_key(&key, key.key_id, &source->row.org, opened_key(source));
+		entry = make_image_key(&key, key.key_id,
+							   audit_purpose(org) == PURPOSE_AUDIT ? &source->row.org : org,
+							   opened_key(source));
 	return entry;
+}
+
+bool
+keyring_can_log(const pg_uuid_t *org)
+{
+	CacheEntry *source;
+
+	if (base_uuid_is_nil(org))
+		return false;
+	cache_begin();
+	source = find_audit_source(org);
+	if (source == NULL)
+		return false;
+	if (!source->opened)
+		source->opened = try_open_row(&source->row, source->secret->key);
+	return source->opened;
 }
 
 CryptoXaes *
@@ -1183,7 +1230,7 @@ keyring_audit_tag_key(const pg_uuid_t *org)
 	entry = cache_find(&key);
 	if (entry != NULL)
 		return &cache_pin(entry)->secret->hmac;
-	source = find_current(org, PURPOSE_AUDIT);
+	source = find_audit_source(org);
 	if (source == NULL)
 		raise_no_org_key();
 	ok = keyring_derive(opened_key(source), "audit-tag", NULL, 0, derived, sizeof(derived));
@@ -1395,6 +1442,9 @@ keyring_create_org(const pg_uuid_t *org)
 	if (base_uuid_is_nil(org))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the nil uuid cannot be an organisation")));
+	if (base_uuid_equal(org, &keyring_installation_org))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the max uuid cannot be an organisation")));
 	for (KeyringPurpose p = PURPOSE_DATA; p <= PURPOSE_SUBJECT; p++)
 	{
 		if (scan_keys(0, org, p, &row))

@@ -52,6 +52,10 @@ extern CryptoXaes *keyring_image_key(const pg_uuid_t *org, const pg_uuid_t *clie
 /* The same by id for reading; NULL when there is no such key of this organisation, as after an erasure. */
 extern CryptoXaes *keyring_find_image_key(const pg_uuid_t *org, uint32_t key_id,
 										  const uint8_t **salt);
+/* Under this organisation (the max UUID) the log keeps what is of none; its keys come from the installation key. */
+extern const pg_uuid_t keyring_installation_org;
+/* True when an entry can be sealed for this organisation: its audit key is there, and the root key that opens it. */
+extern bool keyring_can_log(const pg_uuid_t *org);
 /* HMAC key for tags in the log: of addresses, of rows, of columns that are hashed. */
 extern const CryptoHmac *keyring_audit_tag_key(const pg_uuid_t *org);
 /* 32 bytes derived from the installation key for a fixed label (e.g. "log-signing"). Creates the installation key at first use when may_create. */

@@ -1,5 +1,9 @@
 -- Checkpoints, proofs, witnesses and exports: their shapes, and who may have them. test/t/061_audit_verify.pl verifies them.
 \i test/pgtap/setup.psql
+-- What operate() and reading leave in the log would stand between the entries that are counted here; event.sql is about it.
+ALTER TABLE immiiq.journal DISABLE TRIGGER log_journal;
+ALTER TABLE immiiq.field_opened DISABLE TRIGGER log_opened;
+CALL immiiq.seal();
 SELECT plan(32);
 
 CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);

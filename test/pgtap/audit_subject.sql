@@ -1,6 +1,10 @@
 -- Whose key seals what: clients' keys, the organisation's where a table has no client, rules that leave columns out,
 -- commitments, and the indexes by which the log is searched.
 \i test/pgtap/setup.psql
+-- What operate() and reading leave in the log would stand between the entries that are counted here; event.sql is about it.
+ALTER TABLE immiiq.journal DISABLE TRIGGER log_journal;
+ALTER TABLE immiiq.field_opened DISABLE TRIGGER log_opened;
+CALL immiiq.seal();
 SELECT plan(29);
 
 \set one 'c1000000-0000-4000-8000-000000000001'

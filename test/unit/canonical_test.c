@@ -183,7 +183,7 @@ entries(void)
 	b.data[2] = 2;
 	check(!parses(b.data, b.len), "another version is refused");
 	b.data[2] = 1;
-	b.data[5] = 4;
+	b.data[5] = 5;
 	check(!parses(b.data, b.len), "an unknown operation is refused");
 	free(b.data);
 }
