@@ -197,10 +197,10 @@ SELECT immiiq.authenticate(:'ifeoma') \g /dev/null
 \echo 'Amina wrote; the owner reads:'
 \set ECHO queries
 SELECT a.position, m.name AS who, a.table_name, a.operation, a.old_row ->> 'phone' AS before, a.new_row ->> 'phone' AS after, a.state
-FROM immiiq.audit_log a LEFT JOIN immiiq.member m USING (member_id) ORDER BY a.position DESC LIMIT 1;
+FROM immiiq.audit_log a LEFT JOIN immiiq.member m USING (member_id) WHERE a.operation <> 'event' ORDER BY a.position DESC LIMIT 1;
 \set ECHO none
 SELECT a.position AS changed, m.name AS changed_by, a.new_row ->> 'phone' AS changed_to
-FROM immiiq.audit_log a LEFT JOIN immiiq.member m USING (member_id) ORDER BY a.position DESC LIMIT 1 \gset
+FROM immiiq.audit_log a LEFT JOIN immiiq.member m USING (member_id) WHERE a.operation <> 'event' ORDER BY a.position DESC LIMIT 1 \gset
 COMMIT;
 \connect - postgres
 :expect(:'changed_by' = 'Amina Warsame' AND :'changed_to' = '+44 7700 900123', 'the audit names who changed what') \g /dev/null

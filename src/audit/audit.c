@@ -85,6 +85,7 @@ void
 audit_init(void)
 {
 	capture_init();
+	ddl_init();
 }
 
 void

@@ -4,7 +4,9 @@
 #ifndef IMMIIQ_AUDIT_H
 #define IMMIIQ_AUDIT_H
 
+#include "catalog/objectaccess.h"
 #include "datatype/timestamp.h"
+#include "nodes/nodes.h"
 #include "utils/uuid.h"
 
 #include "audit/canonical.h"
@@ -21,6 +23,17 @@ extern bool audit_seal_wanted(void);
 /* What the worker does now and then, outside a transaction: makes the partitions of the coming months. */
 extern void audit_maintain(void);
 extern bool audit_maintain_due(void);
+
+/* One utility statement at work; lives on the stack of the hook. */
+typedef struct AuditUtility
+{
+	const char *command;
+} AuditUtility;
+
+/* Called by hooks/ around a utility statement, and for each object that one touches: DDL on what counts is recorded. */
+extern void audit_utility_begin(AuditUtility *frame, Node *statement);
+extern void audit_utility_end(AuditUtility *frame, Node *statement);
+extern void audit_object_changed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id);
 
 /* Where the log says "table", an event has its kind in this schema. */
 #define AUDIT_EVENT_SCHEMA "immiiq"

@@ -241,5 +241,8 @@ extern void audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, 
 extern void audit_forget_row_image(void);
 
 extern void capture_init(void);
+extern void ddl_init(void);
+/* Records what a command that commits by itself has touched. */
+extern void ddl_before_commit(void);
 
 #endif /* IMMIIQ_AUDIT_INTERNAL_H */

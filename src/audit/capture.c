@@ -490,6 +490,7 @@ capture_write(int first)
 void
 audit_before_commit(void)
 {
+	ddl_before_commit();
 	if (capture.memory != NULL)
 		capture_write(0);
 	capture.at_once = true;

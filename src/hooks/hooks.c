@@ -170,6 +170,7 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 			  DestReceiver *dest, QueryCompletion *completion)
 {
 	JournalFrame frame;
+	AuditUtility audit;
 	int restoring;
 
 	journal_push_frame(&frame, NULL, pstmt->utilityStmt);
@@ -177,6 +178,7 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 	pstmt = firewall_utility_before(pstmt);
 	hold_utility_before(pstmt->utilityStmt);
 	worker_utility_before(pstmt->utilityStmt);
+	audit_utility_begin(&audit, pstmt->utilityStmt);
 	pstmt = context_restore_before(pstmt, stage, &restoring);
 	if (previous_utility)
 		previous_utility(pstmt, query_string, read_only_tree, stage, params, environment, dest,
@@ -186,6 +188,7 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 								dest, completion);
 	context_restore_after(restoring);
 	types_utility_after(pstmt->utilityStmt);
+	audit_utility_end(&audit, pstmt->utilityStmt);
 	journal_pop_frame(&frame);
 }
 
@@ -212,6 +215,8 @@ hooks_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int su
 		previous_object_access(access, class_id, object_id, sub_id, arg);
 	if (access == OAT_POST_CREATE || access == OAT_POST_ALTER)
 		types_object_changed(class_id, object_id, sub_id);
+	if (access == OAT_POST_CREATE || access == OAT_POST_ALTER || access == OAT_DROP)
+		audit_object_changed(access, class_id, object_id, sub_id);
 	if (access == OAT_FUNCTION_EXECUTE &&
 		(context_function_is_denied(object_id) || firewall_function_is_denied(object_id)))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FUNCTION, get_func_name(object_id));
