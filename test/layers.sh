@@ -14,7 +14,7 @@ hold
 directory
 audit
 rekey
-erasure documents identity
+erasure export documents identity
 worker hooks posture'
 
 # Prints the layer's number of a capability; nothing for an unknown one.

@@ -4,7 +4,7 @@
 CREATE TABLE immiiq.journal (
     journal_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at timestamptz NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('denial', 'operate', 'impersonate', 'assistant', 'document', 'other')),
+    kind text NOT NULL CHECK (kind IN ('denial', 'operate', 'impersonate', 'assistant', 'document', 'export', 'other')),
     org_id uuid,
     member_id uuid,
     session_id uuid,

@@ -459,6 +459,29 @@ crypto_sha256_3(const void *p, size_t plen, const void *a, size_t alen, const vo
 	return ok;
 }
 
+_Static_assert(sizeof(SHA256_CTX) <= sizeof(CryptoSha256), "room for the state of SHA-256");
+
+bool
+crypto_sha256_start(CryptoSha256 *h)
+{
+	return SHA256_Init((SHA256_CTX *) h->opaque) == 1;
+}
+
+bool
+crypto_sha256_add(CryptoSha256 *h, const void *data, size_t len)
+{
+	return len == 0 || SHA256_Update((SHA256_CTX *) h->opaque, data, len) == 1;
+}
+
+bool
+crypto_sha256_finish(CryptoSha256 *h, uint8_t out[CRYPTO_HASH_BYTES])
+{
+	bool ok = SHA256_Final(out, (SHA256_CTX *) h->opaque) == 1;
+
+	sodium_memzero(h, sizeof(*h));
+	return ok;
+}
+
 bool
 crypto_sha256(const void *data, size_t len, uint8_t out[CRYPTO_HASH_BYTES])
 {

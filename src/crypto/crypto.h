@@ -78,6 +78,14 @@ extern uint64_t crypto_short_hash(const uint8_t key[CRYPTO_SHORT_KEY_BYTES], con
 extern void crypto_sha256_short(uint8_t block[2 * CRYPTO_SHA_BLOCK_BYTES], size_t len,
 								uint8_t out[CRYPTO_HASH_BYTES]);
 
+/* The same piece by piece: start, add any number of times, finish. Plain old data. */
+typedef struct CryptoSha256
+{
+	uint64_t opaque[16];
+} CryptoSha256;
+extern bool crypto_sha256_start(CryptoSha256 *h) CRYPTO_MUST_USE;
+extern bool crypto_sha256_add(CryptoSha256 *h, const void *data, size_t len) CRYPTO_MUST_USE;
+extern bool crypto_sha256_finish(CryptoSha256 *h, uint8_t out[CRYPTO_HASH_BYTES]) CRYPTO_MUST_USE;
 /* Precomputed inner and outer states: plain old data, may be copied; wipe it after use. Aligned opaque storage. */
 typedef struct CryptoHmac
 {

@@ -98,6 +98,8 @@ journal_kind_label(int kind)
 			return "sign-in";
 		case JOURNAL_DOCUMENT:
 			return "document";
+		case JOURNAL_EXPORT:
+			return "export";
 	}
 	return "event";
 }

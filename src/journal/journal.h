@@ -17,7 +17,8 @@ typedef enum JournalKind
 	JOURNAL_IMPERSONATE, /* issue_session */
 	JOURNAL_ASSISTANT,	 /* act_as_assistant */
 	JOURNAL_SIGN_IN,	 /* an attempt to sign in */
-	JOURNAL_DOCUMENT	 /* a document's URL whose own record was rolled back */
+	JOURNAL_DOCUMENT,	 /* a document's URL whose own record was rolled back */
+	JOURNAL_EXPORT		 /* everything of a client or an organisation was asked for */
 } JournalKind;
 
 #define JOURNAL_ACTION_MAX 64

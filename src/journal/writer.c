@@ -63,6 +63,8 @@ writer_kind_name(int kind)
 			return "sign-in";
 		case JOURNAL_DOCUMENT:
 			return "document";
+		case JOURNAL_EXPORT:
+			return "export";
 	}
 	return "other";
 }
