@@ -66,12 +66,15 @@ FROM (VALUES
     ('document_share', '{org_id,share_id,document_id,client_id,recipient,expires_at,uses_left,revoked_at,shared_by,shared_at,portal_client_id}'),
     ('document_event', '{org_id,event_id,at,action,document_id,client_id,share_id,expires_at,member_id,session_id,actor,login_name,client_ip,user_agent}'),
     ('secret', '{org_id,name,version,set_at,set_by}'),
+    ('hold', '{org_id,hold_id,kind,client_id,matter_id,until,released_at,placed_at,placed_by,placed_role,released_by,released_role}'),
     ('webhook', '{org_id,webhook_id,provider,secret,active}'),
     ('webhook_event', '{org_id,webhook_id,event_id,type,object_id,object_status,payload,received_at}'),
     ('signature_on_file', '{org_id,member_id,document_id,filed_at}'),
     ('sign_off', '{org_id,sign_off_id,table_schema,table_name,row_id,step,meaning,member_id,document_id,signed_at,digest,previous,signature}')
 ) AS t (name, columns), pg_catalog.unnest(t.columns::name[]) AS c (name);
-INSERT INTO immiiq.export_rule VALUES ('immiiq.document_share', 'token_hash', 'omit', 'a secret', true);
+INSERT INTO immiiq.export_rule VALUES ('immiiq.document_share', 'token_hash', 'omit', 'a secret', true),
+    ('immiiq.hold', 'reason', 'redact', 'why something is kept is between the firm and who asked for it', true),
+    ('immiiq.hold', 'release_reason', 'redact', 'why something is kept is between the firm and who asked for it', true);
 
 -- ---- who may ----
 

@@ -35,6 +35,7 @@
 #endif
 
 #if PG_VERSION_NUM < 180000
+#define ExecutorRun(query, direction, count) ExecutorRun(query, direction, count, false)
 #define pg_b64_encode(source, length, target, size)                                                \
 	pg_b64_encode((const char *) (source), length, target, size)
 #define pg_b64_decode(source, length, target, size)                                                \

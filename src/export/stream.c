@@ -26,6 +26,7 @@
 #include "utils/syscache.h"
 
 #include "base/base.h"
+#include "base/compat.h"
 #include "context/context.h"
 #include "crypto/crypto.h"
 #include "journal/journal.h"
@@ -621,7 +622,7 @@ stream_fill(Stream *s)
 		}
 		PushActiveSnapshot(s->query->snapshot);
 		s->stopped = false;
-		ExecutorRun(s->query, ForwardScanDirection, STREAM_ROWS, false);
+		ExecutorRun(s->query, ForwardScanDirection, STREAM_ROWS);
 		PopActiveSnapshot();
 		s->at_end = !s->stopped && s->query->estate->es_processed < STREAM_ROWS;
 	}
