@@ -1,6 +1,6 @@
 -- Exports: who may, what is in them, that the manifest says so; who has seen a client; whose records were touched.
 \i test/pgtap/setup.psql
-SELECT plan(70);
+SELECT plan(71);
 
 \set zoe  '11111111-1111-4111-8111-111111111111'
 \set max  '22222222-2222-4222-8222-222222222222'
@@ -214,6 +214,11 @@ SELECT FROM immiiq.authenticate(:'alpha_lead_token') \gset
 SELECT throws_ok(format('SELECT * FROM immiiq.access_report(%L)', :'zoe'), '42501', NULL, 'reports are for who may read the log');
 SELECT throws_ok(format('SELECT * FROM immiiq.breach_report(member => %L)', :'alpha_owner'), '42501', NULL, 'that on breaches, too');
 ROLLBACK;
+
+RESET SESSION AUTHORIZATION;
+CALL immiiq.seal();
+SELECT isnt_empty(format('SELECT FROM immiiq.audit_log WHERE table_name = ''export'' AND operation = ''event'' AND org_id = %L AND member_id = %L', :'alpha', :'alpha_owner'),
+    'the log has exports as events');
 
 -- ---- the organisation, by an operator ----
 SET SESSION AUTHORIZATION regress_immiiq_operator;
