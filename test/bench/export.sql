@@ -1,5 +1,4 @@
 -- An export beside COPY of the same rows, both in clear and to the client. Medians of three rounds in turn.
-\ir setup.psql
 UPDATE immiiq.member SET modules = '{clients,reports}', permissions = '{export}';
 CREATE TABLE client (org_id uuid, client_id uuid DEFAULT gen_random_uuid(), name enc_text(equality, fold), born enc_date(equality), passport enc_text(equality),
     street text, city text, tags text[], vip boolean, score numeric, opened timestamptz DEFAULT now(), PRIMARY KEY (org_id, client_id));
