@@ -9,6 +9,7 @@
 #include "base/base.h"
 #include "context/context.h"
 #include "firewall/firewall.h"
+#include "erasure/erasure.h"
 #include "hold/hold.h"
 #include "hooks/hooks.h"
 #include "journal/journal.h"
@@ -40,6 +41,7 @@ _PG_init(void)
 	audit_init();
 	identity_init();
 	documents_init();
+	erasure_init();
 	worker_init();
 	hooks_init();
 	base_init_done();

@@ -111,6 +111,27 @@ INSERT INTO immiiq.privilege
 SELECT role, 'SELECT', object
 FROM pg_catalog.unnest(ARRAY['application', 'operator']) AS role, pg_catalog.unnest(ARRAY['immiiq.hold', 'immiiq.active_hold']) AS object;
 
+-- The message key of each entry of a held matter whose client is erased, sealed under a key of the hold's own (kept.c: append, never reorder).
+CREATE TABLE immiiq.kept_entry (
+    incarnation int4 NOT NULL,
+    txid int8 NOT NULL,
+    seq int4 NOT NULL,
+    org_id uuid NOT NULL,
+    hold_id uuid NOT NULL,
+    key_id int8 NOT NULL,
+    sealed bytea NOT NULL,
+    CONSTRAINT kept_entry_pkey PRIMARY KEY (incarnation, txid, seq, hold_id)
+);
+CREATE INDEX kept_entry_hold_idx ON immiiq.kept_entry (org_id, hold_id);
+COMMENT ON TABLE immiiq.kept_entry IS 'entries of the log that a hold keeps readable while the rest of their client is erased';
+COMMENT ON COLUMN immiiq.kept_entry.key_id IS 'the hold''s key: immiiq.subject_key, with the hold in the place of the client';
+REVOKE ALL ON immiiq.kept_entry FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.kept_entry', '');
+CREATE FUNCTION immiiq.keep_image(body bytea, hold uuid, "column" text, matter uuid) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_keep_image';
+COMMENT ON FUNCTION immiiq.keep_image(bytea, uuid, text, uuid) IS 'keeps an entry readable under a hold, when its image names the matter';
+REVOKE ALL ON FUNCTION immiiq.keep_image(bytea, uuid, text, uuid) FROM PUBLIC;
+
 -- ---- what the paths that remove ask ----
 
 CREATE FUNCTION immiiq.lock_holds(org uuid) RETURNS void
@@ -313,6 +334,12 @@ BEGIN
         PERFORM immiiq.note_unreachable('release_hold');
         RAISE EXCEPTION 'no such hold, or it is released already' USING ERRCODE = 'no_data_found';
     END IF;
+    -- What the hold alone kept of clients who are erased goes with it; their erasure takes the rows.
+    DELETE FROM immiiq.kept_entry AS k WHERE k.org_id = org AND k.hold_id = hold;
+    IF immiiq.destroy_client_keys(org, hold, false) > 0 THEN
+        PERFORM immiiq.rekey_want_wipe();
+    END IF;
+    PERFORM immiiq.resume_erasures(org);
     UPDATE immiiq.rekey AS k SET problem = NULL WHERE k.org_id = org AND k.problem LIKE 'IQ050:%';
 END
 $$;

@@ -194,6 +194,13 @@ extern uint8 *audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, 
 extern uint8 *audit_open_image(const uint8 *body, const CanonicalEntry *entry, bool former,
 							   size_t *len, const uint8 **salt);
 
+/*
+ * Opens the image of an entry whose client is erased with the message key that
+ * a hold has kept; NULL when none has.
+ */
+extern uint8 *audit_open_kept(const uint8 *body, const CanonicalEntry *entry, const pg_uuid_t *org,
+							  size_t *len);
+
 /* What a keyed tag of the log is made from. */
 typedef enum AuditTag
 {

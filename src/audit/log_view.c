@@ -125,7 +125,7 @@ audit_open_image(const uint8 *body, const CanonicalEntry *entry, bool former, si
 	memcpy(org.data, entry->org, UUID_LEN);
 	key = keyring_find_image_key(&org, key_id, salt != NULL ? salt : &ignored);
 	if (key == NULL)
-		return NULL;
+		return former || salt != NULL ? NULL : audit_open_kept(body, entry, &org, len);
 	if (former)
 		return audit_open_sealed(body, entry, CANONICAL_LABEL_FORMER, entry->former,
 								 entry->former_len, key, len);

@@ -344,6 +344,28 @@ crypto_xaes_open(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES], const u
 				 size_t aad_len, const uint8_t *sealed, size_t sealed_len, uint8_t *out)
 {
 	uint8_t key[CRYPTO_KEY_BYTES];
+	bool ok = xaes_derive(x, nonce, key);
+
+	if (ok)
+		ok = crypto_message_open(key, nonce, aad, aad_len, sealed, sealed_len, out);
+	else if (sealed_len > CRYPTO_MAC_BYTES)
+		sodium_memzero(out, sealed_len - CRYPTO_MAC_BYTES);
+	sodium_memzero(key, sizeof(key));
+	return ok;
+}
+
+bool
+crypto_xaes_message_key(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES],
+						uint8_t key[CRYPTO_KEY_BYTES])
+{
+	return xaes_derive(x, nonce, key);
+}
+
+bool
+crypto_message_open(const uint8_t key[CRYPTO_KEY_BYTES], const uint8_t nonce[CRYPTO_NONCE_BYTES],
+					const uint8_t *aad, size_t aad_len, const uint8_t *sealed, size_t sealed_len,
+					uint8_t *out)
+{
 	const uint8_t *gcm_nonce = nonce + CRYPTO_GCM_NONCE_BYTES;
 	size_t len;
 	bool ok;
@@ -352,8 +374,7 @@ crypto_xaes_open(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES], const u
 		aad_len > CRYPTO_MESSAGE_MAX)
 		return false;
 	len = sealed_len - CRYPTO_MAC_BYTES;
-	ok = xaes_derive(x, nonce, key);
-	if (ok && crypto_is_accelerated())
+	if (crypto_is_accelerated())
 	{
 		crypto_aead_aes256gcm_state state;
 
@@ -362,9 +383,8 @@ crypto_xaes_open(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES], const u
 															aad, aad_len, gcm_nonce, &state) == 0;
 		sodium_memzero(&state, sizeof(state));
 	}
-	else if (ok)
+	else
 		ok = gcm_open_evp(key, gcm_nonce, aad, aad_len, sealed, len, out);
-	sodium_memzero(key, sizeof(key));
 	if (!ok && len > 0)
 		sodium_memzero(out, len);
 	return ok;

@@ -54,6 +54,15 @@ extern bool crypto_xaes_open(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYT
 							 const uint8_t *aad, size_t aad_len, const uint8_t *sealed,
 							 size_t sealed_len, uint8_t *out) CRYPTO_MUST_USE;
 
+/* The key of one message, 32 bytes: it opens this message and no other. */
+extern bool crypto_xaes_message_key(CryptoXaes *x, const uint8_t nonce[CRYPTO_NONCE_BYTES],
+									uint8_t key[CRYPTO_KEY_BYTES]) CRYPTO_MUST_USE;
+/* Opens a message with its own key; otherwise as crypto_xaes_open. */
+extern bool crypto_message_open(const uint8_t key[CRYPTO_KEY_BYTES],
+								const uint8_t nonce[CRYPTO_NONCE_BYTES], const uint8_t *aad,
+								size_t aad_len, const uint8_t *sealed, size_t sealed_len,
+								uint8_t *out) CRYPTO_MUST_USE;
+
 /* ---- XChaCha20 ----
  * Keystream from a block of 64 bytes on: pseudorandom bytes that need not be kept. */
 extern bool crypto_keystream(const uint8_t key[CRYPTO_KEY_BYTES],

@@ -645,6 +645,7 @@ typedef struct PresignWish
 	int64 length;	   /* PUT */
 	int64 least, most; /* POST */
 	const pg_uuid_t *share;
+	const PresignDocument *known; /* DELETE of an object whose row is gone */
 } PresignWish;
 
 /* Authorisation, record, signature; the result row. */
@@ -670,7 +671,9 @@ presign_make(FunctionCallInfo fcinfo, PresignAction action, const pg_uuid_t *id,
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	SPI_connect();
-	if (!presign_read_document(action, org, id, &document))
+	if (wish->known != NULL)
+		document = *wish->known;
+	else if (!presign_read_document(action, org, id, &document))
 		presign_refuse(action, id, "absent, or not visible");
 	if ((document.hold && presign_actions[action].writes) ||
 		(action == PRESIGN_DELETE && hold_keeps(org, document.has_client ? &document.client : NULL)))
@@ -850,4 +853,27 @@ Datum
 immiiq_content_type_is_valid(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(object_type_is_valid(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+}
+
+PG_FUNCTION_INFO_V1(immiiq_presign_erased);
+/*
+ * presign_erased(org, document, store uuid, key, version text, ttl interval) → (url, expires_at, grant_id): for
+ * erasure_objects alone, which has checked who asks; the document's row may be gone.
+ */
+Datum
+immiiq_presign_erased(PG_FUNCTION_ARGS)
+{
+	PresignWish wish = {0};
+	PresignDocument document = {0};
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	document.org = *PG_GETARG_UUID_P(0);
+	document.document = *PG_GETARG_UUID_P(1);
+	document.store = *PG_GETARG_UUID_P(2);
+	document.key = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	document.version = PG_ARGISNULL(4) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(4));
+	wish.ttl = presign_seconds(fcinfo, 5);
+	wish.known = &document;
+	return presign_make(fcinfo, PRESIGN_DELETE, &document.document, &document.org, &wish);
 }

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/parallel.h"
 #include "access/skey.h"
@@ -923,6 +924,14 @@ typedef struct SubjectRow
 	uint8 wrapped[KEYRING_WRAPPED_BYTES];
 } SubjectRow;
 
+static bool
+is_overwritten(const uint8 wrapped[KEYRING_WRAPPED_BYTES])
+{
+	static const uint8 zeros[KEYRING_WRAPPED_BYTES];
+
+	return memcmp(wrapped, zeros, KEYRING_WRAPPED_BYTES) == 0;
+}
+
 /* Finds a subject key by id, or the first of a client. */
 static bool
 scan_subjects(uint32 key_id, const pg_uuid_t *org, const pg_uuid_t *client, SubjectRow *row)
@@ -956,10 +965,15 @@ scan_subjects(uint32 key_id, const pg_uuid_t *org, const pg_uuid_t *client, Subj
 		bool isnull;
 		uint32 id = (uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_id, desc, &isnull));
 
+		uint8 wrapped[KEYRING_WRAPPED_BYTES];
+
 		if (found && id >= row->key_id)
 			continue;
-		if (!copy_bytes(tuple, Anum_subject_wrapped, desc, row->wrapped, sizeof(row->wrapped)))
+		/* What was overwritten is gone, though its row may still stand. */
+		if (!copy_bytes(tuple, Anum_subject_wrapped, desc, wrapped, sizeof(wrapped)) ||
+			is_overwritten(wrapped))
 			continue;
+		memcpy(row->wrapped, wrapped, sizeof(row->wrapped));
 		row->key_id = id;
 		row->org = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_org, desc, &isnull));
 		row->client = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_client, desc, &isnull));
@@ -1720,6 +1734,218 @@ keyring_rewrap(void)
 	CacheInvalidateRelcacheByRelid(base_relation("wrapped_key"));
 	cache_stale = true;
 	return rewrap.count;
+}
+
+/* ---- clients' keys at work ---- */
+
+/* Calls for_row for every key of a client, of every client of the organisation when client is NULL; how many. */
+static int
+for_each_subject(const pg_uuid_t *org, const pg_uuid_t *client,
+				 void (*for_row)(Relation rel, HeapTuple tuple, const SubjectRow *row, void *arg),
+				 void *arg)
+{
+	Relation rel = table_open(base_relation("subject_key"), RowExclusiveLock);
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	int count = 0;
+
+	cache_subject_relid = RelationGetRelid(rel);
+	ScanKeyInit(&key[0], Anum_subject_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	if (client != NULL)
+		ScanKeyInit(&key[1], Anum_subject_client, BTEqualStrategyNumber, F_UUID_EQ,
+					UUIDPGetDatum(client));
+	scan = systable_beginscan(rel, base_relation("subject_key_client_idx"), true, NULL,
+							  client != NULL ? 2 : 1, key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TupleDesc desc = RelationGetDescr(rel);
+		SubjectRow row;
+		bool isnull;
+
+		row.key_id = (uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_id, desc, &isnull));
+		row.org = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_org, desc, &isnull));
+		row.client = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_client, desc, &isnull));
+		row.parent =
+			(uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_parent, desc, &isnull));
+		if (!copy_bytes(tuple, Anum_subject_wrapped, desc, row.wrapped, sizeof(row.wrapped)))
+			continue;
+		for_row(rel, tuple, &row, arg);
+		count++;
+	}
+	systable_endscan(scan);
+	table_close(rel, NoLock);
+	return count;
+}
+
+static void
+open_subject(const SubjectRow *row, uint8 secret[CRYPTO_KEY_BYTES])
+{
+	CacheEntry *source = find_key(row->parent);
+	KeyringBinding binding;
+	char parent[16];
+	uint8 wrapper[CRYPTO_KEY_BYTES];
+	bool ok;
+
+	if (source == NULL || source->row.purpose != PURPOSE_SUBJECT ||
+		!base_uuid_equal(&source->row.org, &row->org))
+		raise_no_org_key();
+	derive_subject_wrapper(source, &row->client, wrapper);
+	bind_subject(row, parent, sizeof(parent), &binding);
+	ok = keyring_unwrap(wrapper, &binding, row->wrapped, sizeof(row->wrapped), secret);
+	crypto_wipe(wrapper, sizeof(wrapper));
+	if (!ok)
+		raise_no_org_key();
+}
+
+typedef struct SubjectCommitments
+{
+	uint8 *bytes;
+	int count;
+} SubjectCommitments;
+
+static void
+commit_subject(Relation rel, HeapTuple tuple, const SubjectRow *row, void *arg)
+{
+	SubjectCommitments *commitments = arg;
+	uint8 secret[CRYPTO_KEY_BYTES];
+	bool ok;
+
+	if (is_overwritten(row->wrapped))
+		return;
+	commitments->bytes =
+		commitments->bytes == NULL
+			? palloc(CRYPTO_HASH_BYTES)
+			: repalloc(commitments->bytes, CRYPTO_HASH_BYTES * (commitments->count + 1));
+	open_subject(row, secret);
+	ok = keyring_derive(secret, "commitment", NULL, 0,
+						commitments->bytes + CRYPTO_HASH_BYTES * commitments->count,
+						CRYPTO_HASH_BYTES);
+	crypto_wipe(secret, sizeof(secret));
+	if (!ok)
+		raise_cipher();
+	commitments->count++;
+}
+
+int
+keyring_commit_client(const pg_uuid_t *org, const pg_uuid_t *client, uint8_t **out)
+{
+	SubjectCommitments commitments = {NULL, 0};
+
+	cache_begin();
+	(void) for_each_subject(org, client, commit_subject, &commitments);
+	*out = commitments.bytes;
+	return commitments.count;
+}
+
+static void
+destroy_subject(Relation rel, HeapTuple tuple, const SubjectRow *row, void *arg)
+{
+	if (*(bool *) arg)
+	{
+		HeapTuple blank = heap_copytuple(tuple);
+		bool isnull;
+		struct varlena *wrapped = (struct varlena *) DatumGetPointer(
+			heap_getattr(blank, Anum_subject_wrapped, RelationGetDescr(rel), &isnull));
+
+		if (VARATT_IS_EXTERNAL(wrapped) || VARATT_IS_COMPRESSED(wrapped))
+			elog(ERROR, "wrapped key of a client is not stored in its row");
+		memset(VARDATA_ANY(wrapped), 0, VARSIZE_ANY_EXHDR(wrapped));
+		heap_inplace_update(rel, blank);
+		heap_freetuple(blank);
+	}
+	CatalogTupleDelete(rel, &tuple->t_self);
+}
+
+int
+keyring_destroy_client(const pg_uuid_t *org, const pg_uuid_t *client, bool in_place)
+{
+	int count;
+
+	cache_begin();
+	count = for_each_subject(org, client, destroy_subject, &in_place);
+	CacheInvalidateRelcacheByRelid(base_relation("subject_key"));
+	cache_stale = true;
+	return count;
+}
+
+typedef struct SubjectRotation
+{
+	CacheEntry *source;
+	int64 count;
+} SubjectRotation;
+
+static void
+rewrap_subject(Relation rel, HeapTuple tuple, const SubjectRow *row, void *arg)
+{
+	SubjectRotation *rotation = arg;
+	SubjectRow changed = *row;
+	KeyringBinding binding;
+	char parent[16];
+	uint8 secret[CRYPTO_KEY_BYTES];
+	uint8 wrapper[CRYPTO_KEY_BYTES];
+	Datum values[Natts_subject] = {0};
+	bool nulls[Natts_subject] = {false};
+	bool replaces[Natts_subject] = {false};
+	char *stored = palloc(VARHDRSZ + KEYRING_WRAPPED_BYTES);
+	HeapTuple modified;
+	bool ok;
+
+	if (is_overwritten(row->wrapped) || row->parent == rotation->source->row.key_id)
+		return;
+	open_subject(row, secret);
+	changed.parent = rotation->source->row.key_id;
+	derive_subject_wrapper(rotation->source, &row->client, wrapper);
+	bind_subject(&changed, parent, sizeof(parent), &binding);
+	SET_VARSIZE(stored, VARHDRSZ + KEYRING_WRAPPED_BYTES);
+	ok = keyring_wrap(wrapper, &binding, secret, (uint8 *) VARDATA(stored));
+	crypto_wipe(secret, sizeof(secret));
+	crypto_wipe(wrapper, sizeof(wrapper));
+	if (!ok)
+		raise_cipher();
+	values[Anum_subject_parent - 1] = Int64GetDatum(changed.parent);
+	replaces[Anum_subject_parent - 1] = true;
+	values[Anum_subject_wrapped - 1] = PointerGetDatum(stored);
+	replaces[Anum_subject_wrapped - 1] = true;
+	modified = heap_modify_tuple(tuple, RelationGetDescr(rel), values, nulls, replaces);
+	CatalogTupleUpdate(rel, &modified->t_self, modified);
+	heap_freetuple(modified);
+	pfree(stored);
+	rotation->count++;
+}
+
+static void
+delete_wrapping_key(Relation rel, HeapTuple tuple, const KeyRow *row, void *arg)
+{
+	if (row->purpose == PURPOSE_SUBJECT && row->key_id < *(uint32 *) arg)
+		CatalogTupleDelete(rel, &tuple->t_self);
+}
+
+int64_t
+keyring_rotate_subjects(const pg_uuid_t *org)
+{
+	SubjectRotation rotation = {NULL, 0};
+	uint32 current;
+
+	PreventCommandIfReadOnly("rotating keys");
+	/* Nobody makes a client's key under the wrapping key that goes. */
+	LockRelationOid(base_relation("subject_key"), ShareRowExclusiveLock);
+	if (!keyring_lock_writers(org, true))
+		elog(ERROR, "could not lock writers out");
+	current = new_version(org, PURPOSE_SUBJECT);
+	CommandCounterIncrement();
+	cache_begin();
+	rotation.source = find_key(current);
+	if (rotation.source == NULL)
+		raise_no_org_key();
+	cache_pin(rotation.source);
+	(void) opened_key(rotation.source);
+	(void) for_each_subject(org, NULL, rewrap_subject, &rotation);
+	for_each_row(org, delete_wrapping_key, &current);
+	CacheInvalidateRelcacheByRelid(base_relation("wrapped_key"));
+	CacheInvalidateRelcacheByRelid(base_relation("subject_key"));
+	cache_stale = true;
+	return rotation.count;
 }
 
 /* ---- SQL ---- */

@@ -87,8 +87,17 @@ extern List *keyring_data_keys(const pg_uuid_t *org, uint32_t *current);
 extern int keyring_delete(const pg_uuid_t *org, uint32_t first_data_key);
 /* Wraps every key under the current root key; how many were under another. ERROR IQ002 when one does not open. */
 extern int64_t keyring_rewrap(void);
-/* Overwrites what deleted and replaced rows have left in the pages of the table of keys; false while older snapshots may need some of them. */
+/* Overwrites what deleted and replaced rows have left in the pages of the tables of keys; false while older snapshots may need some of them. */
 extern bool keyring_wipe(void);
+/* 32 bytes for each key of a client from which nothing of the key is learnt, palloc'd; how many. ERROR IQ002, IQ003 when one does not open. */
+extern int keyring_commit_client(const pg_uuid_t *org, const pg_uuid_t *client, uint8_t **out);
+/*
+ * Destroys the keys of a client; how many.  In place: they are overwritten at
+ * once, and stay so when the transaction rolls back.
+ */
+extern int keyring_destroy_client(const pg_uuid_t *org, const pg_uuid_t *client, bool in_place);
+/* Makes the organisation's next subject-wrapping key, wraps its clients' keys anew and deletes the ones before; how many it wrapped. */
+extern int64_t keyring_rotate_subjects(const pg_uuid_t *org);
 /* True when the organisation has any key, whether it can be opened or not. */
 extern bool keyring_org_has_keys(const pg_uuid_t *org);
 

@@ -10,6 +10,8 @@
 
 /* The place of column wrapped in immiiq.wrapped_key. */
 #define KEYRING_ANUM_WRAPPED 6
+/* And in immiiq.subject_key. */
+#define KEYRING_ANUM_SUBJECT_WRAPPED 5
 
 extern void rootkeys_init(void);
 extern void rootkeys_shmem_request(void);

@@ -1,6 +1,6 @@
 /*
  * Overwrites what deleted and replaced rows leave in the pages of
- * immiiq.wrapped_key: dead rows, and the holes that pruning makes.  Trusts
+ * immiiq.wrapped_key and subject_key: dead rows, and the holes that pruning makes.  Trusts
  * commit states; touches no row that anybody may still read.
  */
 #include "postgres.h"
@@ -37,7 +37,7 @@ wipe_is_dirty(const char *at, size_t len)
  * that is being taken needs it whole.
  */
 static bool
-wipe_page(Relation rel, BlockNumber block, TransactionId horizon)
+wipe_page(Relation rel, AttrNumber column, BlockNumber block, TransactionId horizon)
 {
 	Buffer buffer = ReadBuffer(rel, block);
 	GenericXLogState *state;
@@ -80,7 +80,7 @@ wipe_page(Relation rel, BlockNumber block, TransactionId horizon)
 		if (state_of_row != HEAPTUPLE_DEAD)
 			continue;
 		tuple.t_data = (HeapTupleHeader) PageGetItem(image, PageGetItemId(image, at));
-		value = heap_getattr(&tuple, KEYRING_ANUM_WRAPPED, RelationGetDescr(rel), &isnull);
+		value = heap_getattr(&tuple, column, RelationGetDescr(rel), &isnull);
 		wrapped = (struct varlena *) DatumGetPointer(value);
 		if (isnull || VARATT_IS_EXTERNAL(wrapped) ||
 			!wipe_is_dirty(VARDATA_ANY(wrapped), VARSIZE_ANY_EXHDR(wrapped)))
@@ -99,10 +99,10 @@ wipe_page(Relation rel, BlockNumber block, TransactionId horizon)
 	return done;
 }
 
-bool
-keyring_wipe(void)
+static bool
+wipe_table(const char *relname, AttrNumber column)
 {
-	Relation rel = table_open(base_relation("wrapped_key"), ShareUpdateExclusiveLock);
+	Relation rel = table_open(base_relation(relname), ShareUpdateExclusiveLock);
 	BlockNumber blocks = RelationGetNumberOfBlocks(rel);
 	TransactionId horizon = GetOldestNonRemovableTransactionId(rel);
 	bool done = true;
@@ -110,7 +110,7 @@ keyring_wipe(void)
 	for (BlockNumber block = 0; block < blocks; block++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (!wipe_page(rel, block, horizon))
+		if (!wipe_page(rel, column, block, horizon))
 			done = false;
 	}
 	/* On the disk, too, not only in a buffer. */
@@ -118,4 +118,12 @@ keyring_wipe(void)
 	smgrimmedsync(RelationGetSmgr(rel), MAIN_FORKNUM);
 	table_close(rel, NoLock);
 	return done;
+}
+
+bool
+keyring_wipe(void)
+{
+	bool done = wipe_table("wrapped_key", KEYRING_ANUM_WRAPPED);
+
+	return wipe_table("subject_key", KEYRING_ANUM_SUBJECT_WRAPPED) && done;
 }

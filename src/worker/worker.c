@@ -31,6 +31,7 @@
 
 #include "audit/audit.h"
 #include "base/base.h"
+#include "erasure/erasure.h"
 #include "identity/identity.h"
 #include "journal/opened.h"
 #include "journal/ring.h"
@@ -136,6 +137,7 @@ static WorkerTask worker_tasks[] = {
 	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
 	{"sign-in", worker_run_tidy, identity_tidy_due, 0, 0},
 	{"rekey", rekey_round, rekey_wanted, 0, 0},
+	{"erasure", erasure_round, erasure_wanted, 0, 0},
 	{"audit", worker_run_audit, audit_maintain_due, 0, 0},
 };
 

@@ -107,7 +107,7 @@ SELECT throws_ok(format('UPDATE visit SET case_id = %L WHERE visit_id = 2', :'ca
 COMMIT;
 RESET SESSION AUTHORIZATION;
 
-SELECT immiiq.rekey_start(:'alpha') AS ignored, immiiq.rekey_drive() AS ignored2 \gset
+SELECT immiiq.rekey_start(:'alpha') AS ignored \gset
 DO $$
 BEGIN
     FOR i IN 1..600 LOOP
