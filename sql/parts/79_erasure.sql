@@ -142,7 +142,7 @@ CREATE TABLE immiiq.erasure_object (
 );
 COMMENT ON TABLE immiiq.erasure_object IS 'objects in buckets that an erasure leaves to be deleted, and which of them are';
 
--- What was erased and what is kept, in the order in which it was done: what a restored database must do again.
+-- What was erased and what is kept, in the order in which it was done: what a restored database must be told.
 CREATE TABLE immiiq.erasure_ledger (
     org_id uuid NOT NULL,
     seq int8 NOT NULL,
@@ -183,6 +183,14 @@ BEGIN
     END LOOP;
 END
 $$;
+
+-- What is written of a closing after the keys have gone has no key to be sealed under; the ledger and the certificate say it.
+DROP TRIGGER immiiq_capture ON immiiq.erasure;
+CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE ON immiiq.erasure FOR EACH ROW
+    WHEN (NEW.kind OPERATOR(pg_catalog.=) 'client' OR NEW.erased_at IS NULL) EXECUTE FUNCTION immiiq.capture();
+CREATE TRIGGER immiiq_capture_delete AFTER DELETE ON immiiq.erasure FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
+ALTER TABLE immiiq.erasure ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE immiiq.erasure ENABLE ALWAYS TRIGGER immiiq_capture_delete;
 
 -- ---- the ledger ----
 
@@ -240,7 +248,7 @@ BEGIN ATOMIC
         OPERATOR(pg_catalog.||) '","signature":"' OPERATOR(pg_catalog.||) immiiq.base64(l.signature) OPERATOR(pg_catalog.||) '"}'
     FROM immiiq.erasure_ledger AS l ORDER BY l.org_id, l.seq;
 END;
-COMMENT ON FUNCTION immiiq.export_erasures() IS 'the whole ledger, a signed line each: keep it where backups are not, for replay_erasures';
+COMMENT ON FUNCTION immiiq.export_erasures() IS 'the whole ledger, a signed line each: keep it where backups are not';
 REVOKE ALL ON FUNCTION immiiq.export_erasures() FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES ('operator', 'EXECUTE', 'FUNCTION immiiq.export_erasures()'), ('auditor', 'EXECUTE', 'FUNCTION immiiq.export_erasures()');
 
@@ -529,7 +537,7 @@ BEGIN
         'pages_in_clear', immiiq.plain_columns(e.counts),
         'keys_rotated_by', e.rotate_by,
         'backups_unreadable_by', e.erased_at + make_interval(days => current_setting('immiiq.backup_window')::int),
-        'backups_condition', 'the root keys under which they were made are destroyed by then: immiiq.root_key_epoch'
+        'backups_condition', 'the organisation''s keys were rotated and the root keys of before are destroyed by then'
     )::text;
     RETURN statement || E'\n' || immiiq.base64(immiiq.sign_statement(statement)) || E'\n' || immiiq.base64(immiiq.sign_off_key()) || E'\n';
 END
@@ -559,6 +567,7 @@ DECLARE
     batch CONSTANT int8 := 5000;
     left_over int8 := batch;
     said text := 'more';
+    goes boolean := false;
 BEGIN
     SELECT * INTO e FROM immiiq.erasure AS r WHERE r.org_id = org AND r.erasure_id = request FOR UPDATE;
     IF NOT FOUND OR e.phase IN ('done', 'held', 'cancelled')
@@ -606,6 +615,8 @@ BEGIN
         END IF;
         IF left_over > 0 THEN
             e.phase := 'tidy';
+            goes := true;
+            e.rotated_at := NULL;
             e.erased_at := clock_timestamp();
             e.rotate_by := CASE e.kind WHEN 'client' THEN e.erased_at + make_interval(days => current_setting('immiiq.erasure_rotation')::int) END;
         END IF;
@@ -631,9 +642,8 @@ BEGIN
     IF e.phase <> 'done' THEN
         e.last_xid := pg_current_xact_id()::text::int8;
     END IF;
-    IF e.phase = 'tidy' AND e.wal_horizon IS NULL THEN
-        -- In place and at once; the row says so first, so that a crash in between is tried again from here.
-        e.wal_horizon := pg_current_wal_insert_lsn();
+    IF goes THEN
+        -- In place and at once: a crash before the commit finds the phase key again, and nothing left to destroy.
         IF e.kind = 'client' THEN
             PERFORM immiiq.destroy_client_keys(org, e.client_id, true);
         END IF;
@@ -641,7 +651,7 @@ BEGIN
     END IF;
     UPDATE immiiq.erasure AS r
     SET phase = e.phase, started_at = e.started_at, head_before = e.head_before, counts = e.counts, commitments = e.commitments, last_xid = e.last_xid,
-        erased_at = e.erased_at, wal_horizon = e.wal_horizon, rotate_by = e.rotate_by, waits_for_hold = e.waits_for_hold, finished_at = e.finished_at,
+        erased_at = e.erased_at, wal_horizon = e.wal_horizon, rotate_by = e.rotate_by, rotated_at = e.rotated_at, waits_for_hold = e.waits_for_hold, finished_at = e.finished_at,
         certificate = e.certificate, problem = NULL, retry_at = NULL
     WHERE r.org_id = org AND r.erasure_id = request;
     RETURN said;
@@ -1058,7 +1068,7 @@ BEGIN
     SELECT m."column" INTO matter FROM immiiq.matter_column AS m WHERE m.target = rule.target;
     keeps := format('immiiq.is_held(r.%I, %s, %s)', p.org, coalesce('r.' || quote_ident(p.client), 'NULL'), coalesce('r.' || quote_ident(matter), 'NULL'))
         || CASE WHEN rule.target = 'immiiq.document'::regclass THEN ' OR r.hold' ELSE '' END;
-    RETURN format('r.%I < $1', rule.from_column) || coalesce(format(' AND r.%I = %L', p.org, rule.org_id), '')
+    RETURN format('r.%I < $1', rule.from_column) || CASE WHEN rule.org_id IS NULL THEN '' ELSE format(' AND r.%I = %L', p.org, rule.org_id) END
         || CASE WHEN rule.action = 'anonymise' THEN (SELECT ' AND (' || string_agg(
             CASE WHEN jsonb_typeof(c.value) = 'null' THEN format('r.%I IS NOT NULL', c.key) ELSE format('r.%I IS DISTINCT FROM %L', c.key, c.value #>> '{}') END, ' OR ') || ')'
             FROM jsonb_each(rule.changes) AS c) ELSE '' END

@@ -113,10 +113,8 @@ audit_open_kept(const uint8 *body, const CanonicalEntry *entry, const pg_uuid_t 
 	{
 		TupleDesc desc = RelationGetDescr(rel);
 		bool isnull;
-		uint32 key_id =
-			(uint32) DatumGetInt64(heap_getattr(tuple, Anum_kept_key_id, desc, &isnull));
-		bytea *sealed =
-			DatumGetByteaPP(heap_getattr(tuple, Anum_kept_sealed, desc, &isnull));
+		uint32 key_id = (uint32) DatumGetInt64(heap_getattr(tuple, Anum_kept_key_id, desc, &isnull));
+		bytea *sealed = DatumGetByteaPP(heap_getattr(tuple, Anum_kept_sealed, desc, &isnull));
 
 		if (VARSIZE_ANY_EXHDR(sealed) == KEPT_SEALED_BYTES)
 			plain = kept_open_row(body, entry, org, key_id, (uint8 *) VARDATA_ANY(sealed), len);

@@ -1766,8 +1766,7 @@ for_each_subject(const pg_uuid_t *org, const pg_uuid_t *client,
 		row.key_id = (uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_id, desc, &isnull));
 		row.org = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_org, desc, &isnull));
 		row.client = *DatumGetUUIDP(heap_getattr(tuple, Anum_subject_client, desc, &isnull));
-		row.parent =
-			(uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_parent, desc, &isnull));
+		row.parent = (uint32) DatumGetInt64(heap_getattr(tuple, Anum_subject_parent, desc, &isnull));
 		if (!copy_bytes(tuple, Anum_subject_wrapped, desc, row.wrapped, sizeof(row.wrapped)))
 			continue;
 		for_row(rel, tuple, &row, arg);

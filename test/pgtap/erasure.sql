@@ -1,6 +1,6 @@
 -- Erasure: who may ask, what goes, what stays and why, keys, certificates, holds in the middle, closing, retention.
 \i test/pgtap/setup.psql
-SELECT plan(85);
+SELECT plan(80);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -178,3 +178,91 @@ SELECT is_empty(format('SELECT * FROM immiiq.audit_log WHERE table_name = %L AND
 COMMIT;
 SELECT is((SELECT count(*) FROM client WHERE org_id = :'beta'), 1::bigint, 'a client of the same id elsewhere is as before');
 SELECT is_empty('SELECT * FROM immiiq.verify_audit() WHERE severity = $$error$$', 'and the log verifies');
+
+---- Twice, and in between
+
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
+SELECT immiiq.request_erasure(:'one', 'again', '0') AS again \gset
+SELECT isnt(:'again'::text, :'request', 'who was erased can be erased again');
+SELECT immiiq.request_erasure(:'two', 'mistake') AS taken_back \gset
+SELECT lives_ok(format('SELECT immiiq.cancel_erasure(%L, %L)', :'taken_back', 'not meant'), 'a request can be taken back before it begins');
+COMMIT;
+SELECT throws_ok(format('SELECT immiiq.start_erasure(%L)', :'taken_back'), 'P0002', NULL, 'then it is not carried out');
+CALL immiiq.execute_erasure(:'again');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq(format('SELECT phase, counts, cardinality(commitments) FROM immiiq.erasure WHERE erasure_id = %L', :'again'), $$VALUES ('done', '{}'::jsonb, 0)$$, 'by hand, and harmless: nothing was left');
+SELECT is((SELECT count(*) FROM visit WHERE client_id = :'two'), 4::bigint, 'nobody else lost a row');
+UPDATE immiiq.erasure SET rotate_by = now() WHERE erasure_id = :'request';
+DO $$
+BEGIN
+    FOR i IN 1..1500 LOOP
+        EXIT WHEN EXISTS (SELECT FROM immiiq.erasure WHERE rotated_at IS NOT NULL) AND NOT EXISTS (SELECT FROM immiiq.rekey);
+        PERFORM pg_sleep(0.02);
+        COMMIT;
+    END LOOP;
+END
+$$;
+SELECT is((SELECT count(*) FROM immiiq.erasure WHERE rotated_at IS NULL AND erased_at IS NOT NULL), 0::bigint, 'erasures share the rotation that they have scheduled');
+SELECT ok((SELECT min(version) > 1 FROM immiiq.wrapped_key WHERE org_id = :'alpha' AND purpose IN ('data', 'index', 'subject')), 'earlier data keys, index secrets and subject-wrapping keys are gone');
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE table_name = 'visit' AND new_row ->> 'passport' = 'P8'), 1::bigint, 'another client''s log opens under the new one');
+SELECT results_eq(format('SELECT name::text FROM client WHERE org_id = %L ORDER BY 1', :'alpha'), $$VALUES ('Name 2'), ('Name 3')$$, 'and values do');
+COMMIT;
+
+---- Retention
+
+SELECT throws_ok($$INSERT INTO immiiq.retention_rule (target, from_column, period, action) VALUES ('invoice', 'amount', '1 year', 'delete')$$, '42703', NULL, 'retention counts from a date in clear');
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+INSERT INTO invoice SELECT :'alpha', 100 + i, CASE WHEN i <= 2 THEN :'two' ELSE :'three' END::uuid, 'old', i, current_date - 800 FROM generate_series(1, 5) AS i;
+SELECT immiiq.place_hold(:'two', 'court') AS two_hold \gset
+COMMIT;
+BEGIN;
+INSERT INTO immiiq.retention_rule (target, from_column, period, action, basis, batch) VALUES ('invoice', 'issued', '2 years', 'delete', 'policy', 2);
+SELECT results_eq('SELECT rows, held FROM immiiq.review_retention()', 'VALUES (3::bigint, 2::bigint)', 'a dry run says what would go, and what a hold keeps');
+COMMIT;
+DO $$
+BEGIN
+    FOR i IN 1..1000 LOOP
+        EXIT WHEN EXISTS (SELECT FROM immiiq.retention_run WHERE finished_at IS NOT NULL);
+        PERFORM pg_sleep(0.02);
+        COMMIT;
+    END LOOP;
+END
+$$;
+SELECT results_eq('SELECT batches, rows, held, problem FROM immiiq.retention_run', 'VALUES (2, 3::bigint, 2::bigint, NULL::text)', 'the worker takes them in batches; what is held stays, and is counted');
+SELECT is((SELECT array_agg(invoice_id ORDER BY invoice_id) FROM invoice WHERE invoice_id > 100), '{101,102}', 'held rows are there');
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT throws_ok('SELECT * FROM immiiq.review_retention()', '42501', NULL, 'retention is not the application''s');
+RESET SESSION AUTHORIZATION;
+
+---- Closing an organisation
+
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_lead_token') \gset
+SELECT throws_ok($$SELECT immiiq.request_closure('r')$$, '42501', NULL, 'a member without the permission close does not close an organisation');
+COMMIT;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
+SELECT immiiq.request_closure('contract ended', '0') AS closing \gset
+SELECT is((SELECT count(*) FROM immiiq.review_erasure(:'closing') WHERE item = 'immiiq.export_org()'), 1::bigint, 'an export is offered');
+COMMIT;
+SELECT throws_ok(format('SELECT immiiq.start_erasure(%L)', :'closing'), '55000', NULL, 'without confirmation nothing goes');
+BEGIN;
+SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
+SELECT lives_ok(format('SELECT immiiq.confirm_closure(%L)', :'closing'), 'who may close confirms it');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+CALL until_done(:'beta', :'closing');
+SELECT is((SELECT phase || coalesce(problem, '') FROM immiiq.erasure WHERE erasure_id = :'closing'), 'done', 'the organisation is closed');
+SELECT is((SELECT count(*) FROM client WHERE org_id = :'beta') + (SELECT count(*) FROM immiiq.wrapped_key WHERE org_id = :'beta')
+    + (SELECT count(*) FROM immiiq.subject_key WHERE org_id = :'beta'), 0::bigint, 'its rows and its keys are gone');
+SELECT results_eq(format('SELECT DISTINCT name FROM immiiq.member WHERE org_id = %L', :'beta'), $$VALUES ('closed')$$, 'its people have no names');
+SELECT is((SELECT count(*) FROM visit WHERE org_id = :'alpha'), 4::bigint, 'another organisation is as before');
+SELECT is_empty('SELECT * FROM immiiq.verify_audit() WHERE severity = $$error$$', 'the log verifies');
+
+SELECT * FROM finish();
