@@ -1,6 +1,6 @@
 -- Erasure: who may ask, what goes, what stays and why, keys, certificates, holds in the middle, closing, retention.
 \i test/pgtap/setup.psql
-SELECT plan(80);
+SELECT plan(83);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
