@@ -184,14 +184,6 @@ BEGIN
 END
 $$;
 
--- What is written of a closing after the keys have gone has no key to be sealed under; the ledger and the certificate say it.
-DROP TRIGGER immiiq_capture ON immiiq.erasure;
-CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE ON immiiq.erasure FOR EACH ROW
-    WHEN (NEW.kind OPERATOR(pg_catalog.=) 'client' OR NEW.erased_at IS NULL) EXECUTE FUNCTION immiiq.capture();
-CREATE TRIGGER immiiq_capture_delete AFTER DELETE ON immiiq.erasure FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
-ALTER TABLE immiiq.erasure ENABLE ALWAYS TRIGGER immiiq_capture;
-ALTER TABLE immiiq.erasure ENABLE ALWAYS TRIGGER immiiq_capture_delete;
-
 -- ---- the ledger ----
 
 CREATE FUNCTION immiiq.ledger_line(l immiiq.erasure_ledger) RETURNS text
@@ -597,9 +589,18 @@ BEGIN
         ELSIF e.kind = 'org' THEN
             PERFORM immiiq.empty_directory(org);
             PERFORM immiiq.add_ledger(org, 'close', jsonb_build_object('request', request));
+            -- Written first: afterwards there is no key under which the log could seal it.
+            PERFORM immiiq.purge_statistics(e.counts);
+            e.erased_at := clock_timestamp();
+            e.wal_horizon := pg_current_wal_insert_lsn();
+            UPDATE immiiq.erasure AS r
+            SET phase = 'done', counts = e.counts, erased_at = e.erased_at, wal_horizon = e.wal_horizon, finished_at = e.erased_at,
+                certificate = immiiq.make_certificate(e), problem = NULL, retry_at = NULL
+            WHERE r.org_id = org AND r.erasure_id = request;
             PERFORM immiiq.shred_org(org, e.reason);
             DELETE FROM immiiq.kept_entry AS k WHERE k.org_id = org;
             PERFORM immiiq.destroy_client_keys(org, k.client_id, false) FROM (SELECT DISTINCT s.client_id FROM immiiq.subject_key AS s WHERE s.org_id = org) AS k;
+            RETURN 'done';
         ELSE
             IF EXISTS (SELECT FROM immiiq.active_hold AS h WHERE h.org_id = org AND h.kind = 'matter') THEN
                 -- What the log has of a held matter must have its place first.
