@@ -15,6 +15,7 @@
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/parsenodes.h"
+#include "parser/parser.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -28,6 +29,7 @@
 #include "utils/syscache.h"
 
 #include "base/base.h"
+#include "context/blank.h"
 #include "context/context_internal.h"
 
 PG_FUNCTION_INFO_V1(immiiq_role_grant_changed);
@@ -307,21 +309,50 @@ guard_blank_set(char *text, PlannedStmt *pstmt)
 	memcpy(text + from, shown, Min(len, sizeof(shown) - 1));
 }
 
-/* The text with its tokens blanked; the same pointer when there is nothing to blank. */
+/* True for statements with values in them that pg_stat_statements keeps word for word, when a member's may be among them. */
+static bool
+guard_holds_values(Node *stmt)
+{
+	switch (nodeTag(stmt))
+	{
+		case T_CallStmt:
+		case T_CopyStmt:
+		case T_CreateTableAsStmt:
+		case T_DeclareCursorStmt:
+		case T_DoStmt:
+		case T_ExecuteStmt:
+		case T_ExplainStmt:
+		case T_PrepareStmt:
+			guard_learn();
+			return context_had_identity() || context_session_is_application();
+		default:
+			return false;
+	}
+}
+
+/* The text with its tokens and values blanked; the same pointer when there is nothing to blank. */
 static const char *
 guard_utility_text(PlannedStmt *pstmt, const char *text)
 {
 	bool sets_token = guard_sets_token(pstmt->utilityStmt);
+	bool holds_values = guard_holds_values(pstmt->utilityStmt);
 	size_t len;
+	bool holds_token;
 	char *blanked;
 
-	if (text == NULL || (!sets_token && token_find(text, &len) == NULL))
+	if (text == NULL)
+		return text;
+	holds_token = sets_token || token_find(text, &len) != NULL;
+	if (!holds_values && !holds_token)
 		return text;
 	blanked = MessageContext ? MemoryContextStrdup(MessageContext, text) : pstrdup(text);
 	if (sets_token)
 		guard_blank_set(blanked, pstmt);
 	guard_blank_tokens(blanked);
-	guard_show_instead(text, blanked);
+	if (holds_token)
+		guard_show_instead(text, blanked);
+	if (holds_values)
+		blank_values(blanked, IsA(pstmt->utilityStmt, DoStmt), !standard_conforming_strings);
 	return blanked;
 }
 
