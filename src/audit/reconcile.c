@@ -540,7 +540,7 @@ reconcile_absent(Reconcile *work, const RowEntry *last)
 	if (!verify_find_entry(work->run, false, last->month, last->incarnation, last->txid, last->seq,
 						   &row) ||
 		row.body == NULL || !canonical_parse_entry(row.body, row.len, &entry) ||
-		entry.operation == CANONICAL_DELETE || !reconcile_is_captured(work, &entry))
+		entry.operation >= CANONICAL_DELETE || !reconcile_is_captured(work, &entry))
 		return;
 	*(RowEntry *) hash_search(work->gone, &last->name, HASH_ENTER, NULL) = *last;
 }
