@@ -235,7 +235,7 @@ extern void audit_verify_advance(int slot, uint64 entries);
 extern void audit_verify_found(int slot);
 extern void audit_verify_finish(int slot);
 
-/* True when this transaction has captured changes of its own. */
+/* True when this transaction has captured changes of rows; events are none. */
 extern bool audit_transaction_captured(void);
 /*
  * The image of a stored row as its insertion would be captured, its organisation

@@ -137,6 +137,7 @@ static struct
 	int context_size;
 	uint32 next_seq;
 	DateADT month; /* the partition of all entries of this transaction: the month of the first */
+	bool rows;	   /* a row's change was among them, which an event is not */
 	bool written;  /* something has gone to immiiq.entry */
 	bool at_once;  /* commit has begun: nobody will flush later */
 	bool busy;
@@ -409,6 +410,7 @@ capture_begin(void)
 	capture.context_count = 0;
 	capture.next_seq = 1;
 	capture.month = audit_month(GetCurrentTimestamp());
+	capture.rows = false;
 	capture.written = false;
 	capture.busy = false;
 	capture.memory = memory;
@@ -1246,6 +1248,7 @@ immiiq_capture(PG_FUNCTION_ARGS)
 								  .at = GetCurrentTimestamp()};
 
 		capture_put_image_pinned(rel, new, old, &org);
+		capture.rows = true;
 		capture_add(&subject);
 		capture_wipe();
 	}
@@ -1394,7 +1397,7 @@ immiiq_check_audit_rule(PG_FUNCTION_ARGS)
 bool
 audit_transaction_captured(void)
 {
-	return capture.memory != NULL && capture.next_seq > 1;
+	return capture.memory != NULL && capture.rows;
 }
 
 void

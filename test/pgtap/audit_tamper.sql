@@ -10,6 +10,7 @@ SELECT plan(42);
 CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
 SELECT FROM immiiq.protect('note', 'cases') \gset
 \set gamma 'ca3a0000-0000-4000-8000-000000000000'
+CALL immiiq.seal(); -- the DDL, so that nothing follows Gamma's batch in its round
 SELECT immiiq.create_org('Gamma', :'gamma') AS ignored \gset
 CALL immiiq.seal();
 -- Four batches of Alpha from here on, of 3, 2, 1 and 1 entries; one of Beta between them.
