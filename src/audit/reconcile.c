@@ -809,7 +809,7 @@ verify_rows(VerifyRun *run)
 
 	leaf_index = index_open(base_relation("leaf_row_idx"), AccessShareLock);
 	leaf_slot = table_slot_create(run->leaves, NULL);
-	scan = index_beginscan(run->leaves, leaf_index, run->snapshot, 0, 0);
+	scan = index_beginscan(run->leaves, leaf_index, run->snapshot, NULL, 0, 0);
 	index_rescan(scan, NULL, 0, NULL, 0);
 	more = index_getnext_slot(scan, ForwardScanDirection, leaf_slot);
 	have_leaf = reconcile_next_leaf(&work, scan, leaf_slot, &more, &last);

@@ -375,7 +375,7 @@ static bool
 verify_next_org(Relation rel, Relation index, Snapshot snapshot, const pg_uuid_t *after,
 				pg_uuid_t *org)
 {
-	IndexScanDesc scan = index_beginscan(rel, index, snapshot, after != NULL ? 1 : 0, 0);
+	IndexScanDesc scan = index_beginscan(rel, index, snapshot, NULL, after != NULL ? 1 : 0, 0);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	ScanKeyData key;
 	bool found;
@@ -502,7 +502,7 @@ verify_units(VerifyRun *run, VerifyLeader *leader, ParallelContext *context, shm
 static void
 verify_count_partition(VerifyRun *run, ParallelTableScanDesc scan)
 {
-	Relation rel = table_open(scan->phs_relid, AccessShareLock);
+	Relation rel = table_open(PARALLEL_SCAN_RELID(scan), AccessShareLock);
 
 	verify_count_entries(run, table_beginscan_parallel(rel, scan));
 	table_close(rel, AccessShareLock);

@@ -386,7 +386,7 @@ verify_find_entry(VerifyRun *run, bool context, DateADT month, uint32 incarnatio
 			run->partitions[at].index = index_open(run->entries.indexes[at], AccessShareLock);
 		if (scan->scan == NULL)
 			scan->scan = index_beginscan(run->entries.rels[at], run->partitions[at].index,
-										 run->snapshot, 1, 0);
+										 run->snapshot, NULL, 1, 0);
 		found = verify_seek(scan, incarnation, txid, seq);
 	}
 	else
@@ -876,8 +876,8 @@ verify_begin(VerifyRun *run, VerifyShared *shared)
 	run->leaves_index = index_open(base_relation("leaf_pkey"), AccessShareLock);
 	run->batches = table_open(base_relation("batch"), AccessShareLock);
 	run->batches_index = index_open(base_relation("batch_org_key"), AccessShareLock);
-	run->leaf_scan = index_beginscan(run->leaves, run->leaves_index, run->snapshot, 2, 0);
-	run->batch_scan = index_beginscan(run->batches, run->batches_index, run->snapshot, 2, 0);
+	run->leaf_scan = index_beginscan(run->leaves, run->leaves_index, run->snapshot, NULL, 2, 0);
+	run->batch_scan = index_beginscan(run->batches, run->batches_index, run->snapshot, NULL, 2, 0);
 	run->leaf_slot = table_slot_create(run->leaves, NULL);
 	run->batch_slot = table_slot_create(run->batches, NULL);
 	verify_read_state(run);

@@ -6,6 +6,7 @@
 #define IMMIIQ_COMPAT_H
 
 #include "access/attmap.h"
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
@@ -20,6 +21,7 @@
 #include "utils/rel.h"
 
 #if PG_VERSION_NUM >= 160000
+#include "utils/relfilenumbermap.h"
 #include "varatt.h"
 #endif
 
@@ -34,7 +36,16 @@
 #define EXECUTE_ONCE		   , execute_once
 #endif
 
+#if PG_VERSION_NUM >= 180000
+#define PARALLEL_SCAN_RELID(scan)                                                                  \
+	RelidByRelfilenumber((scan)->phs_locator.spcOid, (scan)->phs_locator.relNumber)
+#else
+#define PARALLEL_SCAN_RELID(scan) ((scan)->phs_relid)
+#endif
+
 #if PG_VERSION_NUM < 180000
+#define index_beginscan(heap, index, snapshot, instrument, keys, orders)                           \
+	index_beginscan(heap, index, snapshot, keys, orders)
 #define ExecutorRun(query, direction, count) ExecutorRun(query, direction, count, false)
 #define pg_b64_encode(source, length, target, size)                                                \
 	pg_b64_encode((const char *) (source), length, target, size)
@@ -51,6 +62,12 @@
 #endif
 
 /* ---- 17 ---- */
+
+#if PG_VERSION_NUM < 170000
+#define ginFindLeafPage(btree, search, conflict) ginFindLeafPage(btree, search, conflict, NULL)
+#define ginScanBeginPostingTree(btree, index, root)                                                \
+	ginScanBeginPostingTree(btree, index, root, NULL)
+#endif
 
 #if PG_VERSION_NUM >= 170000
 #define PGPROC_LXID(proc)	  ((proc)->vxid.lxid)

@@ -404,7 +404,7 @@ immiiq_note_held(PG_FUNCTION_ARGS)
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
 
 	hold_noted = cstring_to_text_with_len(VARDATA_ANY(noted), VARSIZE_ANY_EXHDR(noted));
-	hold_noted_lxid = MyProc->lxid;
+	hold_noted_lxid = PGPROC_LXID(MyProc);
 	MemoryContextSwitchTo(old);
 	PG_RETURN_VOID();
 }
@@ -414,7 +414,7 @@ PG_FUNCTION_INFO_V1(immiiq_noted_held);
 Datum
 immiiq_noted_held(PG_FUNCTION_ARGS)
 {
-	if (hold_noted == NULL || hold_noted_lxid != MyProc->lxid)
+	if (hold_noted == NULL || hold_noted_lxid != PGPROC_LXID(MyProc))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(hold_noted);
 }

@@ -1842,15 +1842,24 @@ destroy_subject(Relation rel, HeapTuple tuple, const SubjectRow *row, void *arg)
 {
 	if (*(bool *) arg)
 	{
-		HeapTuple blank = heap_copytuple(tuple);
+		HeapTuple blank;
+		struct varlena *wrapped;
+		ScanKeyData key;
+		void *update;
 		bool isnull;
-		struct varlena *wrapped = (struct varlena *) DatumGetPointer(
-			heap_getattr(blank, Anum_subject_wrapped, RelationGetDescr(rel), &isnull));
 
+		ScanKeyInit(&key, Anum_subject_id, BTEqualStrategyNumber, F_INT8EQ,
+					Int64GetDatum((int64) row->key_id));
+		systable_inplace_update_begin(rel, base_relation("subject_key_pkey"), true, NULL, 1, &key,
+									  &blank, &update);
+		if (!HeapTupleIsValid(blank))
+			elog(ERROR, "key %u of a client is not in its index", row->key_id);
+		wrapped = (struct varlena *) DatumGetPointer(
+			heap_getattr(blank, Anum_subject_wrapped, RelationGetDescr(rel), &isnull));
 		if (VARATT_IS_EXTERNAL(wrapped) || VARATT_IS_COMPRESSED(wrapped))
 			elog(ERROR, "wrapped key of a client is not stored in its row");
 		memset(VARDATA_ANY(wrapped), 0, VARSIZE_ANY_EXHDR(wrapped));
-		heap_inplace_update(rel, blank);
+		systable_inplace_update_finish(update, blank);
 		heap_freetuple(blank);
 	}
 	CatalogTupleDelete(rel, &tuple->t_self);

@@ -164,7 +164,7 @@ estimate_count_tag(PlannerInfo *root, const VariableStatData *variable, IndexOpt
 	if (column == 1)
 		ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
 	ScanKeyInit(&keys[column], column + 1, BTEqualStrategyNumber, type->equal_function, probe);
-	scan = index_beginscan(heap, index, SnapshotAny, column + 1, 0);
+	scan = index_beginscan(heap, index, SnapshotAny, NULL, column + 1, 0);
 	index_rescan(scan, keys, column + 1, NULL, 0);
 	while (n < ESTIMATE_TAG_MAX && index_getnext_tid(scan, ForwardScanDirection) != NULL)
 		n++;
@@ -212,7 +212,7 @@ estimate_count_token(EstimateTokens *tokens, uint32 token)
 	tokens->steps++;
 	ginPrepareEntryScan(&entries, tokens->attnum, Int32GetDatum((int32) token), GIN_CAT_NORM_KEY,
 						&tokens->state);
-	stack = ginFindLeafPage(&entries, true, false, NULL);
+	stack = ginFindLeafPage(&entries, true, false);
 	if (!entries.findItem(&entries, stack))
 	{
 		LockBuffer(stack->buffer, GIN_UNLOCK);
@@ -233,7 +233,7 @@ estimate_count_token(EstimateTokens *tokens, uint32 token)
 		{
 			GinBtreeData postings;
 
-			stack = ginScanBeginPostingTree(&postings, tokens->index, root, NULL);
+			stack = ginScanBeginPostingTree(&postings, tokens->index, root);
 			result = stack->predictNumber * estimate_leaf_items(BufferGetPage(stack->buffer));
 			LockBuffer(stack->buffer, GIN_UNLOCK);
 			freeGinBtreeStack(stack);
