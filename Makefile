@@ -2,7 +2,7 @@
 # make check, make demo                    everything in a scratch server; installs missing Debian packages
 # make psql [MEMBER=…]                     psql on the demo's data as one of its members
 # make attack [CASES=…]                    the attack suite alone: any SQL against another organisation's rows
-# make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, a fresh Debian; measurements
+# make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
 # make format                              src/ and test/ as .clang-format says
 
 EXTENSION = immiiq
@@ -11,15 +11,17 @@ MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
 SCRATCH = check attack check-slow demo psql bench
-ifneq ($(filter $(SCRATCH) fresh,$(MAKECMDGOALS)),)
+ifneq ($(filter $(SCRATCH) fresh radosgw,$(MAKECMDGOALS)),)
 
-.PHONY: $(SCRATCH) fresh $(MAKECMDGOALS)
+.PHONY: $(SCRATCH) fresh radosgw $(MAKECMDGOALS)
 $(SCRATCH):
 	@test/scratch.sh $@
-check-slow: fresh
+check-slow: fresh radosgw
 fresh:
 	@test/fresh.sh
-$(filter-out $(SCRATCH) fresh,$(MAKECMDGOALS)):
+radosgw:
+	@test/oracle/radosgw.sh
+$(filter-out $(SCRATCH) fresh radosgw,$(MAKECMDGOALS)):
 	@$(MAKE) $@
 
 else

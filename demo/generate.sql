@@ -130,3 +130,13 @@ COMMENT ON FUNCTION generator.client(int, int, int) IS 'the clients of one pract
 
 GRANT USAGE ON SCHEMA generator TO practice_operator;
 GRANT SELECT ON ALL TABLES IN SCHEMA generator TO practice_operator;
+
+-- The payment provider, as the tour plays it: the header Stripe-Signature of a body, by a secret that the practice shares with it.
+CREATE FUNCTION generator.stripe_signature(secret text, body text, at timestamptz) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN (WITH said AS (SELECT floor(extract(epoch FROM at))::bigint AS t),
+        pad AS (SELECT string_agg(set_byte('\x00', 0, x # 54), '' ORDER BY i) AS inner_pad, string_agg(set_byte('\x00', 0, x # 92), '' ORDER BY i) AS outer_pad
+                FROM generate_series(0, 63) AS i,
+                    LATERAL (SELECT CASE WHEN i < length(convert_to(secret, 'UTF8')) THEN get_byte(convert_to(secret, 'UTF8'), i) ELSE 0 END) AS byte (x))
+        SELECT 't=' || t || ',v1=' || encode(sha256(outer_pad || sha256(inner_pad || convert_to(t || '.' || body, 'UTF8'))), 'hex') FROM said, pad);
+COMMENT ON FUNCTION generator.stripe_signature(text, text, timestamptz) IS 'HMAC-SHA256 of time and body, as Stripe signs; for secrets of up to 64 bytes';

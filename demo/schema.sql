@@ -1,4 +1,4 @@
--- The database of an immigration practice under immiiq: five tables, as you would write them anyway.
+-- The database of an immigration practice under immiiq: six tables, as you would write them anyway.
 -- What immiiq adds: types that seal (enc_text, enc_date), and one call of immiiq.protect() a table.
 
 CREATE EXTENSION immiiq;
@@ -86,12 +86,36 @@ CREATE TABLE invoices (
     FOREIGN KEY (org_id, client_id) REFERENCES clients
 );
 
+-- Paid is what the payment provider says, in an event that it has signed, and nobody else (docs/documents.md).
+CREATE TABLE payments (
+    org_id uuid NOT NULL,
+    payment_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    invoice_id uuid NOT NULL,
+    checkout text NOT NULL,                             -- the provider's id of the payer's checkout
+    status text NOT NULL DEFAULT 'open' CHECK (status IN ('open', 'paid')),
+    PRIMARY KEY (org_id, payment_id),
+    UNIQUE (org_id, checkout),
+    FOREIGN KEY (org_id, invoice_id) REFERENCES invoices
+);
+
 -- From here on every row belongs to an organisation, is seen only by whom scope and module allow, and is in the audit.
 SELECT immiiq.protect('clients', 'clients', client => 'client_id');
 SELECT immiiq.protect('cases', 'cases', client => 'client_id', team => 'team_id', assignee => 'assignee_id');
 SELECT immiiq.protect('communications', 'communications', client => 'client_id');
 SELECT immiiq.protect('documents', 'documents', client => 'client_id');
 SELECT immiiq.protect('invoices', 'invoices', client => 'client_id');
+SELECT immiiq.protect('payments', 'billing');
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON clients, cases, communications, documents, invoices TO practice_app;
 GRANT SELECT, INSERT ON clients, cases, communications, documents, invoices TO practice_operator;
+
+-- No role of the practice writes the column status. A verified event does, through a trigger of the DBA's.
+GRANT SELECT, INSERT (invoice_id, checkout) ON payments TO practice_app;
+CREATE FUNCTION settle_payment() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE public.payments AS p SET status = 'paid'
+    WHERE p.org_id = NEW.org_id AND p.checkout = NEW.object_id AND NEW.type = 'checkout.session.completed' AND NEW.object_status = 'paid';
+    RETURN NULL;
+END $$;
+REVOKE ALL ON FUNCTION settle_payment() FROM PUBLIC;
+CREATE TRIGGER settle_payment AFTER INSERT ON immiiq.webhook_event FOR EACH ROW EXECUTE FUNCTION settle_payment();

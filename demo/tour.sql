@@ -249,6 +249,55 @@ SELECT count(*) AS left_over FROM immiiq.verify_audit(:'aldgate') \gset
 :expect(:found_again > 0, 'verification finds that the tree is another') \g /dev/null
 :expect(:left_over = 0, 'the log put back is whole') \g /dev/null
 
+\echo '7. Paid is what the payment provider says'
+\echo '-----------------------------------------'
+\echo 'Ifeoma keeps the secret that her practice shares with the provider, and sends a client to the checkout:'
+SELECT 'whsec_' || md5(random()::text) AS secret, 'cs_' || md5(random()::text) AS checkout \gset
+\connect - practice_app
+BEGIN;
+SELECT immiiq.authenticate(:'ifeoma') \g /dev/null
+SELECT immiiq.set_secret('stripe', :'secret') \g /dev/null
+INSERT INTO immiiq.webhook (provider, secret) VALUES ('stripe', 'stripe') RETURNING webhook_id AS webhook \gset
+SELECT invoice_id AS invoice FROM invoices WHERE NOT paid ORDER BY number LIMIT 1 \gset
+\set ECHO queries
+INSERT INTO payments (invoice_id, checkout) VALUES (:'invoice', :'checkout') RETURNING status;
+\set ECHO none
+COMMIT;
+\echo 'She cannot call it paid, although she owns the practice:'
+BEGIN;
+SELECT immiiq.authenticate(:'ifeoma') \g /dev/null
+\set ECHO queries
+\set ON_ERROR_STOP off
+UPDATE payments SET status = 'paid' WHERE checkout = :'checkout';
+\set ON_ERROR_STOP on
+\set ECHO none
+\set paid_by_hand :SQLSTATE
+ROLLBACK;
+\echo 'Nor can who sends an event but has not the secret. The provider can, and once: nobody is signed in here.'
+SELECT format('{"id": "evt_%s", "type": "checkout.session.completed", "data": {"object": {"id": "%s", "payment_status": "paid"}}}', :'checkout', :'checkout') AS event \gset
+\connect - postgres
+SELECT generator.stripe_signature('whsec_of_somebody_else', :'event', now()) AS forged, generator.stripe_signature(:'secret', :'event', now()) AS signed,
+       generator.stripe_signature(:'secret', :'event', now() - interval '1 hour') AS late \gset
+SELECT status AS at_first FROM payments WHERE checkout = :'checkout' \gset
+\connect - practice_app
+SELECT verdict AS forged_verdict FROM immiiq.verify_stripe(convert_to(:'event', 'UTF8'), :'forged', :'webhook') \gset
+SELECT verdict AS late_verdict FROM immiiq.verify_stripe(convert_to(:'event', 'UTF8'), :'late', :'webhook') \gset
+\connect - postgres
+SELECT status AS still FROM payments WHERE checkout = :'checkout' \gset
+\connect - practice_app
+SELECT verdict AS signed_verdict FROM immiiq.verify_stripe(convert_to(:'event', 'UTF8'), :'signed', :'webhook') \gset
+SELECT verdict AS again_verdict FROM immiiq.verify_stripe(convert_to(:'event', 'UTF8'), :'signed', :'webhook') \gset
+BEGIN;
+SELECT immiiq.authenticate(:'ifeoma') \g /dev/null
+SELECT status AS at_last FROM payments WHERE checkout = :'checkout' \gset
+COMMIT;
+\connect - postgres
+SELECT event, verdict, status FROM (VALUES (1, 'signed by somebody else', :'forged_verdict', :'still'), (2, 'of an hour ago', :'late_verdict', :'still'),
+    (3, 'signed by the provider', :'signed_verdict', :'at_last'), (4, 'the same once more', :'again_verdict', :'at_last')) AS t (k, event, verdict, status) ORDER BY k;
+:expect(:'paid_by_hand' = '42501', 'nobody of the practice writes the status of a payment') \g /dev/null
+:expect(:'at_first' = 'open' AND :'forged_verdict' = 'denied' AND :'late_verdict' = 'denied' AND :'still' = 'open', 'an event that is not verified changes no payment') \g /dev/null
+:expect(:'signed_verdict' = 'ok' AND :'again_verdict' = 'duplicate' AND :'at_last' = 'paid', 'a verified event settles the payment, once') \g /dev/null
+
 SELECT to_char(extract(epoch FROM clock_timestamp() - :'tour_start'::timestamptz), 'FM990.0') AS tour_s \gset
 \echo
 \echo 'Loaded in' :load_s 's, toured in' :tour_s 's. Every answer above was checked.'

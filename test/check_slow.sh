@@ -43,7 +43,6 @@ web() {
 	SCRATCH=$SCRATCH/web
 	mkdir "$SCRATCH" && cp -R test/web "$SCRATCH/tier" || return
 	. test/server.sh
-. test/release.sh
 	(cd "$SCRATCH/tier" && npm ci --no-audit --no-fund) && start_server && psql -X -q -c 'CREATE EXTENSION immiiq' || return
 	(cd "$SCRATCH/tier" && timeout 300 node browse.mjs)
 	local status=$?
@@ -76,7 +75,7 @@ else
 	must "a server starts" false
 fi
 # pgTAP files on a server under valgrind. Some tests have deadlines of their own, so only what valgrind says counts.
-VALGRIND=${VALGRIND-context types search policy audit keyring identity}
+VALGRIND=${VALGRIND-context types search policy audit keyring identity jwt}
 if start_server_under_valgrind && test/roles.sh; then
 	for name in $VALGRIND; do
 		[ -e "test/pgtap/$name.sql" ] || continue

@@ -80,7 +80,8 @@ vars=(
 	"PATH=$scratch/pg$("$PG_CONFIG" --bindir):/usr/local/bin:/usr/bin:/bin"
 	"HOME=$scratch/home" "TMPDIR=$scratch/tmp" "SCRATCH=$scratch" LC_ALL=C.UTF-8 TZ=UTC
 )
-for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES SQLSMITH_SECONDS; do
+for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES SQLSMITH_SECONDS \
+	S3_ENDPOINT S3_ACCESS_KEY S3_SECRET; do
 	[ -z "${!name:-}" ] || vars+=("$name=${!name}")
 done
 

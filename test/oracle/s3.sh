@@ -1,10 +1,11 @@
 #!/bin/bash
 # s3.sh: a real S3 server takes the URLs that the database makes, and no others. Runs inside a scratch area ($SCRATCH).
+# The server is the one at $S3_ENDPOINT (radosgw.sh starts one), or Swift, which has no browser forms.
 set -eu
 . test/server.sh
 . test/oracle/swift.sh
 export SWIFT=$SCRATCH/swift
-mkdir "$SWIFT"
+mkdir -p "$SWIFT"
 failed=0 count=0
 
 # One line of TAP: what was got against what was wanted.
@@ -26,12 +27,19 @@ header() {
 }
 
 start_server
-start_swift
-auth=$(curl -s -i -H 'X-Auth-User: test:tester' -H "X-Auth-Key: $S3_SECRET" "$S3_ENDPOINT/auth/v1.0" | tr -d '\r')
-is "$(status -X PUT -H "X-Auth-Token: $(sed -n 's/^X-Auth-Token: //Ip' <<< "$auth")" \
-	"$(sed -n 's/^X-Storage-Url: //Ip' <<< "$auth")/papers")" 201 'a bucket is made'
+if [ -z "${S3_ENDPOINT:-}" ]; then
+	start_swift
+	key=test:tester forms=no unsigned=400
+	auth=$(curl -s -i -H "X-Auth-User: $key" -H "X-Auth-Key: $S3_SECRET" "$S3_ENDPOINT/auth/v1.0" | tr -d '\r')
+	is "$(status -X PUT -H "X-Auth-Token: $(sed -n 's/^X-Auth-Token: //Ip' <<< "$auth")" \
+		"$(sed -n 's/^X-Storage-Url: //Ip' <<< "$auth")/papers")" 201 'a bucket is made'
+else
+	key=$S3_ACCESS_KEY forms=yes unsigned=403
+	is "$(status -X PUT --aws-sigv4 aws:amz:us-east-1:s3 --user "$key:$S3_SECRET" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' \
+		"$S3_ENDPOINT/papers")" 200 'a bucket is made'
+fi
 
-token=$(psql -X -q -A -t -v ON_ERROR_STOP=1 -v secret="$S3_SECRET" -v endpoint="$S3_ENDPOINT" <<-'SQL' | tail -n 1
+token=$(psql -X -q -A -t -v ON_ERROR_STOP=1 -v key="$key" -v secret="$S3_SECRET" -v endpoint="$S3_ENDPOINT" <<-'SQL' | tail -n 1
 	CREATE EXTENSION immiiq;
 	CREATE ROLE web LOGIN;
 	SELECT immiiq.grant_application('web');
@@ -41,7 +49,7 @@ token=$(psql -X -q -A -t -v ON_ERROR_STOP=1 -v secret="$S3_SECRET" -v endpoint="
 	INSERT INTO immiiq.member (email, name, scope, modules) VALUES ('a@example', 'A', 'all', '{documents,settings}') RETURNING member_id AS member \gset
 	INSERT INTO immiiq.object_store (name, endpoint, region, bucket, style) VALUES ('swift', :'endpoint', 'us-east-1', 'papers', 'path')
 	    RETURNING object_store_id AS store \gset
-	SELECT immiiq.set_store_credentials(:'store', 'test:tester', :'secret');
+	SELECT immiiq.set_store_credentials(:'store', :'key', :'secret');
 	INSERT INTO immiiq.document (document_id, object_store_id, key, filename, content_type) VALUES
 	    ('d0000000-0000-4000-8000-000000000001', :'store', 'clients/Zoë Äß (1)+&=%2F日本/😀 ''x''.pdf', 'Zoë "Z".pdf', 'application/pdf'),
 	    ('d0000000-0000-4000-8000-000000000002', :'store', 'page.html', 'page.html', 'text/html');
@@ -68,7 +76,7 @@ is "$(status "${get/X-Amz-Expires=3600/X-Amz-Expires=3601}")" 403 'a longer time
 is "$(status "${get/response-content-disposition=attachment/response-content-disposition=inline}")" 403 'another disposition is refused'
 is "$(status "${get/clients/client2}")" 403 'another key is refused'
 is "$(status "$(sed -E 's/(X-Amz-Signature=)0/\11/; t; s/(X-Amz-Signature=)./\10/' <<< "$get")")" 403 'another signature is refused'
-is "$(status "${get%%\?*}")" 400 'without one it is no request of S3'"'"'s'
+is "$(status "${get%%\?*}")" $unsigned 'without one it is no request of S3'"'"'s'
 
 head=$(sql "SELECT url FROM immiiq.presign_head('$document')")
 is "$(status -I "$head") $(header Content-Length)" '200 10' 'HEAD'
@@ -86,12 +94,53 @@ is "$(status -X PUT -H 'Content-Type: text/html' --data-binary "@$SWIFT/file" "$
 is "$(status "$(sql "SELECT url FROM immiiq.presign_get('d0000000-0000-4000-8000-000000000002', shown => true)")") $(header Content-Type) $(header Content-Disposition)" \
 	'200 application/octet-stream attachment; filename="page.html"' 'and comes back as an attachment only'
 
-sql "SELECT immiiq.set_store_credentials(object_store_id, 'test:tester', 'wrong') FROM immiiq.object_store" > /dev/null
+# Sends the form that was asked for with a file, and with other fields in the place of those of their names.
+form() {	# file, [name=value …]
+	local file=$1 field other arguments=()
+	shift
+	while IFS= read -r -d '' field; do
+		for other; do [ "${other%%=*}" != "${field%%=*}" ] || continue 2; done
+		arguments+=(--form-string "$field")
+	done < "$SWIFT/fields"
+	for other; do arguments+=(--form-string "$other"); done
+	status "${arguments[@]}" -F "file=@$SWIFT/$file" "$url"
+}
+# Asks for a form: its address goes to $url, its fields as name=value, each with a zero byte, to $SWIFT/fields.
+ask_form() {	# arguments of presign_post
+	sql "SELECT url, encode(convert_to(string_agg(key || '=' || value, E'\n'), 'UTF8'), 'base64') FROM immiiq.presign_post($1), jsonb_each_text(fields) GROUP BY url" \
+		> "$SWIFT/form"
+	url=$(head -n 1 "$SWIFT/form" | cut -d '|' -f 1)
+	sed '1s/^[^|]*|//' "$SWIFT/form" | base64 -d | tr '\n' '\0' > "$SWIFT/fields"
+	printf '\0' >> "$SWIFT/fields"
+}
+if [ "$forms" = yes ]; then
+	printf 'a new passport' > "$SWIFT/new"
+	printf 'a passport that is far too long' > "$SWIFT/long"
+	ask_form "'$document', 'application/pdf', 1, 20"
+	is "$(form new)" 204 'POST of a form'
+	is "$(status "$get") $(cat "$SWIFT/body") $(header Content-Type)" '200 a new passport application/pdf' 'and the object is what was posted'
+	is "$(form long)" 400 'a file that is too long is refused'
+	is "$(form new Content-Type=text/html)" 403 'another type is refused'
+	is "$(form new key=elsewhere.pdf)" 403 'another key is refused'
+	is "$(form new x-amz-meta-immiiq-grant=0)" 403 'another grant is refused'
+	is "$(form new "policy=$(printf '{"expiration": "2099-01-01T00:00:00.000Z", "conditions": []}' | base64 -w 0)")" 403 'another policy is refused'
+	ask_form "'$document', 'image/*', 1, 20"
+	is "$(form new Content-Type=image/png)" 204 'a family of types takes one of them'
+	is "$(form new Content-Type=text/html)" 403 'and no other'
+	ask_form "'$document', 'application/pdf', 1, 20, '1 second'"
+	for ((tries = 0; tries < 100; tries++)); do
+		[ "$(form new)" = 204 ] || break
+		sleep 0.1
+	done
+	is "$(form new)" 403 'a form that has expired is refused'
+fi
+
+sql "SELECT immiiq.set_store_credentials(object_store_id, '$key', 'wrong') FROM immiiq.object_store" > /dev/null
 is "$(status "$(sql "SELECT url FROM immiiq.presign_get('$document')")")" 403 'with the wrong credentials nothing is fetched'
-psql -X -q -U web -v ON_ERROR_STOP=1 -v secret="$S3_SECRET" -v token="$token" > /dev/null <<-'SQL'
+psql -X -q -U web -v ON_ERROR_STOP=1 -v key="$key" -v secret="$S3_SECRET" -v token="$token" > /dev/null <<-'SQL'
 	BEGIN;
 	SELECT FROM immiiq.authenticate(:'token');
-	SELECT immiiq.set_store_credentials(object_store_id, 'test:tester', :'secret') FROM immiiq.object_store;
+	SELECT immiiq.set_store_credentials(object_store_id, :'key', :'secret') FROM immiiq.object_store;
 	COMMIT;
 	SQL
 
@@ -103,5 +152,5 @@ is "$(grep -cF "$S3_SECRET" "$SERVER_LOG")" 0 'the server log has no secret'
 is "$(grep -c 'X-Amz-Signature' "$SERVER_LOG")" 0 'and no URL'
 echo "1..$count"
 pg_ctl -D "$DATA" -m fast -w stop > /dev/null
-kill $(jobs -p)
+[ -z "$(jobs -p)" ] || kill $(jobs -p)
 exit $failed

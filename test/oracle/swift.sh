@@ -1,7 +1,7 @@
 # Sourced: a real S3 server, OpenStack Swift with s3api, on 127.0.0.1 inside the folder $SWIFT. start_swift makes a
 # user whose access key is test:tester and secret is $S3_SECRET; $S3_ENDPOINT says where it listens.
 
-S3_SECRET='s3cret+/with=signs'
+S3_SECRET=${S3_SECRET:-s3cret+/with=signs}
 
 start_swift() {
 	local port=$((20000 + RANDOM % 40000)) number=0 name

@@ -32,6 +32,14 @@ my @tour = ('psql', '-X', '-q', '-v', 'load_ms=1', '-v', 'seed=1');
 ok(!run_log([ @tour, '-v', 'clients=399' ], '<', "$demo/tour.sql", '>', \$out, '2>', \$err),
 	'a tour whose data are not what it expects fails');
 like($err, qr/the tour expected: three practices full of clients/, 'and says what was expected');
+$node->safe_psql('demo', 'GRANT UPDATE (status) ON payments TO practice_app');
+ok(!run_log([ @tour, '-v', 'clients=400' ], '<', "$demo/tour.sql", '>', \$out, '2>', \$err),
+	'a payment that is settled by hand is noticed');
+like($err, qr/the tour expected: nobody of the practice writes the status of a payment/, 'and said');
+$node->safe_psql('demo', 'REVOKE UPDATE (status) ON payments FROM practice_app; DROP TRIGGER settle_payment ON immiiq.webhook_event');
+ok(!run_log([ @tour, '-v', 'clients=400' ], '<', "$demo/tour.sql", '>', \$out, '2>', \$err),
+	'a verified event that settles nothing is noticed');
+like($err, qr/the tour expected: a verified event settles the payment, once/, 'and said');
 $node->safe_psql('demo', q{UPDATE immiiq.member SET modules = modules || '{invoices}' WHERE email = 'amina@aldgate.example'});
 ok(!run_log([ @tour, '-v', 'clients=400' ], '<', "$demo/tour.sql", '>', \$out, '2>', \$err),
 	'a caseworker who sees too much is noticed');
