@@ -8,21 +8,8 @@
 
 #include "envelope/envelope.h"
 #include "nodes/parsenodes.h"
+#include "search/words.h"
 #include "utils/uuid.h"
-
-/*
- * A type modifier: the column domain in the low 16 bits (0: none given), what
- * the column can do above it.  Never negative, never 0.
- */
-#define SEARCH_DOMAIN_MASK 0xFFFF
-#define SEARCH_SEALED	   (1 << 16) /* sealed only: no search */
-#define SEARCH_EQUALITY	   (1 << 17) /* =, <>, IN, UNIQUE, joins, GROUP BY */
-#define SEARCH_FOLD		   (1 << 18) /* equality of the folded text; only with SEARCH_EQUALITY */
-#define SEARCH_KIND_SHIFT  19		 /* from here on: the kinds of tokens, as ENVELOPE_PREFIX … */
-#define SEARCH_PREFIX	   (ENVELOPE_PREFIX << SEARCH_KIND_SHIFT)	/* ^@, LIKE 'abc%' */
-#define SEARCH_MATCH	   (ENVELOPE_MATCH << SEARCH_KIND_SHIFT)	/* LIKE, ILIKE, ^@ */
-#define SEARCH_RANGE	   (ENVELOPE_RANGE << SEARCH_KIND_SHIFT)	/* <, <=, >, >=, BETWEEN */
-#define SEARCH_CONTAINS	   (ENVELOPE_CONTAINS << SEARCH_KIND_SHIFT) /* @> */
 
 #define SearchTypmodDomain(typmod) ((uint16_t) ((typmod) &SEARCH_DOMAIN_MASK))
 #define SearchTypmodKinds(typmod)  ((uint8_t) ((typmod) >> SEARCH_KIND_SHIFT & 0xF))
@@ -33,19 +20,6 @@
 #define SearchTypmodFlags(typmod)                                                                  \
 	((uint8_t) (SearchTypmodTagFlags(typmod) |                                                     \
 				(SearchTypmodKinds(typmod) != 0 ? ENVELOPE_TOKENS : 0)))
-
-/* True for what a modifier of a type that has these words may be. */
-static inline bool
-search_typmod_valid(int32 typmod, int32 words)
-{
-	int32 features = typmod & ~SEARCH_DOMAIN_MASK;
-
-	if (typmod < 0 || features == 0)
-		return false;
-	return features == SEARCH_SEALED ||
-		   ((features & ~words) == 0 &&
-			((features & SEARCH_FOLD) == 0 || (features & SEARCH_EQUALITY) != 0));
-}
 
 extern void search_init(void);
 /* Called by hooks/ before planning: turns IN and = ANY into probes and refuses what sealed columns cannot do. */

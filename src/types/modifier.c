@@ -13,45 +13,20 @@
 #include "search/plain.h"
 #include "search/search.h"
 
-static const struct
-{
-	const char *word;
-	int32 bits;
-} modifier_words[] = {
-	{"sealed", SEARCH_SEALED},	   {"equality", SEARCH_EQUALITY}, {"fold", SEARCH_FOLD},
-	{"prefix", SEARCH_PREFIX},	   {"match", SEARCH_MATCH},		  {"range", SEARCH_RANGE},
-	{"contains", SEARCH_CONTAINS},
-};
-
-/* Reads a domain, 1 to 65535; false for anything else. */
-static bool
-modifier_domain(const char *text, int32 *domain)
-{
-	int32 n = 0;
-
-	if (*text < '1' || *text > '9')
-		return false;
-	for (; *text >= '0' && *text <= '9'; text++)
-	{
-		n = n * 10 + (*text - '0');
-		if (n > SEARCH_DOMAIN_MASK)
-			return false;
-	}
-	*domain = n;
-	return *text == '\0';
-}
-
 /* The words of a type, as a hint names them. */
 static char *
 modifier_choices(int32 words)
 {
+	char choices[WORDS_SIZE];
 	StringInfoData out;
 
+	words_print(words | SEARCH_SEALED, choices);
 	initStringInfo(&out);
-	for (int k = 0; k < lengthof(modifier_words); k++)
+	for (const char *c = choices; *c != '\0'; c++)
 	{
-		if ((modifier_words[k].bits & (words | SEARCH_SEALED)) != 0)
-			appendStringInfo(&out, "%s%s", out.len > 0 ? ", " : "", modifier_words[k].word);
+		appendStringInfoChar(&out, *c);
+		if (*c == ',')
+			appendStringInfoChar(&out, ' ');
 	}
 	return out.data;
 }
@@ -61,57 +36,48 @@ modifier_in(ArrayType *array, const PlainType *plain)
 {
 	const char *type = plain->type_name;
 	Datum *words;
+	const char **given;
 	int n;
-	int32 domain = 0;
-	int32 features = 0;
+	int32 typmod = -1;
+	size_t at = 0;
 
 	if (ARR_ELEMTYPE(array) != CSTRINGOID || ARR_NDIM(array) != 1 || array_contains_nulls(array))
 		ereport(ERROR, (errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 						errmsg("type modifiers must be a one-dimensional array without nulls")));
 	deconstruct_array(array, CSTRINGOID, -2, false, TYPALIGN_CHAR, &words, NULL, &n);
+	given = palloc(sizeof(char *) * (n + 1));
 	for (int i = 0; i < n; i++)
+		given[i] = DatumGetCString(words[i]);
+	switch (words_parse(given, n, plain->words, &typmod, &at))
 	{
-		const char *word = DatumGetCString(words[i]);
-		int32 bits = 0;
-
-		for (int k = 0; k < lengthof(modifier_words); k++)
-		{
-			if (strcmp(word, modifier_words[k].word) == 0 &&
-				(modifier_words[k].bits & (plain->words | SEARCH_SEALED)) != 0)
-				bits = modifier_words[k].bits;
-		}
-		if (bits != 0)
-		{
-			if ((features & bits) != 0)
-				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("modifier \"%s\" of type %s is given twice", word, type)));
-			features |= bits;
-		}
-		else if (strncmp(word, "domain=", 7) == 0 || (*word >= '0' && *word <= '9') || *word == '-')
-		{
-			if (domain != 0)
-				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("the domain of type %s is given twice", type)));
-			if (!modifier_domain(strncmp(word, "domain=", 7) == 0 ? word + 7 : word, &domain))
-				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("the domain of type %s must be a number from 1 to %d", type,
-									   SEARCH_DOMAIN_MASK)));
-		}
-		else
+		case WORDS_GOOD:
+			break;
+		case WORDS_UNKNOWN:
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("type %s has no modifier \"%s\"", type, word),
+							errmsg("type %s has no modifier \"%s\"", type, given[at]),
 							errhint("Modifiers are a domain number and of the words %s.",
 									modifier_choices(plain->words))));
+			break;
+		case WORDS_TWICE:
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("modifier \"%s\" of type %s is given twice", given[at], type)));
+			break;
+		case WORDS_DOMAIN_TWICE:
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("the domain of type %s is given twice", type)));
+			break;
+		case WORDS_DOMAIN_RANGE:
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("the domain of type %s must be a number from 1 to %d", type,
+								   SEARCH_DOMAIN_MASK)));
+			break;
+		case WORDS_CONTRADICTION:
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("modifier \"%s\" of type %s excludes every search word",
+								   "sealed", type)));
+			break;
 	}
-	if ((features & SEARCH_FOLD) != 0)
-		features |= SEARCH_EQUALITY;
-	if ((features & SEARCH_SEALED) != 0 && features != SEARCH_SEALED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("modifier \"%s\" of type %s excludes every search word", "sealed", type)));
-	if (features == 0)
-		features = SEARCH_SEALED;
-	return domain | features;
+	return typmod;
 }
 
 #define MODIFIER_IN(name, code)                                                                    \
@@ -143,26 +109,10 @@ Datum
 enc_typmodout(PG_FUNCTION_ARGS)
 {
 	int32 typmod = PG_GETARG_INT32(0);
-	StringInfoData out;
-	const char *separator = "";
+	char words[WORDS_SIZE];
 
 	if (typmod < 0)
 		PG_RETURN_CSTRING(pstrdup(""));
-	initStringInfo(&out);
-	appendStringInfoChar(&out, '(');
-	if ((typmod & SEARCH_DOMAIN_MASK) != 0)
-	{
-		appendStringInfo(&out, "%d", typmod & SEARCH_DOMAIN_MASK);
-		separator = ",";
-	}
-	for (int k = 0; k < lengthof(modifier_words); k++)
-	{
-		if ((typmod & modifier_words[k].bits) != 0)
-		{
-			appendStringInfo(&out, "%s%s", separator, modifier_words[k].word);
-			separator = ",";
-		}
-	}
-	appendStringInfoChar(&out, ')');
-	PG_RETURN_CSTRING(out.data);
+	words_print(typmod, words);
+	PG_RETURN_CSTRING(psprintf("(%s)", words));
 }
