@@ -205,6 +205,19 @@ audit_sealed_nothing(void)
 	return !found;
 }
 
+/*
+ * Before a superuser's COPY restores rows of immiiq's own tables: with the keys
+ * there, what other sessions of the restore do is captured, and nothing of it
+ * may be sealed before the log has come back.
+ */
+void
+audit_restore_begin(void)
+{
+	if (!RecoveryInProgress() && OidIsValid(base_relation_or_invalid("seal_state")) &&
+		audit_sealed_nothing())
+		audit_hold_sealing();
+}
+
 /* ---- writing the log's tables ---- */
 
 void

@@ -33,6 +33,8 @@ typedef struct AuditUtility
 /* Called by hooks/ around a utility statement, and for each object that one touches: DDL on what counts is recorded. */
 extern void audit_utility_begin(AuditUtility *frame, Node *statement);
 extern void audit_utility_end(AuditUtility *frame, Node *statement);
+/* Called before COPY restores rows of immiiq's own tables. */
+extern void audit_restore_begin(void);
 extern void audit_object_changed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id);
 
 /* Where the log says "table", an event has its kind in this schema. */

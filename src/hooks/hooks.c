@@ -180,6 +180,8 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 	worker_utility_before(pstmt->utilityStmt);
 	audit_utility_begin(&audit, pstmt->utilityStmt);
 	pstmt = context_restore_before(pstmt, stage, &restoring);
+	if (restoring > 0)
+		audit_restore_begin();
 	if (previous_utility)
 		previous_utility(pstmt, query_string, read_only_tree, stage, params, environment, dest,
 						 completion);

@@ -93,7 +93,10 @@ my $total = $count + 5;
 sealed_ok($node, 'postgres', $total, 'until it ends');
 
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
-$node->command_ok([ 'pg_restore', '-j', '3', '-d', $node->connstr('restored'), $dump ], 'pg_restore by three sessions');
+{
+	my $said = '';
+	ok(IPC::Run::run([ 'pg_restore', '-j', '3', '-d', $node->connstr('restored'), $dump ], '2>', \$said), 'pg_restore by three sessions') or diag($said);
+}
 sealed_ok($node, 'restored', $total, 'what was not sealed in the dump is sealed in the restored database');
 put($node, 'restored', 300, 302);
 sealed_ok($node, 'restored', $total + 3, 'and the log goes on');
@@ -102,6 +105,18 @@ is($node->safe_psql('restored', 'SELECT count(DISTINCT incarnation) || $$ $$ || 
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE restored');
 put($node, 'copy', 400, 401);
 sealed_ok($node, 'copy', $total + 5, 'a copied database goes on');
+
+# Sessions of a parallel restore record DDL as soon as the keys are there; were it sealed, the log of the dump could not be loaded any more.
+$node->safe_psql('postgres', 'CREATE DATABASE early');
+$node->command_ok([ 'pg_restore', '--section=pre-data', '-d', $node->connstr('early'), $dump ], 'pg_restore of what comes before the data');
+my $keys = $node->background_psql('early');
+my $restored = PostgreSQL::Test::Utils::tempdir . '/wrapped_key';
+$node->safe_psql('postgres', "COPY immiiq.wrapped_key TO '$restored'");
+$keys->query_safe("COPY immiiq.wrapped_key FROM '$restored'");
+$node->safe_psql('early', 'ALTER TABLE immiiq.node SET (fillfactor = 90)');
+is($node->safe_psql('early', 'SELECT count(*) > 0 FROM immiiq.entry'), 't', 'DDL after the keys came back is captured');
+like(($node->psql('early', q(SET lock_timeout = '300ms'; CALL immiiq.seal())))[2], qr/lock timeout/, 'and is not sealed before the log is back');
+$keys->quit;
 
 my $keyless = new_cluster('keyless', root_key => 0);
 $keyless->safe_psql('postgres', 'CREATE DATABASE restored');
