@@ -17,6 +17,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
 #include "base/base.h"
@@ -53,6 +54,14 @@ restore_awaits(Oid relid)
 	return !found;
 }
 
+/* True with the settings under which pg_restore works, which it makes in each of its sessions; its name may be another by PGAPPNAME. */
+static bool
+restore_at_work(void)
+{
+	return !check_function_bodies && !row_security && namespace_search_path != NULL &&
+		   namespace_search_path[0] == '\0';
+}
+
 /* The foreign key that pg_restore adds before the rows that it refers to are there, or NULL. */
 static Constraint *
 restore_early_key(PlannedStmt *pstmt)
@@ -62,8 +71,7 @@ restore_early_key(PlannedStmt *pstmt)
 	Constraint *key;
 	Oid relid;
 
-	if (!IsA(alter, AlterTableStmt) || list_length(alter->cmds) != 1 || application_name == NULL ||
-		strcmp(application_name, "pg_restore") != 0)
+	if (!IsA(alter, AlterTableStmt) || list_length(alter->cmds) != 1 || !restore_at_work())
 		return NULL;
 	command = linitial_node(AlterTableCmd, alter->cmds);
 	key = (Constraint *) command->def;

@@ -65,7 +65,6 @@ sub runs_ok
 {
 	my ($target, $command, $name) = @_;
 	local %ENV = $target->_get_env();
-	delete $ENV{PGAPPNAME};
 	my $said = '';
 	return ok(IPC::Run::run($command, '>&', \$said), $name) || diag($said);
 }
