@@ -182,7 +182,7 @@ BEGIN
     SELECT string_agg(DISTINCT format('%s on %s', t.tgname, t.tgrelid::regclass), ', ') INTO found
         FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
         WHERE c.relnamespace = 'immiiq'::regnamespace AND NOT t.tgisinternal AND t.tgenabled <> 'A'
-            AND t.tgname IN ('guard_log', 'guard_log_row', 'journal_append_only', 'keyring_guard', 'role_grant_changed');
+            AND t.tgname IN ('guard_log', 'guard_log_row', 'journal_append_only', 'keyring_guard', 'role_grant_changed', 'append_only');
     SELECT concat_ws(', ', found, string_agg(format('event trigger %s', v.evtname), ', ')) INTO found
         FROM pg_event_trigger AS v JOIN pg_depend AS d ON d.classid = 'pg_event_trigger'::regclass AND d.objid = v.oid AND d.deptype = 'e'
             JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'immiiq'

@@ -46,7 +46,7 @@ SELECT is_empty(
       JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
       JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'immiiq'
       WHERE c.relkind = 'r' AND NOT coalesce(e.extconfig, '{}') @> ARRAY[c.oid]
-      AND c.relname NOT IN ('privilege',                            -- the install script's own rows
+      AND c.relname NOT IN ('privilege', 'installed_function',      -- the install script's own rows
                             'tree', 'seal_state', 'restored')       -- what the sealer makes anew
       ORDER BY 1$$,
     'every table with data of the installation is carried by pg_dump');
