@@ -21,6 +21,6 @@ psql)
 	createdb demo
 	PGDATABASE=demo demo/psql.sh ;;
 bench)
-	start_server
+	start_server 'immiiq.throttle_buckets = 1048576'
 	test/bench/run.sh ;;
 esac

@@ -39,8 +39,9 @@ make_cluster() {
 }
 
 # Starts a server on a new cluster.
-start_server() {
+start_server() {	# [a line of its configuration]
 	make_cluster
+	echo "${1:-}" >> "$DATA/postgresql.conf"
 	pg_ctl -D "$DATA" -l "$SERVER_LOG" -w start > /dev/null || { cat "$SERVER_LOG" >&2; return 1; }
 }
 

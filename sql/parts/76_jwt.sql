@@ -131,21 +131,26 @@ INSERT INTO immiiq.privilege VALUES
 
 -- What every token of a session says; null when the session does not live. Times in whole seconds, and never longer than the session.
 CREATE FUNCTION immiiq.session_claims(session uuid, ttl interval) RETURNS jsonb
-    LANGUAGE sql VOLATILE STRICT PARALLEL RESTRICTED
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL RESTRICTED
     SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_strip_nulls(jsonb_build_object(
-        'iss', current_setting('immiiq.jwt_issuer'),
-        'sub', coalesce(s.member_id, s.client_id),
-        'org', s.org_id,
-        'sid', s.session_id,
-        'actor', CASE WHEN s.member_id IS NULL THEN 'portal' ELSE 'member' END,
-        'impersonated', CASE WHEN s.impersonated THEN true END,
-        'iat', floor(extract(epoch FROM t.now))::bigint,
-        'exp', floor(extract(epoch FROM least(t.now + least(ttl, interval '15 minutes'), s.expires_at)))::bigint,
-        'jti', gen_random_uuid()))
-    FROM immiiq.session AS s CROSS JOIN (SELECT clock_timestamp() AS now) AS t
-    WHERE s.session_id = session AND s.revoked_at IS NULL AND s.expires_at > t.now
+DECLARE
+    at constant timestamptz := clock_timestamp();
+BEGIN
+    RETURN (
+        SELECT jsonb_strip_nulls(jsonb_build_object(
+            'iss', current_setting('immiiq.jwt_issuer'),
+            'sub', coalesce(s.member_id, s.client_id),
+            'org', s.org_id,
+            'sid', s.session_id,
+            'actor', CASE WHEN s.member_id IS NULL THEN 'portal' ELSE 'member' END,
+            'impersonated', CASE WHEN s.impersonated THEN true END,
+            'iat', floor(extract(epoch FROM at))::bigint,
+            'exp', floor(extract(epoch FROM least(at + least(ttl, interval '15 minutes'), s.expires_at)))::bigint,
+            'jti', gen_random_uuid()))
+        FROM immiiq.session AS s
+        WHERE s.session_id = session AND s.revoked_at IS NULL AND s.expires_at > at);
+END
 $$;
 COMMENT ON FUNCTION immiiq.session_claims(uuid, interval) IS 'the claims that every JWT of a session has';
 

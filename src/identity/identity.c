@@ -29,13 +29,15 @@ PG_FUNCTION_INFO_V1(immiiq_derive_token);
 PG_FUNCTION_INFO_V1(immiiq_token_digest);
 PG_FUNCTION_INFO_V1(immiiq_keyed_hash);
 PG_FUNCTION_INFO_V1(immiiq_same_bytes);
+PG_FUNCTION_INFO_V1(immiiq_answer_at);
 PG_FUNCTION_INFO_V1(immiiq_report_sign_in);
 PG_FUNCTION_INFO_V1(immiiq_current_session);
 PG_FUNCTION_INFO_V1(immiiq_current_client);
 PG_FUNCTION_INFO_V1(immiiq_current_address);
 
-#define IDENTITY_TIDY_S	 2	 /* between two looks at sessions that are still to be revoked */
-#define IDENTITY_PURGE_S 600 /* between two at what is long dead */
+#define IDENTITY_TIDY_S	 2	   /* between two looks at sessions that are still to be revoked */
+#define IDENTITY_PURGE_S 600   /* between two at what is long dead */
+#define IDENTITY_WAIT_US 20000 /* how long an answer is held back at most */
 
 static int identity_link_ttl = 600;
 static int identity_refresh_grace = 10;
@@ -206,6 +208,23 @@ immiiq_same_bytes(PG_FUNCTION_ARGS)
 
 	PG_RETURN_BOOL(VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
 				   crypto_equal(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)));
+}
+
+/*
+ * immiiq.answer_at(since timestamptz, after interval) → void: returns when this
+ * long has passed since then, so that the time of an answer tells nothing of
+ * the work behind it.  Waits 20 ms at most, whatever the clock does.
+ */
+Datum
+immiiq_answer_at(PG_FUNCTION_ARGS)
+{
+	TimestampTz at = DatumGetTimestampTz(
+		DirectFunctionCall2(timestamptz_pl_interval, PG_GETARG_DATUM(0), PG_GETARG_DATUM(1)));
+	int64 left = at - GetCurrentTimestamp();
+
+	if (left > 0)
+		pg_usleep((long) Min(left, IDENTITY_WAIT_US));
+	PG_RETURN_VOID();
 }
 
 /* An argument's text, NULL when the argument is. */

@@ -1,7 +1,7 @@
 -- Links, codes, sessions and the log of attempts. Passwords, refresh tokens and the portal: identity_password.sql, identity_refresh.sql,
 -- identity_portal.sql; what needs several connections, a restart or a clock: test/t/06*.pl.
 \i test/pgtap/setup.psql
-SELECT plan(126);
+SELECT plan(131);
 
 -- The mailer's last message to an address.
 CREATE FUNCTION mailed(address text, OUT token text, OUT code text) LANGUAGE sql
@@ -231,4 +231,25 @@ SELECT throws_ok_unguarded($$INSERT INTO immiiq.session (org_id, member_id, toke
     SELECT org_id, member_id, sha256(x::text::bytea), now() FROM immiiq.member, generate_series(1, 2) x WHERE email = 'owner@alpha.example'$$,
     '23505', NULL, 'two active sessions of one member cannot be stored');
 SELECT cmp_ok((SELECT count(*)::int FROM immiiq.audit_log WHERE table_name = 'session'), '>', 0, 'sessions are in the audit');
+CALL immiiq.seal();
+SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE operation = 'event' AND table_name = 'sign-in'), (SELECT count(*) FROM immiiq.sign_in_attempt),
+    'and every attempt is, as an event');
+SET SESSION AUTHORIZATION regress_immiiq_operator;
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'what the log has of sign-in') \gset
+CREATE TEMPORARY TABLE logged AS
+    SELECT (a.new_row ->> 'attempt_id')::bigint AS attempt_id, a.new_row ->> 'method' AS method, a.new_row ->> 'verdict' AS verdict,
+        a.new_row ->> 'reason' AS reason, a.member_id, a.key ->> 'object' AS object, a.new_row ->> 'session_id' AS session
+    FROM immiiq.audit_log AS a WHERE a.operation = 'event' AND a.table_name = 'sign-in';
+GRANT SELECT ON logged TO PUBLIC;
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT isnt((SELECT count(*) FROM logged), 0::bigint, 'the organisation reads its own');
+SELECT is_empty(format($$SELECT attempt_id, method, verdict, reason, member_id, session_id::text FROM immiiq.sign_in_attempt WHERE org_id = %L
+    EXCEPT SELECT attempt_id, method, verdict, reason, object::uuid, session FROM logged$$, :'alpha'), 'each with method, verdict, reason, member and session');
+SELECT is_empty(format($$SELECT FROM logged WHERE attempt_id NOT IN (SELECT attempt_id FROM immiiq.sign_in_attempt WHERE org_id = %L)$$, :'alpha'),
+    'none of another organisation or of an address that nobody has');
+-- What a restart counts again: attempts with accounts of other issuers, too.
+INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, network) VALUES ('identity', 'denied', 'wrong signature', '198.51.100.7/32');
+SELECT is((SELECT class FROM immiiq.throttled_failures() WHERE key = convert_to('198.51.100.7/32', 'UTF8')), 'network', 'a forged ID token counts for its network after a restart');
 SELECT * FROM finish();

@@ -1,8 +1,11 @@
-// A browser goes through sign-in: link, mail scanner, code, password, second device, sign-out everywhere, portal. Prints TAP.
+// A browser goes through sign-in: link, mail scanner, code, password, second device, sign-out everywhere, an account
+// of another issuer, portal. Prints TAP.
 // Needs a server (PGHOST …) where immiiq is preloaded, Chromium in $CHROMIUM, and the packages of package.json.
+import { createServer } from 'node:http';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import puppeteer from 'puppeteer-core';
 import pg from 'pg';
-import { server, close } from './tier.mjs';
+import { server, close, provider } from './tier.mjs';
 
 let count = 0, failed = 0;
 const is = (have, want, name) => {
@@ -24,6 +27,31 @@ const mail = async () => (await mailer.query('SELECT * FROM immiiq.take_outbox()
 
 await new Promise(done => server.listen(0, '127.0.0.1', done));
 const site = `http://127.0.0.1:${server.address().port}`;
+
+// Another issuer: whoever comes says which account is theirs, and is sent back with an ID token for it.
+const keys = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const other = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const tokens = [];
+const idToken = (subject, nonce, key) => {
+    const part = value => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const now = Math.floor(Date.now() / 1000);
+    const text = `${part({ alg: 'RS256', typ: 'JWT', kid: 'k1' })}.${part({ iss: provider.address, aud: 'harbour', sub: subject, nonce, iat: now, exp: now + 300 })}`;
+    return `${text}.${sign('sha256', Buffer.from(text), key.privateKey).toString('base64url')}`;
+};
+const issuer = createServer((request, response) => {
+    const url = new URL(request.url, provider.address);
+    const account = url.searchParams.get('account');
+    const page = account === null
+        ? `<form id="account" action="/authorize"><input name="account">${['nonce', 'back'].map(n => `<input type="hidden" name="${n}" value="${url.searchParams.get(n)}">`).join('')}<button>Go</button></form>`
+        : `<form id="back" method="post" action="${url.searchParams.get('back')}"><input name="id_token"><button>Back</button></form>`;
+    if (account !== null) tokens.push(idToken(account, url.searchParams.get('nonce'), account === 'forged' ? other : keys));
+    response.writeHead(200, { 'Content-Type': 'text/html' }).end(`<!doctype html><h1 id="title">Issuer</h1>${page}`);
+});
+await new Promise(done => issuer.listen(0, '127.0.0.1', done));
+provider.address = `http://127.0.0.1:${issuer.address().port}`;
+await admin.query('INSERT INTO immiiq.identity_provider (issuer, audience, jwks) VALUES ($1, $2, $3)',
+    [provider.address, 'harbour', { keys: [{ ...keys.publicKey.export({ format: 'jwk' }), kid: 'k1', use: 'sig', alg: 'RS256' }] }]);
+
 const browser = await puppeteer.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true,
     args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'] });
 // Each device is a browser context: cookies of its own.
@@ -93,6 +121,25 @@ try {
     await laptop.goto(site);
     is(await submit(laptop, 'password', { email: 'ana@harbour.example', password: 'correct horse battery' }), 'Signed in as Ana', 'the member on a known device is not');
 
+    // By way of the issuer, as this account; what is handed over may be a token from elsewhere.
+    const byIssuer = async (page, account, token) => {
+        await page.goto(`${site}/identity`);
+        await submit(page, 'account', { account });
+        return submit(page, 'back', { id_token: token ?? tokens.at(-1) });
+    };
+    const tablet = await device();
+    await tablet.goto(site);
+    is(await byIssuer(tablet, 'ana-7'), 'That did not work', 'an account of another issuer that nobody has linked signs nobody in');
+    is(await byIssuer(laptop, 'forged'), 'That did not work', 'a token by another key links nothing');
+    is(await byIssuer(laptop, 'ana-7'), 'Signed in as Ana', 'a member who is signed in links hers');
+    is(await byIssuer(tablet, 'ana-7', tokens.at(-1)), 'That did not work', 'the token that linked it is none of another browser\'s');
+    is(await byIssuer(tablet, 'mallory'), 'That did not work', 'another account of that issuer is nobody');
+    is(await byIssuer(tablet, 'forged'), 'That did not work', 'nor does a token by another key sign in');
+    is(await byIssuer(tablet, 'ana-7'), 'Signed in as Ana', 'her account signs her in');
+    await laptop.goto(site);
+    is(await title(laptop), 'Sign in', 'on one device at a time');
+    is(await byIssuer(laptop, 'ana-7'), 'Signed in as Ana', 'on the other one again');
+
     const session = (await laptop.cookies()).find(c => c.name === 'session').value;
     const web = new pg.Client({ user: 'web' });
     await web.connect();
@@ -118,6 +165,7 @@ try {
 } finally {
     await browser.close();
     server.close();
+    issuer.close();
     await Promise.all([close(), admin.end(), mailer.end()]);
 }
 console.log(`1..${count}`);

@@ -4,6 +4,8 @@ import { createServer } from 'node:http';
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 
+// Where accounts of another issuer are asked for; its answer is a form that the browser posts here.
+export const provider = { address: null };
 const pool = new pg.Pool({ user: 'web', max: 8 });
 const html = (title, body) => `<!doctype html><meta charset="utf-8"><title>${title}</title><h1 id="title">${title}</h1>${body}`;
 const form = (action, fields, label) => `<form id="${action.slice(1).replaceAll('/', '-')}" method="post" action="${action}">` +
@@ -67,6 +69,16 @@ async function answer(request, body) {
         case 'POST /password/set':
             return as(cookies.session, address, db => db.query('SELECT immiiq.set_password($1)', [body.get('password')]))
                 .then(() => ({ go: '/' })).catch(error => ({ page: html('Not accepted', escaped(error.code)) }));
+        case 'GET /identity': {
+            const asked = randomBytes(32).toString('base64url');
+            return { set: { ...set, asked }, go: `${provider.address}/authorize?nonce=${asked}&back=${encodeURIComponent(`http://${request.headers.host}/identity`)}` };
+        }
+        case 'POST /identity': {
+            const said = [body.get('id_token'), cookies.asked];
+            if (!cookies.session) return signedIn(await one('SELECT * FROM immiiq.sign_in_identity($1, $2, ip => $3, user_agent => $4, device => $5)', [...said, ...where]));
+            return as(cookies.session, address, async db => (await db.query('SELECT immiiq.link_identity($1, $2) AS verdict', said)).rows[0].verdict === 'ok'
+                ? { set, go: '/' } : { set, page: html('That did not work', '') }).catch(() => ({ set, page: html('That did not work', '') }));
+        }
         case 'POST /everywhere':
             await as(cookies.session, address, db => db.query('SELECT immiiq.sign_out_everywhere()'));
             return { set: { session: '' }, go: '/' };
