@@ -19,6 +19,7 @@
 #include "identity/identity.h"
 #include "policy/policy.h"
 #include "search/search.h"
+#include "stat/stat.h"
 #include "types/types.h"
 #include "worker/worker.h"
 
@@ -30,6 +31,7 @@ void
 _PG_init(void)
 {
 	base_init();
+	stat_init();
 	keyring_init();
 	context_init();
 	journal_init();

@@ -3,6 +3,7 @@
 # One line a layer, the lowest first; within a layer both directions are allowed.
 set -u
 order='base
+stat
 crypto
 keyring
 envelope

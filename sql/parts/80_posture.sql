@@ -9,6 +9,18 @@ CREATE FUNCTION immiiq.open_org_keys(org uuid) RETURNS void
 COMMENT ON FUNCTION immiiq.open_org_keys(uuid) IS 'opens every current key of an organisation, or raises IQ002 or IQ003; for immiiq.doctor()';
 REVOKE ALL ON FUNCTION immiiq.open_org_keys(uuid) FROM PUBLIC;
 
+-- The oldest entry behind the sealer's snapshot, found by index.
+CREATE FUNCTION immiiq.oldest_unsealed() RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN EXISTS (SELECT FROM immiiq.seal_state)
+        THEN (SELECT min(e.at) FROM immiiq.seal_state AS s
+                JOIN immiiq.entry AS e ON e.incarnation = s.incarnation AND (e.txid >= s.horizon OR e.txid = ANY (s.open)))
+        ELSE (SELECT min(e.at) FROM (SELECT l.at FROM immiiq.entry AS l LIMIT 1000) AS e) END
+$$;
+COMMENT ON FUNCTION immiiq.oldest_unsealed() IS 'when the oldest entry was made that has no place in the log yet; null when all have';
+REVOKE ALL ON FUNCTION immiiq.oldest_unsealed() FROM PUBLIC;
+
 -- One row a check. Every query here reads catalogs or small tables: no check grows with the data.
 CREATE FUNCTION immiiq.doctor() RETURNS TABLE (check_name text, status text, detail text, hint text)
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -121,13 +133,8 @@ BEGIN
         END IF;
     END IF;
 
-    -- Sealing: the oldest entry behind the sealer's snapshot, found by index.
-    SELECT min(e.at) INTO oldest
-        FROM immiiq.seal_state AS s
-            JOIN immiiq.entry AS e ON e.incarnation = s.incarnation AND (e.txid >= s.horizon OR e.txid = ANY (s.open));
-    IF NOT EXISTS (SELECT FROM immiiq.seal_state) THEN
-        SELECT min(e.at) INTO oldest FROM (SELECT l.at FROM immiiq.entry AS l LIMIT 1000) AS e;
-    END IF;
+    -- Sealing.
+    oldest := immiiq.oldest_unsealed();
     IF oldest IS NULL OR oldest > clock_timestamp() - interval '1 minute' THEN
         RETURN QUERY SELECT 'sealing', 'ok', CASE WHEN oldest IS NULL THEN 'every entry is sealed'
                 ELSE 'entries without a place in the log are less than a minute old' END, NULL;

@@ -45,6 +45,7 @@
 #include "hold/hold.h"
 #include "keyring/keyring.h"
 #include "policy/policy.h"
+#include "stat/stat.h"
 #include "types/types.h"
 
 /* A level of subtransactions writes what it has at either limit. */
@@ -1112,6 +1113,7 @@ capture_add(const CaptureSubject *subject)
 	pending->offset = body - VARHDRSZ;
 	pending->start = start;
 	capture.next_seq++;
+	stat_add(STAT_ENTRIES_CAPTURED, 1);
 }
 
 /* Writes what the current level has when it has enough, or when nobody will come to do it. */

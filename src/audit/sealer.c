@@ -43,6 +43,7 @@
 #include "base/base.h"
 #include "crypto/crypto.h"
 #include "keyring/keyring.h"
+#include "stat/stat.h"
 
 /* A round is made at least this often even when the counter says nothing: COMMIT PREPARED does not count. */
 #define SEAL_IDLE_MS	5000
@@ -682,6 +683,7 @@ seal_end_batch(Relation trees, AuditWriter *batches, AuditWriter *nodes, const p
 	values[BATCH_ORG_ROOT - 1] = seal_bytea(batch.org_root, TREE_HASH_BYTES);
 	values[BATCH_PREVIOUS - 1] = seal_bytea(batch.previous, TREE_HASH_BYTES);
 	audit_writer_add(batches, values, nulls);
+	stat_add(STAT_ENTRIES_SEALED, batch.last - batch.first + 1);
 	seal_store_tree(trees, org, tree);
 }
 

@@ -29,6 +29,7 @@
 #include "context/context_internal.h"
 #include "journal/journal.h"
 #include "keyring/keyring.h"
+#include "stat/stat.h"
 
 /* An identity, the transaction in which it holds, and the role that it was given to. */
 typedef struct ContextStamp
@@ -494,8 +495,15 @@ context_check_token(char **newval, void **extra, GucSource source)
 		GUC_check_errmsg("token refused");
 		return false;
 	}
-	else if (!context_resolve_token(*newval, &stamp))
-		return false;
+	else
+	{
+		stat_add(STAT_TOKENS_CHECKED, 1);
+		if (!context_resolve_token(*newval, &stamp))
+		{
+			stat_add(STAT_TOKENS_REFUSED, 1);
+			return false;
+		}
+	}
 	keyring_enter(&stamp.identity.org);
 	stamp.serial = context_serial;
 	stamp.identity.lxid = PGPROC_LXID(MyProc);

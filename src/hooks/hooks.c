@@ -27,6 +27,7 @@
 #include "policy/policy.h"
 #include "rekey/rekey.h"
 #include "search/search.h"
+#include "stat/stat.h"
 #include "types/types.h"
 #include "worker/worker.h"
 
@@ -49,6 +50,7 @@ hooks_shmem_request(void)
 {
 	if (previous_shmem_request)
 		previous_shmem_request();
+	stat_shmem_request();
 	keyring_shmem_request();
 	context_shmem_request();
 	journal_shmem_request();
@@ -62,6 +64,7 @@ hooks_shmem_startup(void)
 {
 	if (previous_shmem_startup)
 		previous_shmem_startup();
+	stat_shmem_startup();
 	keyring_shmem_startup();
 	context_shmem_startup();
 	journal_shmem_startup();

@@ -26,6 +26,7 @@
 #include "journal/opened.h"
 #include "journal/redact.h"
 #include "journal/ring.h"
+#include "stat/stat.h"
 
 #define JOURNAL_BUFFERED	32
 #define JOURNAL_DEADLINE_MS 200
@@ -159,6 +160,8 @@ journal_record(JournalKind kind, const char *action, const char *object, const c
 	RingEvent *event = journal_next_event(org);
 
 	journal_expected = sqlstate;
+	if (kind == JOURNAL_DENIAL)
+		stat_add(STAT_DENIALS, 1);
 	if (event == NULL)
 		return;
 	event->kind = kind;
@@ -417,6 +420,7 @@ journal_capture(const ErrorData *edata, const JournalFrame *frame)
 {
 	RingEvent *event = journal_next_event(NULL);
 
+	stat_add(STAT_DENIALS, 1);
 	if (event == NULL)
 		return;
 	event->kind = JOURNAL_DENIAL;

@@ -11,6 +11,7 @@
 #include "storage/shmem.h"
 
 #include "journal/ring.h"
+#include "stat/stat.h"
 
 #define RING_TRANCHE "immiiq_journal"
 
@@ -272,6 +273,7 @@ ring_release_slot(int slot)
 {
 	RingSlot *s = &ring->slots[slot];
 
+	stat_forget(s->database);
 	for (int i = s->head; i >= 0;)
 	{
 		int next = ring->events[i].next;

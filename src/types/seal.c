@@ -11,6 +11,7 @@
 #include "context/context.h"
 #include "keyring/keyring.h"
 #include "search/search.h"
+#include "stat/stat.h"
 #include "types/seal.h"
 
 /* Seals canonical plaintext under an organisation's current keys. */
@@ -38,6 +39,7 @@ seal_bytes(const PlainType *plain, const pg_uuid_t *org, uint8 flags, uint8 kind
 	if (!envelope_seal(key, plain->code, flags, domain, key_id, tag, &tokens, bytes, len,
 					   (uint8 *) VARDATA(result)))
 		elog(ERROR, "could not seal a value");
+	stat_add(STAT_SEALED, 1);
 	SET_VARSIZE(result, VARHDRSZ + size);
 	if (tokens.list != NULL)
 		pfree(unconstify(uint8 *, tokens.list));

@@ -21,6 +21,7 @@
 #include "keyring/keyring.h"
 #include "search/catalog.h"
 #include "search/search.h"
+#include "stat/stat.h"
 #include "types/seal.h"
 #include "types/types.h"
 
@@ -156,7 +157,10 @@ types_open_active(const uint8 *buf, const Envelope *env, size_t *len)
 		return NULL;
 	bytes = value_open(buf, env, &identity->org, len);
 	if (bytes != NULL)
+	{
+		stat_add(STAT_OPENED, 1);
 		opened_note(identity, env->type, env->domain);
+	}
 	return bytes;
 }
 
@@ -174,7 +178,10 @@ types_open_varlena(const uint8 *buf, const Envelope *env)
 		return NULL;
 	result = value_open_varlena(buf, env, &identity->org);
 	if (result != NULL)
+	{
+		stat_add(STAT_OPENED, 1);
 		opened_note(identity, env->type, env->domain);
+	}
 	return result;
 }
 
