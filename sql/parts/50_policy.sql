@@ -564,8 +564,10 @@ BEGIN
         EXECUTE format('DROP POLICY IF EXISTS %I ON %s', 'immiiq_' || command, target);
     END LOOP;
     EXECUTE format('DROP TRIGGER IF EXISTS immiiq_capture ON %s', target);
-    EXECUTE format('DROP TRIGGER IF EXISTS immiiq_find_new_client ON %s', target);
-    EXECUTE format('DROP TRIGGER IF EXISTS immiiq_assign_new_client ON %s', target);
+    IF (was ->> 'new_clients')::boolean THEN
+        EXECUTE format('DROP TRIGGER IF EXISTS immiiq_find_new_client ON %s', target);
+        EXECUTE format('DROP TRIGGER IF EXISTS immiiq_assign_new_client ON %s', target);
+    END IF;
     FOR part IN SELECT t.relid FROM pg_partition_tree(target) AS t UNION SELECT target LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS immiiq_truncate ON %s', part);
         IF part <> target OR NOT (was ->> 'forced')::boolean THEN

@@ -67,6 +67,8 @@ FROM (VALUES
     ('document_event', '{org_id,event_id,at,action,document_id,client_id,share_id,expires_at,member_id,session_id,actor,login_name,client_ip,user_agent}'),
     ('secret', '{org_id,name,version,set_at,set_by}'),
     ('hold', '{org_id,hold_id,kind,client_id,matter_id,until,released_at,placed_at,placed_by,placed_role,released_by,released_role}'),
+    ('erasure', '{org_id,erasure_id,kind,client_id,phase,due_at,requested_at,requested_by,requested_role,confirmed_at,confirmed_by,started_at,counts,commitments,head_before,erased_at,rotate_by,rotated_at,finished_at,certificate,waits_for_hold}'),
+    ('erasure_object', '{org_id,erasure_id,document_id,object_store_id,key,object_version,listed_at,deleted_at}'),
     ('webhook', '{org_id,webhook_id,provider,secret,active}'),
     ('webhook_event', '{org_id,webhook_id,event_id,type,object_id,object_status,payload,received_at}'),
     ('signature_on_file', '{org_id,member_id,document_id,filed_at}'),
@@ -74,7 +76,13 @@ FROM (VALUES
 ) AS t (name, columns), pg_catalog.unnest(t.columns::name[]) AS c (name);
 INSERT INTO immiiq.export_rule VALUES ('immiiq.document_share', 'token_hash', 'omit', 'a secret', true),
     ('immiiq.hold', 'reason', 'redact', 'why something is kept is between the firm and who asked for it', true),
-    ('immiiq.hold', 'release_reason', 'redact', 'why something is kept is between the firm and who asked for it', true);
+    ('immiiq.hold', 'release_reason', 'redact', 'why something is kept is between the firm and who asked for it', true),
+    ('immiiq.erasure', 'reason', 'redact', 'what the firm wrote for itself', true),
+    ('immiiq.erasure', 'cancel_reason', 'redact', 'what the firm wrote for itself', true),
+    ('immiiq.erasure', 'problem', 'omit', 'of this server alone', true),
+    ('immiiq.erasure', 'last_xid', 'omit', 'of this server alone', true),
+    ('immiiq.erasure', 'wal_horizon', 'omit', 'of this server alone', true),
+    ('immiiq.erasure', 'retry_at', 'omit', 'of this server alone', true);
 
 -- ---- who may ----
 
