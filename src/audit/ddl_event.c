@@ -275,8 +275,8 @@ ddl_note(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id)
 void
 audit_object_changed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id)
 {
-	if (!base_preloaded || ddl_busy || creating_extension || !IsTransactionState() ||
-		!OidIsValid(base_schema()))
+	if (!base_preloaded || ddl_busy || creating_extension || IsBinaryUpgrade ||
+		!IsTransactionState() || !OidIsValid(base_schema()))
 		return;
 	switch (class_id)
 	{
@@ -622,7 +622,7 @@ audit_utility_end(AuditUtility *frame, Node *statement)
 	char *details = NULL;
 
 	if (base_preloaded && IsTransactionState() && OidIsValid(base_schema()) &&
-		!creating_extension && !IsAbortedTransactionBlockState())
+		!creating_extension && !IsBinaryUpgrade && !IsAbortedTransactionBlockState())
 	{
 		if (IsA(statement, GrantStmt) && !ddl_busy)
 		{

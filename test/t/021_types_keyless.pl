@@ -147,7 +147,8 @@ $node->stop;
 my $upgraded = new_cluster('keyless_upgraded', root_key => 0, start => 0, streaming => 1);
 my $bin = $node->config_data('--bindir');
 my $here = $upgraded->basedir;
-runs_ok($node, [ 'sh', '-c', "cd '$here' && pg_upgrade --no-sync -U postgres -b '$bin' -B '$bin' -d '" . $node->data_dir . "' -D '" . $upgraded->data_dir . "' -s '" . $node->host . "'" ], 'pg_upgrade without a key');
+runs_ok($node, [ 'sh', '-c', "cd '$here' && pg_upgrade --no-sync -U postgres -b '$bin' -B '$bin' -d '" . $node->data_dir . "' -D '" . $upgraded->data_dir . "' -s '" . $node->host . "'" ], 'pg_upgrade without a key')
+	or diag(map { slurp_file($_) } glob($upgraded->data_dir . '/pg_upgrade_output.d/*/log/pg_upgrade_dump_*.log'));
 $upgraded->start;
 is($upgraded->safe_psql('postgres', $armour), do { $node->start; my $r = $node->safe_psql('postgres', $armour); $node->stop; $r }, 'every envelope is as it was');
 use_key($upgraded, root_key_file($node));
