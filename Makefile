@@ -1,6 +1,7 @@
 # make, make install, make installcheck    the ordinary PGXS targets; PG_CONFIG= chooses the server
 # make check, make demo                    everything in a scratch server; installs missing Debian packages
 # make psql [MEMBER=…]                     psql on the demo's data as one of its members
+# make portal [PORT=…]                    docs/examples/portal on the demo's data, for your browser
 # make attack [CASES=…]                    the attack suite alone: any SQL against another organisation's rows
 # make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
 # make format                              src/ and test/ as .clang-format says
@@ -10,7 +11,7 @@ EXTVERSION = 1.0
 MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
-SCRATCH = check attack check-slow demo psql bench
+SCRATCH = check attack check-slow demo psql portal bench
 ifneq ($(filter $(SCRATCH) fresh radosgw,$(MAKECMDGOALS)),)
 
 .PHONY: $(SCRATCH) fresh radosgw $(MAKECMDGOALS)

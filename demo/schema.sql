@@ -12,12 +12,12 @@ SELECT immiiq.grant_auditor('practice_auditor');
 SELECT immiiq.grant_operator('practice_operator');
 
 -- equality: can be searched with =, IN, joins and UNIQUE.   fold: the search ignores case, accents, spaces, punctuation.
--- sealed: can be read by whom the context allows, not searched.
+-- match: LIKE and ILIKE find parts of it, by a GIN index.   sealed: can be read by whom the context allows, not searched.
 CREATE TABLE clients (
     org_id uuid NOT NULL,
     client_id uuid NOT NULL DEFAULT gen_random_uuid(),
     name enc_text(equality, fold) NOT NULL,             -- as the person writes it
-    latin_name enc_text(equality, fold) NOT NULL,       -- as the passport's machine-readable lines have it
+    latin_name enc_text(equality, fold, match) NOT NULL,-- as the passport's machine-readable lines have it; parts of it are found, too
     birth_date enc_date(equality) NOT NULL,
     nationality enc_text(sealed) NOT NULL,
     passport_no enc_text(equality, fold) NOT NULL,
@@ -31,6 +31,7 @@ CREATE TABLE clients (
 );
 CREATE INDEX ON clients (org_id, birth_date);
 CREATE INDEX ON clients (org_id, latin_name);
+CREATE INDEX ON clients USING gin (latin_name);
 
 CREATE TABLE cases (
     org_id uuid NOT NULL,

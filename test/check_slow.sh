@@ -1,6 +1,6 @@
 #!/bin/bash
 # check_slow.sh: what takes longer than make check should: fuzzers of every parser that needs no server, for
-# FUZZ_SECONDS each, the unit tests under valgrind, and a browser that signs in. Runs inside a scratch area.
+# FUZZ_SECONDS each, the unit tests under valgrind, a browser that signs in, and one in the portal. Runs inside a scratch area.
 set -u
 . test/server.sh
 . test/release.sh
@@ -51,6 +51,20 @@ web() {
 }
 in_browser() { (web); }
 must "a browser signs in by link, code and password, on two devices, and into the portal" in_browser
+# The portal of docs/examples/portal on the demo's data, as its members and as attackers.
+portal() {
+	SCRATCH=$SCRATCH/portal
+	mkdir "$SCRATCH" || return
+	. test/server.sh
+	npm ci --prefix docs/examples/portal --no-audit --no-fund && npm ci --prefix test/portal --no-audit --no-fund && start_server && createdb demo || return
+	export PGDATABASE=demo CLIENTS=1200
+	demo/load.sh && timeout 400 node test/portal/browse.mjs
+	local status=$?
+	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
+	return "$status"
+}
+portal_in_browser() { (portal); }
+must "a browser in the portal: four members of different scope, another practice, attackers" portal_in_browser
 
 # Our signatures beside those of others, and a real S3 server. npm's packages come from its registry.
 must "the oracle builds" gcc -std=gnu11 -D_GNU_SOURCE -g -O1 -Isrc test/oracle/oracle.c $sources -lsodium -lcrypto -lcrypt -o "$build/oracle"

@@ -20,6 +20,10 @@ psql)
 	start_server
 	createdb demo
 	PGDATABASE=demo demo/psql.sh ;;
+portal)
+	start_server
+	createdb demo
+	PGDATABASE=demo docs/examples/portal/start.sh ;;
 bench)
 	start_server 'immiiq.throttle_buckets = 1048576'
 	test/bench/run.sh ;;

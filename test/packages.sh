@@ -12,6 +12,8 @@ check | check-slow)
 	packages+=" $CLANG $CLANG_FORMAT git libipc-run-perl perl postgresql-$MAJOR-pgtap age nodejs opensc softhsm2" ;;
 esac
 case $goal in
+portal)
+	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 check-slow)
 	packages+=" chromium curl debootstrap libclang-rt-14-dev memcached swift-account swift-container swift-object swift-proxy valgrind"
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;

@@ -64,7 +64,7 @@ if [ -d /usr/share/postgresql-common ]; then
 fi
 
 mkdir "$scratch/tree" "$scratch/tmp" "$scratch/home"
-tar -C "$tree" --exclude=./.git --exclude=./build --exclude='*.o' --exclude='*.d' --exclude='*.so' \
+tar -C "$tree" --exclude=./.git --exclude=./build --exclude=node_modules --exclude='*.o' --exclude='*.d' --exclude='*.so' \
 	--exclude=./sql/immiiq--*.sql --exclude=./tmp_check -cf - . | tar -C "$scratch/tree" --no-same-owner -xf -
 
 as_user=()
@@ -80,7 +80,7 @@ vars=(
 	"PATH=$scratch/pg$("$PG_CONFIG" --bindir):/usr/local/bin:/usr/bin:/bin"
 	"HOME=$scratch/home" "TMPDIR=$scratch/tmp" "SCRATCH=$scratch" LC_ALL=C.UTF-8 TZ=UTC
 )
-for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES SQLSMITH_SECONDS \
+for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER PORT SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES SQLSMITH_SECONDS \
 	S3_ENDPOINT S3_ACCESS_KEY S3_SECRET NODE_EXTRA_CA_CERTS; do
 	[ -z "${!name:-}" ] || vars+=("$name=${!name}")
 done

@@ -107,11 +107,35 @@ rooms() {
 # Links between the documents lead somewhere.
 links() {
 	local file target
-	for file in README.md docs/*.md; do
+	for file in README.md docs/*.md docs/examples/*/*.md; do
 		grep -oE '\]\([^)#]+' "$file" | cut -c 3- | grep -vE '^https?:' | while read -r target; do
 			[ -e "$(dirname "$file")/$target" ] || echo "$file: no $target"
 		done
 	done
+}
+
+# The portal's server: few lines, and no decision in them who may do what. Outside of its SQL no line speaks of scope, module, permission, role
+# or organisation; in its SQL no condition does; who is signed in goes to the template and nowhere else; one place gives a token to PostgreSQL.
+portal() {
+	local portal=docs/examples/portal lines
+	local server="$portal/server.mjs $portal/sql.mjs $portal/proof.mjs $portal/html.mjs" pages="$portal/pages.mjs $portal/drawings.mjs"
+	lines=$(cat $server | wc -l)
+	[ "$lines" -lt 400 ] || echo "$lines lines of server code"
+	awk 'length > 180 { print FILENAME ": " FNR ": a line of " length " characters" }' $server
+	perl -0777 -ne '
+		my $sql = "";
+		s{//[^\n]*|\x27Permissions-Policy\x27}{}g;
+		1 while s{sql`((?:[^`\$]|\$(?!\{)|\$\{[^`\{\}]*(?:\{[^`\{\}]*\}[^`\{\}]*)*\})*)`}{ $sql .= "$1;\n"; "SQL" }e;
+		print "$ARGV: outside of SQL: $1\n" while /(.*\b(?:scopes?|modules?|\w*permi[st]\w*|roles?|org_\w+|organi\w+|owners?|\w*admin\w*|\w*allow\w*|\w*privileg\w*|\w*grant\w*)\b.*)/gi;
+		$sql =~ s/USING \(.*?\)//g;
+		print "$ARGV: asked in SQL: $1\n" while $sql =~ /(.*\b(?:current_org|has_permission|require_permission|visible|verify_access)\b.*)/g;
+		print "$ARGV: in a condition: $1\n" while $sql =~ /((?:WHERE|HAVING|ON|AND)\b[^;]*\b(?:org_id|scope|modules|permissions)\b[^;]*)/g;
+		my $me = () = /\bme\b/g;
+		print "$ARGV: who is signed in is asked $me times\n" if $me > 2;' $server
+	grep -noE '\bme(\?)?\.[a-z_]+.{6}|.{8}\bme &&' $pages | grep -vE 'me\??\.(name|practice)|me\.scope\]\}</?|\$\{me &&|scopes\[me'
+	[ "$(grep -c 'immiiq.authenticate' $server | grep -v ':0$')" = "$portal/sql.mjs:1" ] || echo "more than one place gives a token to PostgreSQL"
+	grep -nE '<script|style="|javascript:| on[a-z]+=' $pages
+	grep -qx '    "dependencies": { "pg": "[0-9.]*" }' $portal/package.json || echo "the portal needs more than pg"
 }
 
 format() {
@@ -132,7 +156,8 @@ silent "postgres.h is first, and never in a header" headers
 silent "the library's SQL functions and the install parts agree" entry_points
 silent "docs/errors.md and base.h list the same SQLSTATEs" sqlstates
 silent "a capability has one name in four places" rooms
+silent "the portal's server has under 400 lines, and no permission check in them" portal
 silent "links between documents lead somewhere" links
 [ -z "$CLANG_FORMAT" ] || silent "C files keep to .clang-format" format
-silent "shell scripts parse" bash -n test/*.sh test/attack/*.sh demo/*.sh
+silent "shell scripts parse" bash -n test/*.sh test/attack/*.sh demo/*.sh docs/examples/*/*.sh
 echo "1..$count"
