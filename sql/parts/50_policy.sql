@@ -510,8 +510,8 @@ BEGIN
             USING HINT = format('Make it unique over %I and its columns, or use random uuids.', org);
     END LOOP;
 
-    -- A team, an assignee, a client and a tag imply the organisation: without statistics that say so, estimates are far too low.
-    FOREACH part IN ARRAY array_remove(ARRAY[client, team, assignee, office], NULL) || sealed LOOP
+    -- A team, an assignee and a client imply the organisation: without statistics that say so, estimates are far too low.
+    FOREACH part IN ARRAY array_remove(ARRAY[client, team, assignee, office], NULL) LOOP
         EXECUTE format('CREATE STATISTICS %I.%I (dependencies) ON %I, %I FROM %s', class.relnamespace::regnamespace::text,
             immiiq.made_name(short_name, part::name), org, part, target);
         made := jsonb_set(made, '{statistics}', made -> 'statistics'

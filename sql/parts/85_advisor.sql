@@ -144,8 +144,7 @@ BEGIN
         FROM immiiq.advisor_table AS t
             JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
             JOIN pg_attribute AS o ON o.attrelid = t.oid AND o.attname = t.org
-        WHERE t.protected AND (a.attname IN (t.client, t.team, t.assignee, t.office)
-                               OR a.atttypid = ANY (sealed) AND format_type(a.atttypid, a.atttypmod) ~ '\m(equality|fold)\M')
+        WHERE t.protected AND a.attname IN (t.client, t.team, t.assignee, t.office)
             AND NOT EXISTS (SELECT FROM pg_statistic_ext AS s WHERE s.stxrelid = t.oid AND 'f' = ANY (s.stxkind) AND s.stxkeys @> ARRAY[a.attnum, o.attnum]::int2vector);
 
     -- ---- sealed columns ----

@@ -96,12 +96,72 @@ SELECT * FROM bench_pair($$SELECT sum(amount) FROM found_sealed WHERE doc @> '{"
     $$SELECT sum(amount) FROM found WHERE doc @> '{"owner": {"id": 77}}'$$, 9) \gset contains_
 SELECT * FROM bench_pair($$EXPLAIN SELECT id FROM found_sealed WHERE name ILIKE '%abc%' AND day > '1960-01-01' AND doc @> '{}'$$,
     $$EXPLAIN SELECT id FROM found WHERE name ILIKE '%abc%' AND day > '1960-01-01' AND doc @> '{}'$$, 99) \gset plan_
-SELECT * FROM bench_pair('SELECT name::text FROM found_sealed ORDER BY name::text LIMIT 20', 'SELECT name FROM found ORDER BY name LIMIT 20', 5) \gset order_
 COMMIT;
 SELECT * FROM bench_line('search', 'ILIKE under row security, times pg_trgm on text without', :like_a_ms / :like_b_ms, 1.7, ' x');
 SELECT * FROM bench_line('search', 'the same, times pg_trgm on text under row security', :policy_a_ms / :policy_b_ms, 0.6, ' x');
 SELECT * FROM bench_line('search', 'BETWEEN, 1 % of the rows, times B-tree on dates', :between_a_ms / :between_b_ms, 2.7, ' x');
 SELECT * FROM bench_line('search', '@> on documents, times jsonb_path_ops on jsonb', :contains_a_ms / :contains_b_ms, 2.0, ' x');
 SELECT * FROM bench_line('search', 'planning of three sealed conditions, times plain ones', :plan_a_ms / :plan_b_ms, 1.3, ' x');
-SELECT * FROM bench_line('search', 'ORDER BY name::text LIMIT 20, times text without an index', :order_a_ms / :order_b_ms, 2.0, ' x');
 RESET SESSION AUTHORIZATION;
+
+-- Pages in order among 10,000 and 100,000 visible rows, and what compares tags, on tables that differ in nothing but the columns' types; in CPU time.
+CREATE TABLE page_sealed (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, many bool, name enc_text(sealed), PRIMARY KEY (org_id, id));
+CREATE TABLE page_plain (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, many bool, name text, PRIMARY KEY (org_id, id));
+CREATE TABLE tag_sealed (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, v enc_text(equality), kind enc_text(equality), PRIMARY KEY (org_id, id));
+CREATE TABLE tag_plain (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, v text, kind text, PRIMARY KEY (org_id, id));
+SELECT count(immiiq.protect(t, 'clients')) FROM unnest(ARRAY['page_sealed', 'page_plain', 'tag_sealed', 'tag_plain']::regclass[]) AS t \gset ignored_
+GRANT SELECT, INSERT ON page_sealed, page_plain, tag_sealed, tag_plain TO bench_app;
+ALTER TABLE page_sealed DISABLE TRIGGER immiiq_capture;
+ALTER TABLE page_plain DISABLE TRIGGER immiiq_capture;
+ALTER TABLE tag_sealed DISABLE TRIGGER immiiq_capture;
+ALTER TABLE tag_plain DISABLE TRIGGER immiiq_capture;
+\set tags 'greatest(10000, 1000000 * ':scale')::int'
+SELECT :tags AS tags \gset
+SET SESSION AUTHORIZATION bench_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'token', true) \gset ignored_
+INSERT INTO page_sealed (id, many, name) SELECT id, id > 10000, name FROM found WHERE id <= 100000;
+INSERT INTO page_plain (id, many, name) SELECT id, id > 10000, name FROM found WHERE id <= 100000;
+INSERT INTO tag_sealed (id, v, kind) SELECT i, 'X' || i, 'kind ' || i * 7919::int8 % 1000 FROM generate_series(1, :tags) AS i;
+INSERT INTO tag_plain (id, v, kind) SELECT i, 'X' || i, 'kind ' || i * 7919::int8 % 1000 FROM generate_series(1, :tags) AS i;
+COMMIT;
+RESET SESSION AUTHORIZATION;
+ALTER TABLE page_sealed ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE page_plain ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE tag_sealed ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE tag_plain ENABLE ALWAYS TRIGGER immiiq_capture;
+-- The same for whoever the indexes are built by: a tag is compared without a key.
+SELECT * FROM bench_pair_cpu('CREATE INDEX built ON tag_sealed (v); DROP INDEX built', 'CREATE INDEX built ON tag_plain (v); DROP INDEX built', 3) \gset build_
+CREATE INDEX ON tag_sealed (org_id, v);
+CREATE INDEX ON tag_plain (org_id, v);
+VACUUM ANALYZE page_sealed, page_plain, tag_sealed, tag_plain;
+SET SESSION AUTHORIZATION bench_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'token', true) \gset ignored_
+SELECT * FROM bench_pair_cpu('SELECT count(*) FROM (SELECT kind, count(*) FROM tag_sealed GROUP BY kind) AS g', 'SELECT count(*) FROM (SELECT kind, count(*) FROM tag_plain GROUP BY kind) AS g', 5) \gset group_
+SELECT name AS last FROM page_plain ORDER BY name OFFSET 19 LIMIT 1 \gset
+SELECT * FROM bench_pair_cpu('SELECT name::text FROM page_sealed ORDER BY name::text LIMIT 20', 'SELECT name FROM page_plain ORDER BY name LIMIT 20', 9) \gset first_
+SELECT * FROM bench_pair_cpu(format('SELECT name::text FROM page_sealed WHERE name::text > %L ORDER BY name::text LIMIT 20', :'last'),
+    format('SELECT name FROM page_plain WHERE name > %L ORDER BY name LIMIT 20', :'last'), 9) \gset next_
+SELECT name AS last FROM page_plain WHERE NOT many ORDER BY name OFFSET 19 LIMIT 1 \gset
+SELECT * FROM bench_pair_cpu('SELECT name::text FROM page_sealed WHERE NOT many ORDER BY name::text LIMIT 20', 'SELECT name FROM page_plain WHERE NOT many ORDER BY name LIMIT 20', 19) \gset first_few_
+SELECT * FROM bench_pair_cpu(format('SELECT name::text FROM page_sealed WHERE NOT many AND name::text > %L ORDER BY name::text LIMIT 20', :'last'),
+    format('SELECT name FROM page_plain WHERE NOT many AND name > %L ORDER BY name LIMIT 20', :'last'), 19) \gset next_few_
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT * FROM bench_line('search', 'B-tree build, ' || :tags || ' rows, times text', :build_a_ms / :build_b_ms, 1.3, ' x');
+SELECT * FROM bench_line('search', 'GROUP BY, ' || :tags || ' rows, times text', :group_a_ms / :group_b_ms, 1.2, ' x');
+SELECT * FROM bench_line('search', 'ORDER BY name::text LIMIT 20 among 10,000 rows, times text without an index', :first_few_a_ms / :first_few_b_ms, 2.0, ' x');
+SELECT * FROM bench_line('search', 'the next page', :next_few_a_ms / :next_few_b_ms, 2.0, ' x');
+SELECT * FROM bench_line('search', 'ORDER BY name::text LIMIT 20 among 100,000 rows, times text without an index', :first_a_ms / :first_b_ms, 2.0, ' x');
+SELECT * FROM bench_line('search', 'the next page', :next_a_ms / :next_b_ms, 2.0, ' x');
+
+-- One row by its value, prepared, through a client.
+\! gcc -std=gnu11 -O2 -I"$(pg_config --includedir)" -I/usr/include/postgresql search_client.c -L"$(pg_config --libdir)" -lpq -o search_client.tmp
+\setenv BENCH_TOKEN :token
+\setenv BENCH_TAGS :tags
+\set text `PGDATABASE=bench_search PGUSER=bench_app ./search_client.tmp 'SELECT id FROM tag_sealed WHERE v = $1' 'SELECT id FROM tag_plain WHERE v = $1' "$BENCH_TAGS"`
+\set binary `BENCH_BINARY=1 PGDATABASE=bench_search PGUSER=bench_app ./search_client.tmp 'SELECT id FROM tag_sealed WHERE v = $1' 'SELECT id FROM tag_plain WHERE v = $1' "$BENCH_TAGS"`
+\! rm -f search_client.tmp
+SELECT * FROM bench_line('search', 'equality by index, prepared, through a client, ' || :tags || ' rows, times text under the same policies', :text, 1.15, ' x');
+SELECT * FROM bench_line('search', 'the same in binary', :binary, 1.15, ' x');

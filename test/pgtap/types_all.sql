@@ -1,6 +1,6 @@
 -- Every sealed type the same way: in, out, casts, arrays, domains, composites, copies, ALTER TABLE, large values.
 \i test/pgtap/setup.psql
-SELECT plan(58);
+SELECT plan(61);
 
 CREATE TYPE pair AS (a enc_int8(31,equality), b enc_text(32,sealed));
 CREATE DOMAIN amount AS enc_numeric(33,equality);
@@ -145,6 +145,19 @@ CREATE TEMP TABLE large (b enc_bytea(1,equality), t enc_text(2,match));
 SELECT lives_ok($$INSERT INTO large VALUES (decode(repeat('5aff', 50 * 1024 * 1024), 'hex'), repeat('needle in hay ', 1000000))$$, '100 MB are sealed');
 SELECT is((SELECT octet_length(b::bytea) FROM large), 100 * 1024 * 1024, 'and opened');
 SELECT is((SELECT count(*) FROM large WHERE t LIKE '%dle in hay need%' AND b = decode(repeat('5aff', 50 * 1024 * 1024), 'hex')), 1::bigint, 'and found');
+-- Comparing and grouping read the header alone: of 51,200 chunks no more than the first few.
+CREATE FUNCTION pg_temp.read_by(query text) RETURNS int8 LANGUAGE plpgsql AS $$
+DECLARE
+    toast constant oid := (SELECT reltoastrelid FROM pg_class WHERE oid = 'large'::regclass);
+    was constant int8 := pg_stat_get_xact_blocks_fetched(toast);
+BEGIN
+    EXECUTE query;
+    RETURN pg_stat_get_xact_blocks_fetched(toast) - was;
+END
+$$;
+SELECT cmp_ok(pg_temp.read_by($$SELECT count(*) FROM large AS a JOIN large AS b USING (b) WHERE a.b <> '\x00'$$), '<=', 30::int8, 'comparing reads the header only');
+SELECT cmp_ok(pg_temp.read_by($$SELECT count(*), count(DISTINCT b) FROM large GROUP BY b$$), '<=', 30::int8, 'grouping, too');
+SELECT cmp_ok(pg_temp.read_by($$SELECT octet_length(b::bytea) FROM large$$), '>', 10000::int8, 'and opening all of it');
 SELECT throws_ok($$INSERT INTO large (t) SELECT string_agg(md5(i::text) || chr(20000 + i % 20000), '') FROM generate_series(1, 600000) i$$, '54000', NULL,
     'a text of too many different trigrams is refused');
 COMMIT;
