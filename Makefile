@@ -4,6 +4,7 @@
 # make portal [PORT=…]                    docs/examples/portal on the demo's data, for your browser
 # make attack [CASES=…]                    the attack suite alone: any SQL against another organisation's rows
 # make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
+# make check-versions                      make check on PostgreSQL 17 and 18, in fresh Debians of their own
 # make format                              src/ and test/ as .clang-format says
 
 EXTENSION = immiiq
@@ -12,17 +13,21 @@ MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
 SCRATCH = check attack check-slow demo psql portal bench
-ifneq ($(filter $(SCRATCH) fresh radosgw,$(MAKECMDGOALS)),)
+CHROOTS = fresh check-versions radosgw
+ifneq ($(filter $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)),)
 
-.PHONY: $(SCRATCH) fresh radosgw $(MAKECMDGOALS)
+.PHONY: $(SCRATCH) $(CHROOTS) $(MAKECMDGOALS)
 $(SCRATCH):
 	@test/scratch.sh $@
 check-slow: fresh radosgw
 fresh:
 	@test/fresh.sh
+check-versions:
+	@RELEASE=trixie test/fresh.sh check
+	@RELEASE=forky test/fresh.sh check
 radosgw:
 	@test/oracle/radosgw.sh
-$(filter-out $(SCRATCH) fresh radosgw,$(MAKECMDGOALS)):
+$(filter-out $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)):
 	@$(MAKE) $@
 
 else

@@ -1,6 +1,7 @@
 #!/bin/bash
 # fresh.sh [GOAL…]: clones this tree's HEAD into a fresh minimal Debian 12 that has only git and make, and
 # runs make demo and make check there (or the goals given), then looks for what they left behind. As root.
+# RELEASE=trixie is Debian 13 with PostgreSQL 17, RELEASE=forky has PostgreSQL 18.
 set -eu
 tree=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -28,8 +29,12 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 1' INT TERM HUP
 
-echo "== a fresh Debian 12 from $mirror"
-debootstrap --variant=minbase --include=git,make,ca-certificates bookworm "$root" "$mirror" > "$root.log" 2>&1 ||
+release=${RELEASE:-bookworm}
+# debootstrap of Debian 12 has no script for what is younger than itself.
+script=/usr/share/debootstrap/scripts/$release
+[ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
+echo "== a fresh Debian $release from $mirror"
+debootstrap --variant=minbase --include=git,make,ca-certificates "$release" "$root" "$mirror" "$script" > "$root.log" 2>&1 ||
 	{ tail -n 20 "$root.log"; exit 1; }
 rm -f "$root.log"
 printf '#!/bin/sh\nexit 101\n' > "$root/usr/sbin/policy-rc.d"
@@ -83,5 +88,5 @@ echo "== what is left behind"
 [ -z "$(inside pg_lsclusters -h)" ] || problem "a cluster"
 ! inside grep -q '^create_main_cluster = false' /etc/postgresql-common/createcluster.conf || problem "createcluster.conf was not put back"
 [ -z "$(inside find /proc -maxdepth 1 -user postgres 2>/dev/null)" ] || problem "processes"
-[ "$failed" = 0 ] && echo "ok: a fresh Debian 12"
+[ "$failed" = 0 ] && echo "ok: a fresh Debian $release"
 exit "$failed"
