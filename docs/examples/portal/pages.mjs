@@ -134,11 +134,14 @@ export const entry = ({ entry: e, proof, key, checks, ...rest }) => {
 
 // ---- posture ----
 
+const stands = { fails: 'broken', unknown: 'not known', holds: 'kept' };
+const kinds = { enforced: 'the database keeps it', provided: 'there to be used', attested: 'somebody vouches for it', 'web tier': 'for the web tier to keep' };
 export const posture = list => {
-    const count = status => list.filter(row => row.status === status).length, sound = { ok: 'sound', warning: 'to look at', fail: 'broken' };
-    return { title: 'Posture', body: html`<div class="top"><h1>Posture</h1></div>${list.length ? html`<section class="card summary">${ring(['ok', 'warning', 'fail'].map(s => [s, count(s)]))}
-<p class="lead">${count('fail') ? 'Something is broken.' : count('warning') ? 'Nothing is broken; there is something to look at.' : 'All is sound.'} Read from the running database just now.</p></section>
-${['fail', 'warning', 'ok'].filter(count).map(s => html`<section><h2 class="group">${count(s)} ${sound[s]}</h2><ul class="promises">${list.filter(row => row.status === s).map(row =>
-        html`<li class="card ${s}"><h3><span class="light" aria-hidden="true"></span>${row.check_name.replaceAll('_', ' ')}</h3><p>${row.detail}</p>${row.hint && html`<p class="hint">${row.hint}</p>`}</li>`)}</ul></section>`)}`
+    const count = status => list.filter(row => row.status === status).length;
+    return { title: 'Posture', body: html`<div class="top"><h1>Posture</h1></div>${list.length ? html`<section class="card summary">${ring(['holds', 'unknown', 'fails'].map(s => [s, count(s)]))}
+<p class="lead">${count('holds')} of ${list.length} promises are kept${count('unknown') > 0 && `, ${count('unknown')} cannot be judged from inside`}${count('fails') > 0 && html`, <b>${count('fails')} ${count('fails') === 1 ? 'is' : 'are'} broken</b>`}. Read from the running database: ${moment(list[0].seen_at)}.</p></section>
+${Object.keys(stands).filter(count).map(s => html`<section><h2 class="group">${count(s)} ${stands[s]}</h2><ul class="promises">${list.filter(row => row.status === s).map(row =>
+        html`<li class="card ${s}"><h3><span class="light" aria-hidden="true"></span>${row.promise}</h3><small>${row.claim} · ${kinds[row.kind] ?? row.kind}</small>
+<details><summary>What was seen<span class="visually-hidden"> of ${row.claim}</span></summary><ul>${row.evidence?.split('\n').map(line => html`<li>${line}</li>`)}</ul></details></li>`)}</ul></section>`)}`
         : none('Posture is open to members who see the whole practice and have the module reports.')}` };
 };

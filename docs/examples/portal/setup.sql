@@ -9,14 +9,26 @@ CREATE INDEX ON clients (org_id, name);
 CREATE INDEX ON clients (org_id, phone);
 CREATE INDEX ON clients (org_id, email);
 
--- Posture is read as whoever may read all of it; whom it is shown is said here, as for the log: scope all and the module reports.
+-- Posture is read by an auditor's job, since application roles read no statistics of the server; whom its last look is shown is said here,
+-- as for the log: scope all and the module reports.
 CREATE SCHEMA portal;
-CREATE FUNCTION portal.posture() RETURNS TABLE (check_name text, status text, detail text, hint text)
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'SELECT d.* FROM immiiq.doctor() AS d WHERE immiiq.audit_org() IS NOT NULL';
-REVOKE ALL ON FUNCTION portal.posture() FROM PUBLIC;
-GRANT USAGE ON SCHEMA portal TO practice_app;
+CREATE TABLE portal.posture_seen AS SELECT p.*, now() AS seen_at FROM immiiq.posture AS p WITH NO DATA;
+CREATE FUNCTION portal.look() RETURNS void LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    DELETE FROM portal.posture_seen;
+    INSERT INTO portal.posture_seen SELECT p.*, now() FROM immiiq.posture AS p;
+END;
+CREATE FUNCTION portal.posture() RETURNS SETOF portal.posture_seen
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT p.* FROM portal.posture_seen AS p WHERE immiiq.audit_org() IS NOT NULL';
+ALTER FUNCTION portal.posture() OWNER TO practice_auditor;
+REVOKE ALL ON FUNCTION portal.look(), portal.posture() FROM PUBLIC;
+GRANT USAGE ON SCHEMA portal TO practice_app, practice_auditor;
 GRANT EXECUTE ON FUNCTION portal.posture() TO practice_app;
+GRANT EXECUTE ON FUNCTION portal.look() TO practice_auditor;
+GRANT SELECT, INSERT, DELETE ON portal.posture_seen TO practice_auditor;
+\connect - practice_auditor
+SELECT portal.look();
 
 -- A bucket for each practice, and a file for each document of a client who is open.
 \connect - practice_operator

@@ -12,7 +12,8 @@ psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -v bucket="http://localhost:$((PORT +
 npm ci --silent --no-audit --no-fund --omit=dev
 
 node outside.mjs &
-trap 'kill %1' EXIT
+while sleep 60; do psql -X -q -o /dev/null -U practice_auditor -c 'SELECT portal.look()'; done &
+trap 'kill %1 %2' EXIT
 cat <<TEXT
 
   The portal     http://localhost:$PORT
