@@ -50,6 +50,10 @@ COMMENT ON COLUMN immiiq.subject_key.parent IS 'the subject-wrapping key: immiiq
 REVOKE ALL ON immiiq.subject_key FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.subject_key', '');
 
+-- A destroyed key must not stay in the planner's statistics.
+ALTER TABLE immiiq.wrapped_key ALTER wrapped SET STATISTICS 0;
+ALTER TABLE immiiq.subject_key ALTER wrapped SET STATISTICS 0;
+
 CREATE FUNCTION immiiq.keyring_guard() RETURNS trigger
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keyring_guard';
 COMMENT ON FUNCTION immiiq.keyring_guard() IS 'refuses UPDATE, DELETE and TRUNCATE of keys; makes every backend forget cached keys after INSERT';

@@ -304,14 +304,30 @@ $$;
 COMMENT ON FUNCTION immiiq.rekey_want_wipe() IS 'asks the worker to overwrite deleted keys';
 REVOKE ALL ON FUNCTION immiiq.rekey_want_wipe() FROM PUBLIC;
 
+-- When keys left a root key, and where WAL was: what is older may still need it.
+CREATE TABLE immiiq.rewrap (
+    rewrap_id int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    lsn pg_lsn NOT NULL,
+    root_ids text[] COLLATE "C" NOT NULL,
+    keys int8 NOT NULL
+);
+COMMENT ON TABLE immiiq.rewrap IS 'runs of rewrap_keys that wrapped anything';
+COMMENT ON COLUMN immiiq.rewrap.root_ids IS 'the root keys that wrapped keys until then';
+REVOKE ALL ON immiiq.rewrap FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.rewrap', '');
+SELECT pg_catalog.pg_extension_config_dump('immiiq.rewrap_rewrap_id_seq', '');
+
 CREATE FUNCTION immiiq.rewrap_keys() RETURNS int8
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    roots text[] := ARRAY(SELECT DISTINCT k.root_id FROM immiiq.wrapped_key AS k);
     changed int8 := immiiq.rekey_rewrap();
 BEGIN
     IF changed > 0 THEN
+        INSERT INTO immiiq.rewrap (lsn, root_ids, keys) VALUES (pg_current_wal_insert_lsn(), roots, changed);
         PERFORM immiiq.rekey_want_wipe();
     END IF;
     RETURN changed;

@@ -127,6 +127,7 @@ COMMENT ON TABLE immiiq.kept_entry IS 'entries of the log that a hold keeps read
 COMMENT ON COLUMN immiiq.kept_entry.key_id IS 'the hold''s key: immiiq.subject_key, with the hold in the place of the client';
 REVOKE ALL ON immiiq.kept_entry FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.kept_entry', '');
+ALTER TABLE immiiq.kept_entry ALTER sealed SET STATISTICS 0;
 CREATE FUNCTION immiiq.keep_image(body bytea, hold uuid, "column" text, matter uuid) RETURNS boolean
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_keep_image';
 COMMENT ON FUNCTION immiiq.keep_image(bytea, uuid, text, uuid) IS 'keeps an entry readable under a hold, when its image names the matter';

@@ -1217,3 +1217,93 @@ END
 $$;
 COMMENT ON FUNCTION immiiq.rotate_after_erasure(uuid) IS 'starts the rotation of data key, index secret and subject-wrapping key that erasures have scheduled';
 REVOKE ALL ON FUNCTION immiiq.rotate_after_erasure(uuid) FROM PUBLIC;
+
+-- ---- epochs of the root key; backups are recorded with immiiq.record_backup (90_promises.sql) ----
+
+CREATE TABLE immiiq.root_clearance (
+    root_id text COLLATE "C" NOT NULL REFERENCES immiiq.root_key,
+    database name NOT NULL,
+    cleared_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    cleared_role name NOT NULL DEFAULT session_user,
+    PRIMARY KEY (root_id, database)
+);
+COMMENT ON TABLE immiiq.root_clearance IS 'databases of this server in which somebody has looked: nothing is under this root key there';
+REVOKE ALL ON immiiq.root_clearance FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('immiiq.root_clearance', '');
+
+CREATE FUNCTION immiiq.clear_root(root_id text, database name) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM immiiq.root_key AS r WHERE r.root_id = clear_root.root_id)
+        OR NOT EXISTS (SELECT FROM pg_database AS d WHERE d.datname = database AND d.datname <> current_database())
+    THEN
+        RAISE EXCEPTION 'no such root key, or no such other database' USING ERRCODE = 'no_data_found';
+    END IF;
+    INSERT INTO immiiq.root_clearance AS c (root_id, database) VALUES (clear_root.root_id, clear_root.database)
+    ON CONFLICT ON CONSTRAINT root_clearance_pkey DO UPDATE SET cleared_at = clock_timestamp(), cleared_role = session_user;
+END
+$$;
+COMMENT ON FUNCTION immiiq.clear_root(text, name) IS 'notes that another database of this server holds nothing under a root key: look at its own immiiq.root_epoch first';
+
+CREATE FUNCTION immiiq.root_epochs() RETURNS TABLE (root_id text, first_used timestamptz, left_at timestamptz, is_current boolean, loaded boolean, retirable boolean, reasons text[])
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    kept CONSTANT interval := make_interval(days => current_setting('immiiq.backup_window')::int);
+    horizon pg_lsn;
+    keys int8;
+BEGIN
+    FOR root_id, first_used, is_current, loaded IN
+        SELECT r.root_id, r.first_used, coalesce(s."current", false), coalesce(s.loaded, false)
+        FROM immiiq.root_key AS r LEFT JOIN immiiq.keyring_status() AS s ON s.root_id = r.root_id ORDER BY r.first_used
+    LOOP
+        reasons := '{}';
+        SELECT count(*) INTO keys FROM immiiq.wrapped_key AS k WHERE k.root_id = root_epochs.root_id;
+        SELECT w.at, w.lsn INTO left_at, horizon FROM immiiq.rewrap AS w WHERE root_epochs.root_id = ANY (w.root_ids) ORDER BY w.rewrap_id DESC LIMIT 1;
+        IF is_current THEN
+            reasons := reasons || 'it is the current root key'::text;
+        END IF;
+        IF keys > 0 THEN
+            left_at := NULL;
+            reasons := reasons || format('%s keys of this database are under it: immiiq.rewrap_keys()', keys);
+        ELSIF left_at IS NULL THEN
+            reasons := reasons || 'when its keys were wrapped anew is not known'::text;
+        ELSE
+            IF EXISTS (SELECT FROM immiiq.rekey) THEN
+                reasons := reasons || 'keys wait to be overwritten: immiiq.rekey_progress'::text;
+            END IF;
+            reasons := reasons || ARRAY(SELECT format('slot %s reads WAL of before', s.slot_name) FROM pg_replication_slots AS s
+                WHERE s.restart_lsn < horizon ORDER BY s.slot_name);
+            reasons := reasons || ARRAY(SELECT format('standby %s is behind', coalesce(nullif(r.application_name, ''), r.pid::text)) FROM pg_stat_replication AS r
+                WHERE coalesce(r.replay_lsn < horizon, true) ORDER BY 1);
+            IF clock_timestamp() < left_at + kept THEN
+                reasons := reasons || format('backups and WAL of before are kept until %s', to_char(left_at + kept, 'YYYY-MM-DD'));
+            END IF;
+            IF NOT EXISTS (SELECT FROM immiiq.backup AS b WHERE b.finished > left_at AND b.restore_tested) THEN
+                reasons := reasons || 'no backup of since then was restored as a test: immiiq.record_backup'::text;
+            END IF;
+        END IF;
+        -- What they have made keys with is not visible here.
+        reasons := reasons || ARRAY(SELECT format('prepared transaction %s is open', x.gid) FROM pg_prepared_xacts AS x WHERE x.database = current_database() ORDER BY x.gid);
+        reasons := reasons || ARRAY(SELECT format('database %s may need it: see its immiiq.root_epoch, then immiiq.clear_root', d.datname) FROM pg_database AS d
+            WHERE d.datname <> current_database() AND d.datallowconn AND NOT d.datistemplate
+                AND NOT EXISTS (SELECT FROM immiiq.root_clearance AS c WHERE c.root_id = root_epochs.root_id AND c.database = d.datname AND c.cleared_at >= left_at)
+            ORDER BY d.datname);
+        retirable := cardinality(reasons) = 0;
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION immiiq.root_epochs() IS 'immiiq.root_epoch, computed';
+CREATE VIEW immiiq.root_epoch AS SELECT * FROM immiiq.root_epochs();
+COMMENT ON VIEW immiiq.root_epoch IS 'root keys that this database has used: which may be destroyed by whoever holds them, and why another not yet';
+COMMENT ON COLUMN immiiq.root_epoch.left_at IS 'when the last of its keys was wrapped under another';
+REVOKE ALL ON immiiq.root_epoch FROM PUBLIC;
+REVOKE ALL ON FUNCTION immiiq.clear_root(text, name), immiiq.root_epochs() FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.clear_root(text, name)');
+INSERT INTO immiiq.privilege
+SELECT role, privilege, object
+FROM pg_catalog.unnest(ARRAY['operator', 'auditor']) AS role,
+    (VALUES ('EXECUTE', 'FUNCTION immiiq.root_epochs()'), ('SELECT', 'immiiq.root_epoch')) AS v (privilege, object);

@@ -1,6 +1,6 @@
 -- Erasure: who may ask, what goes, what stays and why, keys, certificates, holds in the middle, closing, retention.
 \i test/pgtap/setup.psql
-SELECT plan(83);
+SELECT plan(90);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -259,10 +259,26 @@ COMMIT;
 RESET SESSION AUTHORIZATION;
 CALL until_done(:'beta', :'closing');
 SELECT is((SELECT phase || coalesce(problem, '') FROM immiiq.erasure WHERE erasure_id = :'closing'), 'done', 'the organisation is closed');
+SELECT ok(immiiq.verify_certificate((SELECT certificate FROM immiiq.erasure WHERE erasure_id = :'closing')), 'its certificate verifies');
 SELECT is((SELECT count(*) FROM client WHERE org_id = :'beta') + (SELECT count(*) FROM immiiq.wrapped_key WHERE org_id = :'beta')
     + (SELECT count(*) FROM immiiq.subject_key WHERE org_id = :'beta'), 0::bigint, 'its rows and its keys are gone');
 SELECT results_eq(format('SELECT DISTINCT name FROM immiiq.member WHERE org_id = %L', :'beta'), $$VALUES ('closed')$$, 'its people have no names');
 SELECT is((SELECT count(*) FROM visit WHERE org_id = :'alpha'), 4::bigint, 'another organisation is as before');
 SELECT is_empty('SELECT * FROM immiiq.verify_audit() WHERE severity = $$error$$', 'the log verifies');
+
+---- Backups and epochs
+
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT throws_ok($$SELECT immiiq.clear_root('test', 'postgres')$$, '42501', NULL, 'the application clears no root key');
+SELECT throws_ok('SELECT * FROM immiiq.root_epoch', '42501', NULL, 'nor does it read epochs');
+SET SESSION AUTHORIZATION regress_immiiq_operator;
+SELECT throws_ok($$SELECT immiiq.clear_root('none', 'postgres')$$, 'P0002', NULL, 'what is no root key needs no clearance');
+SELECT is((SELECT count(*) FROM immiiq.root_epoch WHERE is_current AND NOT retirable), 1::bigint, 'the current root key is never named');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*) FROM pg_attribute WHERE attrelid IN ('immiiq.wrapped_key'::regclass, 'immiiq.subject_key'::regclass) AND attname = 'wrapped' AND attstattarget IS DISTINCT FROM 0), 0::bigint,
+    'the planner keeps no statistics of keys');
+SELECT is((SELECT count(*) FROM immiiq.export_erasures() AS l WHERE (l::jsonb ->> 'hash') = encode(sha256(convert_to(regexp_replace(l, ',"hash":"[0-9a-f]+","signature":"[^"]+"}$', '}'), 'UTF8')), 'hex')
+    AND immiiq.verify_ed25519(immiiq.sign_off_key(), convert_to(regexp_replace(l, ',"hash":"[0-9a-f]+","signature":"[^"]+"}$', '}'), 'UTF8'), decode(l::jsonb ->> 'signature', 'base64'))),
+    (SELECT count(*) FROM immiiq.erasure_ledger), 'every line of the ledger has its hash and a signature that verifies');
 
 SELECT * FROM finish();
