@@ -131,6 +131,22 @@ CREATE TABLE immiiq.restored (
 ) USING heap;
 COMMENT ON TABLE immiiq.restored IS 'marks of a restore: the next round looks for entries without a leaf';
 
+-- Which entries retention has taken: of each organisation a beginning of its log. Their leaves stay, with nothing but the hash. Each row points to
+-- the statement, an event of the organisation's own log, which says the same under the signed head.
+CREATE TABLE immiiq.pruned (
+    org_id uuid NOT NULL,
+    last int8 NOT NULL,
+    before date NOT NULL,
+    keep_days int4 NOT NULL,
+    incarnation int4 NOT NULL,
+    txid int8 NOT NULL,
+    seq int4 NOT NULL,
+    month date NOT NULL,
+    CONSTRAINT pruned_pkey PRIMARY KEY (org_id, last)
+) USING heap;
+COMMENT ON TABLE immiiq.pruned IS 'up to which position entries of each organisation were pruned, and the entry that states it';
+COMMENT ON COLUMN immiiq.pruned.before IS 'entries whose transaction began to be captured before this month';
+
 -- Columns that the log leaves out, or keeps as a keyed hash. For owners of the database alone.
 CREATE TABLE immiiq.audit_rule (
     target regclass NOT NULL,
@@ -154,7 +170,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['entry', 'entry_rest', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored'] LOOP
+    FOREACH name IN ARRAY ARRAY['entry', 'entry_rest', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored', 'pruned'] LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER guard_log BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON immiiq.%I '
             'FOR EACH STATEMENT EXECUTE FUNCTION immiiq.guard_log(%s)', name,
@@ -199,6 +215,95 @@ $$;
 COMMENT ON FUNCTION immiiq.make_partitions(int4) IS
     'makes the partitions of immiiq.entry for this month and so many after it that are missing; a month whose entries already stand in entry_rest stays there';
 REVOKE ALL ON FUNCTION immiiq.make_partitions(int4) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.last_entry() RETURNS int4
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_last_entry';
+COMMENT ON FUNCTION immiiq.last_entry() IS 'number of the entry that this transaction captured last';
+REVOKE ALL ON FUNCTION immiiq.last_entry() FROM PUBLIC;
+
+CREATE FUNCTION immiiq.entry_month() RETURNS date
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_entry_month';
+COMMENT ON FUNCTION immiiq.entry_month() IS 'the partition in which this transaction''s entries stand';
+REVOKE ALL ON FUNCTION immiiq.entry_month() FROM PUBLIC;
+
+CREATE VIEW immiiq.unpruned_leaf WITH (security_invoker) AS
+    SELECT l.* FROM immiiq.leaf AS l
+    WHERE l.position OPERATOR(pg_catalog.>) COALESCE((SELECT pg_catalog.max(p.last) FROM immiiq.pruned AS p WHERE p.org_id OPERATOR(pg_catalog.=) l.org_id), 0);
+COMMENT ON VIEW immiiq.unpruned_leaf IS 'leaves whose entries are there';
+REVOKE ALL ON immiiq.unpruned_leaf FROM PUBLIC;
+
+-- Called by prune_audit alone: anybody else is stopped by the log's guards.
+CREATE FUNCTION immiiq.prune_log(keep interval) RETURNS int8
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before date := date_trunc('month', (clock_timestamp() AT TIME ZONE 'UTC') - keep);
+    one record;
+    days int4 := extract(epoch FROM keep) / 86400 - 0.5; -- rounded down
+    gone int8;
+    until int8;
+    total int8 := 0;
+    kept uuid[] := '{}';  -- organisations whose entries all stay
+    mixed uuid[] := '{}'; -- whose entries stay behind the pruned beginning
+BEGIN
+    LOCK TABLE ONLY immiiq.entry IN SHARE UPDATE EXCLUSIVE MODE;
+    IF NOT EXISTS (SELECT FROM immiiq.entry AS e WHERE e.month < before) THEN
+        RETURN 0;
+    END IF;
+    IF EXISTS (SELECT FROM immiiq.restored) OR NOT EXISTS (SELECT FROM immiiq.seal_state AS s WHERE s.incarnation = immiiq.audit_incarnation())
+        OR EXISTS (SELECT FROM immiiq.seal_state AS s
+            JOIN immiiq.entry AS e ON e.incarnation = s.incarnation AND (e.txid >= s.horizon OR e.txid = ANY (s.open))
+            WHERE s.incarnation = immiiq.audit_incarnation() AND e.month < before) THEN
+        RAISE WARNING 'entries of before % are not sealed yet: nothing was pruned', before;
+        RETURN 0;
+    END IF;
+    FOR one IN SELECT e.org_id, count(*) AS entries FROM immiiq.entry AS e WHERE e.month < before GROUP BY e.org_id ORDER BY e.org_id LOOP
+        gone := coalesce((SELECT max(p.last) FROM immiiq.pruned AS p WHERE p.org_id = one.org_id), 0);
+        until := coalesce((SELECT l.position - 1 FROM immiiq.leaf AS l
+                WHERE l.org_id = one.org_id AND l.position > gone AND l.month >= before ORDER BY l.position LIMIT 1),
+            (SELECT max(l.position) FROM immiiq.leaf AS l WHERE l.org_id = one.org_id), gone);
+        IF until <= gone OR immiiq.has_hold(one.org_id) THEN
+            kept := kept || one.org_id;
+            CONTINUE;
+        END IF;
+        IF until - gone <> one.entries THEN
+            mixed := mixed || one.org_id;
+        END IF;
+        -- of an organisation whose keys are gone the installation's log says it
+        PERFORM immiiq.record_event_of('prune', one.org_id, NULL, one.org_id::text,
+            jsonb_build_object('first', gone + 1, 'last', until, 'before', before, 'keep-days', days), NULL, NULL, NULL, NULL, session_user, NULL, NULL, NULL);
+        INSERT INTO immiiq.pruned VALUES (one.org_id, until, before, days, immiiq.audit_incarnation(), pg_current_xact_id()::text::int8,
+            immiiq.last_entry(), immiiq.entry_month());
+        UPDATE immiiq.leaf AS l SET at = NULL, key_id = NULL, member_id = NULL, session_id = NULL, row_tag = NULL, address_tag = NULL
+        WHERE l.org_id = one.org_id AND l.position > gone AND l.position <= until;
+        total := total + until - gone;
+    END LOOP;
+
+    -- What stays moves to the partition for the rest; the others go as a whole.
+    FOR one IN
+        SELECT c.relname AS name FROM pg_inherits AS i JOIN pg_class AS c ON c.oid = i.inhrelid
+        WHERE i.inhparent = 'immiiq.entry'::regclass AND c.relname ~ '^entry_[0-9]{4}_[0-9]{2}$'
+            AND to_date(substr(c.relname, 7), 'YYYY_MM') < before
+        ORDER BY 1
+    LOOP
+        EXECUTE format('ALTER TABLE immiiq.entry DETACH PARTITION immiiq.%I', one.name);
+        EXECUTE format('INSERT INTO immiiq.entry_rest SELECT e.* FROM immiiq.%I AS e WHERE e.org_id = ANY ($1) '
+            'OR (e.org_id = ANY ($2) AND (e.incarnation, e.txid, e.seq) IN (SELECT s.incarnation, s.txid, s.seq FROM immiiq.unpruned_leaf AS s WHERE s.month < $3))', one.name)
+            USING kept, mixed, before;
+        EXECUTE format('DROP TABLE immiiq.%I', one.name);
+    END LOOP;
+    DELETE FROM immiiq.entry_rest AS e WHERE e.month < before AND NOT (e.org_id = ANY (kept)
+        OR (e.org_id = ANY (mixed) AND (e.incarnation, e.txid, e.seq) IN (SELECT s.incarnation, s.txid, s.seq FROM immiiq.unpruned_leaf AS s WHERE s.month < before)));
+    RETURN total;
+END
+$$;
+COMMENT ON FUNCTION immiiq.prune_log(interval) IS 'for prune_audit: states and takes away what is older than this';
+REVOKE ALL ON FUNCTION immiiq.prune_log(interval) FROM PUBLIC;
+
+CREATE PROCEDURE immiiq.prune_audit(keep interval DEFAULT NULL)
+    LANGUAGE C AS 'MODULE_PATHNAME', 'immiiq_prune_audit';
+COMMENT ON PROCEDURE immiiq.prune_audit(interval) IS
+    'takes entries of whole months away that are older than this (null: immiiq.audit_keep), and states it in each organisation''s log; holds stop it; the worker does the same';
+REVOKE ALL ON PROCEDURE immiiq.prune_audit(interval) FROM PUBLIC;
 
 CREATE PROCEDURE immiiq.seal()
     LANGUAGE C AS 'MODULE_PATHNAME', 'immiiq_seal';
@@ -307,7 +412,8 @@ CREATE VIEW immiiq.audit_log WITH (security_invoker) AS
         AND c.txid OPERATOR(pg_catalog.=) e.txid AND c.seq OPERATOR(pg_catalog.=) e.context
     LEFT JOIN immiiq.subject_key AS k ON k.key_id OPERATOR(pg_catalog.=) l.key_id AND k.org_id OPERATOR(pg_catalog.=) l.org_id
     LEFT JOIN LATERAL immiiq.entry_fields(e.body, c.body) AS f ON true
-    WHERE immiiq.audit_sees(l.org_id); -- again, for who is above row security
+    WHERE immiiq.audit_sees(l.org_id) -- again, for who is above row security
+        AND l.at IS NOT NULL; -- not pruned
 COMMENT ON VIEW immiiq.audit_log IS 'who changed what and when, of what is sealed; position is the place in the organisation''s tree';
 COMMENT ON COLUMN immiiq.audit_log.actor IS 'member, assistant, portal, operator; database, replication, restore where nobody was active';
 COMMENT ON COLUMN immiiq.audit_log.client_id IS 'the client whose key seals the image, null where the table has none or the client is erased';

@@ -28,6 +28,7 @@
 #include "tcop/pquery.h"
 #include "utils/datetime.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -86,6 +87,9 @@ audit_init(void)
 {
 	capture_init();
 	ddl_init();
+	DefineCustomStringVariable("immiiq.audit_keep",
+							   "How long entries of the log are kept; whole months go. Empty: for ever.",
+							   NULL, &audit_keep, "7 years", PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
 void
@@ -512,6 +516,13 @@ immiiq_guard_log(PG_FUNCTION_ARGS)
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BEFORE(trigdata->tg_event))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("immiiq.guard_log can only be a trigger before a change")));
+	if (audit_pruning && !TRIGGER_FIRED_BY_TRUNCATE(trigdata->tg_event))
+	{
+		if (!TRIGGER_FIRED_FOR_ROW(trigdata->tg_event))
+			return PointerGetDatum(NULL);
+		return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event) ? trigdata->tg_newtuple
+																		   : trigdata->tg_trigtuple);
+	}
 	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) && trigdata->tg_trigger->tgnargs == 0 &&
 		superuser() && ActivePortal != NULL && ActivePortal->commandTag == CMDTAG_COPY)
 	{

@@ -1330,6 +1330,28 @@ audit_event(const AuditEvent *event)
 	capture_write_when_full();
 }
 
+PG_FUNCTION_INFO_V1(immiiq_last_entry);
+
+/* immiiq.last_entry() → int4: the number of this transaction's last entry, NULL when it has none. */
+Datum
+immiiq_last_entry(PG_FUNCTION_ARGS)
+{
+	if (capture.memory == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_INT32((int32) (capture.next_seq - 1));
+}
+
+PG_FUNCTION_INFO_V1(immiiq_entry_month);
+
+/* immiiq.entry_month() → date: the partition of this transaction's entries, NULL when it has none. */
+Datum
+immiiq_entry_month(PG_FUNCTION_ARGS)
+{
+	if (capture.memory == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_DATEADT(capture.month);
+}
+
 PG_FUNCTION_INFO_V1(immiiq_refuse_truncate);
 
 /* immiiq.refuse_truncate(): BEFORE TRUNCATE; ERROR 42501, whoever it is. */

@@ -372,6 +372,8 @@ reconcile_without_entry(Reconcile *work, const RowTable *table, const RowImage *
 	if (TransactionIdIsNormal(xmin) && TransactionIdIsNormal(table->protected_by) &&
 		TransactionIdPrecedes(xmin, table->protected_by))
 		return; /* from before */
+	if (verify_may_be_pruned(work->run, &row->org, xmin))
+		return;
 	verify_report(work->run, TransactionIdIsValid(table->protected_by) ? "error" : "warning",
 				  &row->org, 0, "row of %s with %s has no entry: it was put in past the triggers",
 				  table->name, key);
@@ -698,6 +700,17 @@ reconcile_order(const RowName *a, const RowName *b)
 	return a->tag < b->tag ? -1 : a->tag > b->tag;
 }
 
+/* True when a leaf of the same row tells of a later change than another: leaves of one row come in any order. */
+static bool
+reconcile_is_later(VerifyRun *run, const RowEntry *known, const RowEntry *leaf)
+{
+	if (leaf->position > known->position)
+		return leaf->at >= known->at ||
+			   !reconcile_same_batch(run, &leaf->name.org, known->position, leaf->position);
+	return leaf->at > known->at &&
+		   reconcile_same_batch(run, &leaf->name.org, known->position, leaf->position);
+}
+
 /* The next row name that has leaves, with its last leaf; false at the end. */
 static bool
 reconcile_next_leaf(Reconcile *work, IndexScanDesc scan, TupleTableSlot *slot, bool *more,
@@ -724,8 +737,7 @@ reconcile_next_leaf(Reconcile *work, IndexScanDesc scan, TupleTableSlot *slot, b
 		/* within a round entries stand in the order of transaction ids: of one row, the one that was captured last is */
 		if (!slot->tts_isnull[LEAF_ROW - 1] &&
 			(work->run->shared->all || base_uuid_equal(&leaf.name.org, &work->run->shared->org)) &&
-			(!have || leaf.at >= last->at ||
-			 !reconcile_same_batch(work->run, &leaf.name.org, last->position, leaf.position)))
+			(!have || reconcile_is_later(work->run, last, &leaf)))
 		{
 			*last = leaf;
 			have = true;

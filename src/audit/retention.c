@@ -1,12 +1,18 @@
 /*
- * What the log needs as months go by: partitions ahead of time.  Trusts the
- * functions of 60_audit.sql; waits for nobody, and comes again.
+ * What the log needs as months go by: partitions ahead of time, and an end for
+ * what is older than it must be kept.  Trusts the functions of 60_audit.sql,
+ * for which it opens the log's guards; the worker waits for nobody, and comes again.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -18,7 +24,73 @@
 #define MAINTAIN_MS		  (60 * 60 * 1000)
 #define MAINTAIN_RETRY_MS (60 * 1000)
 
+char *audit_keep = NULL;
+bool audit_pruning = false;
+
 static TimestampTz maintain_next = 0;
+
+/* Runs immiiq.prune_log() with the guards open; SPI is connected. */
+static void
+retention_prune(Datum keep)
+{
+	Oid types[1] = {INTERVALOID};
+	Datum args[1] = {keep};
+
+	audit_pruning = true;
+	PG_TRY();
+	{
+		if (SPI_execute_with_args("SELECT immiiq.prune_log($1)", 1, types, args, NULL, false, 0) !=
+			SPI_OK_SELECT)
+			elog(ERROR, "could not prune the log");
+	}
+	PG_FINALLY();
+	{
+		audit_pruning = false;
+	}
+	PG_END_TRY();
+}
+
+/* What immiiq.audit_keep says; false when everything is kept. */
+static bool
+retention_keep(Datum *keep)
+{
+	if (audit_keep == NULL || audit_keep[0] == '\0')
+		return false;
+	*keep = DirectFunctionCall3(interval_in, CStringGetDatum(audit_keep),
+								ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(immiiq_prune_audit);
+
+/*
+ * CALL immiiq.prune_audit(keep interval): takes away the entries of whole months
+ * that are older than keep (NULL: immiiq.audit_keep), states it in the log of
+ * each organisation, and blanks the leaves.  Organisations with an active hold
+ * are left alone.  Errors: 22023 for less than a day; 25006 on a standby.
+ */
+Datum
+immiiq_prune_audit(PG_FUNCTION_ARGS)
+{
+	Datum keep;
+	Datum day = DirectFunctionCall3(interval_in, CStringGetDatum("1 day"),
+									ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+
+	base_require_preload();
+	PreventCommandIfReadOnly("CALL immiiq.prune_audit()");
+	PreventCommandDuringRecovery("CALL immiiq.prune_audit()");
+	if (!PG_ARGISNULL(0))
+		keep = PG_GETARG_DATUM(0);
+	else if (!retention_keep(&keep))
+		PG_RETURN_VOID();
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, keep, day)))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("the log is kept for a day at least")));
+	SPI_connect();
+	retention_prune(keep);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
 
 bool
 audit_maintain_due(void)
@@ -34,6 +106,7 @@ void
 audit_maintain(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
+	Datum keep;
 
 	maintain_next = TimestampTzPlusMilliseconds(now, MAINTAIN_RETRY_MS);
 	if (RecoveryInProgress())
@@ -50,7 +123,11 @@ audit_maintain(void)
 						false, 0) != SPI_OK_SELECT)
 			elog(ERROR, "could not make the partitions of the log");
 		if (SPI_processed > 0)
+		{
 			maintain_next = TimestampTzPlusMilliseconds(now, MAINTAIN_MS);
+			if (retention_keep(&keep))
+				retention_prune(keep);
+		}
 		SPI_finish();
 	}
 	PopActiveSnapshot();

@@ -1020,6 +1020,7 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 			every = pg_atomic_read_u64(&shared.leaves) != pg_atomic_read_u64(&shared.entries) ||
 					pg_atomic_read_u64(&shared.leaf_sum) != pg_atomic_read_u64(&shared.entry_sum);
 		verify_database(&run, &leader);
+		verify_pruned(&run);
 		verify_unsealed(&run, every || !run.have_state || run.marked);
 		if (PG_ARGISNULL(4) ? shared.images && leader.since == 0 : PG_GETARG_BOOL(4))
 			verify_rows(&run);

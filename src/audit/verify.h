@@ -151,7 +151,19 @@ typedef struct VerifyRun
 	pg_uuid_t context_member;
 	pg_uuid_t context_session;
 	int64 context_address;
+
+	/* the organisation whose pruned entries were asked for last */
+	bool pruned_known;
+	pg_uuid_t pruned_org;
+	uint64 pruned_txid;
 } VerifyRun;
+
+/* The last position of an organisation that a row of immiiq.pruned names; 0 when none was pruned. */
+extern uint64 verify_pruned_until(VerifyRun *run, const pg_uuid_t *org);
+/* True when the entry of a row that this transaction wrote may be among those that were pruned. */
+extern bool verify_may_be_pruned(VerifyRun *run, const pg_uuid_t *org, TransactionId xmin);
+/* Holds the rows of immiiq.pruned against the statements that they point to. */
+extern void verify_pruned(VerifyRun *run);
 
 /* A row of immiiq.entry. */
 typedef struct VerifyEntry

@@ -623,9 +623,10 @@ verify_short_hash(VerifyRun *run, uint32 incarnation, uint64 txid, uint32 seq)
 	return crypto_short_hash(run->shared->key, &name, sizeof(name));
 }
 
-/* Checks the entry that a leaf stands for. */
-static void
-verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, TupleTableSlot *leaf)
+/* Checks the entry that a leaf stands for; false when there is none, and none is wanted as it was pruned. */
+static bool
+verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, uint64 pruned,
+			TupleTableSlot *leaf)
 {
 	uint32 incarnation = (uint32) verify_slot_int(leaf, LEAF_INCARNATION);
 	uint64 txid = (uint64) verify_slot_int(leaf, LEAF_TXID);
@@ -639,8 +640,16 @@ verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, TupleTableSlo
 
 	if (!verify_find_entry(run, false, (DateADT) verify_slot_int(leaf, LEAF_MONTH), incarnation,
 						   txid, seq, &row))
+	{
+		if (position <= pruned)
+		{
+			MemoryContextSwitchTo(old);
+			MemoryContextReset(run->row);
+			return false;
+		}
 		verify_report(run, "error", org, position,
 					  "entry of transaction " UINT64_FORMAT ", number %u is missing", txid, seq);
+	}
 	else if (row.body == NULL)
 		verify_report(run, "error", org, position, "entry has no body");
 	else
@@ -657,6 +666,7 @@ verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, TupleTableSlo
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(run->row);
+	return true;
 }
 
 static bool
@@ -689,6 +699,7 @@ verify_unit(VerifyRun *run, const VerifyUnit *unit)
 	uint64 last = 0;
 	uint64 count = 0;
 	uint64 sum = 0;
+	uint64 pruned = verify_pruned_until(run, org);
 	bool have_batch;
 	TreeFrontier tree;
 	VerifyMessage *message;
@@ -734,11 +745,13 @@ verify_unit(VerifyRun *run, const VerifyUnit *unit)
 		verify_check_hash(tree_append(&tree, hash));
 		if (last <= unit->known)
 			continue;
-		verify_leaf(run, org, last, run->leaf_slot);
-		count++;
-		sum += verify_short_hash(run, (uint32) verify_slot_int(run->leaf_slot, LEAF_INCARNATION),
-								 (uint64) verify_slot_int(run->leaf_slot, LEAF_TXID),
-								 (uint32) verify_slot_int(run->leaf_slot, LEAF_SEQ));
+		if (verify_leaf(run, org, last, pruned, run->leaf_slot))
+		{
+			count++;
+			sum += verify_short_hash(run, (uint32) verify_slot_int(run->leaf_slot, LEAF_INCARNATION),
+									 (uint64) verify_slot_int(run->leaf_slot, LEAF_TXID),
+									 (uint32) verify_slot_int(run->leaf_slot, LEAF_SEQ));
+		}
 		for (; have_batch && (uint64) verify_slot_int(run->batch_slot, BATCH_LAST) <= last;
 			 have_batch = verify_next_batch(run))
 			verify_send_batch(run, VERIFY_BATCH, &tree,
