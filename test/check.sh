@@ -7,7 +7,7 @@ set -u -o pipefail
 . test/server.sh
 . test/release.sh
 
-LIMIT=480						# seconds that one suite may take
+LIMIT=900						# seconds that one suite may take
 # Files of a suite: all that match, or those that TESTS names.
 files() {	# folder, extension
 	local file
