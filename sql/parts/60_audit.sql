@@ -399,12 +399,19 @@ END;
 COMMENT ON FUNCTION immiiq.waiting() IS 'entries of whose log the caller may read that no round has sealed yet';
 REVOKE ALL ON FUNCTION immiiq.waiting() FROM PUBLIC;
 
+CREATE FUNCTION immiiq.row_tag(target regclass, key jsonb) RETURNS int8
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_row_tag';
+COMMENT ON FUNCTION immiiq.row_tag(regclass, jsonb) IS 'what audit_log.row_tag is for a row of the active organisation: an index serves it; null for whom may not read the log';
+CREATE FUNCTION immiiq.address_tag(address text) RETURNS int8
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_address_tag';
+COMMENT ON FUNCTION immiiq.address_tag(text) IS 'what audit_log.address_tag is for an address of the active organisation: an index serves it; null for whom may not read the log';
+
 -- The log: what is sealed, each entry at its place. Every filter below is a range of an index: org_id and position, member_id,
--- session_id, client_id, at.
+-- session_id, client_id, at, row_tag, address_tag.
 CREATE VIEW immiiq.audit_log WITH (security_invoker) AS
     SELECT l.org_id, l.position, l.at, f.actor, l.member_id, l.session_id, f.role_name, f.tool, f.impersonated,
         f.client_ip, f.user_agent, f.application_name, f.table_schema, f.table_name, f.operation, k.client_id, f.key, f.old_row, f.new_row,
-        'signed' AS state, l.txid
+        'signed' AS state, l.txid, l.row_tag, l.address_tag
     FROM immiiq.leaf AS l
     LEFT JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) l.month AND e.incarnation OPERATOR(pg_catalog.=) l.incarnation
         AND e.txid OPERATOR(pg_catalog.=) l.txid AND e.seq OPERATOR(pg_catalog.=) l.seq
@@ -417,6 +424,8 @@ CREATE VIEW immiiq.audit_log WITH (security_invoker) AS
 COMMENT ON VIEW immiiq.audit_log IS 'who changed what and when, of what is sealed; position is the place in the organisation''s tree';
 COMMENT ON COLUMN immiiq.audit_log.actor IS 'member, assistant, portal, operator; database, replication, restore where nobody was active';
 COMMENT ON COLUMN immiiq.audit_log.client_id IS 'the client whose key seals the image, null where the table has none or the client is erased';
+COMMENT ON COLUMN immiiq.audit_log.row_tag IS 'what immiiq.row_tag() says of the row';
+COMMENT ON COLUMN immiiq.audit_log.address_tag IS 'what immiiq.address_tag() says of client_ip';
 COMMENT ON COLUMN immiiq.audit_log.old_row IS 'DELETE: the whole row; UPDATE: the old values of what changed';
 
 -- What is captured and waits for a sealer: what its last snapshot did not see as over; after a restore, whatever has no leaf.
@@ -634,6 +643,54 @@ INSERT INTO immiiq.privilege VALUES
     ('auditor', 'EXECUTE', 'FUNCTION immiiq.add_cosignature(text)'),
     ('application', 'EXECUTE', 'FUNCTION immiiq.checkpoint()'),
     ('application', 'EXECUTE', 'FUNCTION immiiq.prove_entry(uuid, int8)');
+
+-- What immiiq.anchor_command did last; the worker writes it.
+CREATE TABLE immiiq.anchor_state (
+    tried_at timestamptz NOT NULL,
+    anchored int8,
+    succeeded_at timestamptz,
+    failed_at timestamptz,
+    failure text
+);
+COMMENT ON TABLE immiiq.anchor_state IS 'how immiiq.anchor_command went, in one row; anchored: the batches under the last checkpoint that it took';
+REVOKE ALL ON immiiq.anchor_state FROM PUBLIC;
+
+CREATE FUNCTION immiiq.record_anchor(note text, said text, failure text) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    lines constant text := (SELECT string_agg(l || E'\n', '') FROM string_to_table(said, E'\n') AS l WHERE l LIKE E'\u2014 %');
+    now constant timestamptz := clock_timestamp();
+BEGIN
+    IF failure IS NULL AND lines IS NOT NULL THEN
+        BEGIN
+            PERFORM immiiq.add_cosignature(note || lines);
+        EXCEPTION WHEN invalid_parameter_value THEN
+            failure := SQLERRM;
+        END;
+    END IF;
+    UPDATE immiiq.anchor_state AS a SET tried_at = now,
+        anchored = CASE WHEN record_anchor.failure IS NULL THEN split_part(note, E'\n', 2)::int8 ELSE a.anchored END,
+        succeeded_at = CASE WHEN record_anchor.failure IS NULL THEN now ELSE a.succeeded_at END,
+        failed_at = CASE WHEN record_anchor.failure IS NULL THEN a.failed_at ELSE now END,
+        failure = coalesce(record_anchor.failure, a.failure);
+    IF NOT FOUND THEN
+        INSERT INTO immiiq.anchor_state VALUES (now, CASE WHEN failure IS NULL THEN split_part(note, E'\n', 2)::int8 END,
+            CASE WHEN failure IS NULL THEN now END, CASE WHEN failure IS NOT NULL THEN now END, failure);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION immiiq.record_anchor(text, text, text) IS 'notes how immiiq.anchor_command went with a checkpoint, and takes the cosignatures that it answered with';
+REVOKE ALL ON FUNCTION immiiq.record_anchor(text, text, text) FROM PUBLIC;
+
+CREATE VIEW immiiq.anchor_status AS
+    SELECT CASE WHEN a.tried_at IS NULL THEN 'never' WHEN a.failed_at > a.succeeded_at OR a.succeeded_at IS NULL THEN 'failed' ELSE 'ok' END AS status,
+        a.anchored AS batches_anchored, h.size - coalesce(a.anchored, 0) AS batches_waiting, a.succeeded_at, a.failed_at, a.failure
+    FROM (SELECT max(t.size) AS size FROM immiiq.tree_head AS t) AS h LEFT JOIN immiiq.anchor_state AS a ON true;
+COMMENT ON VIEW immiiq.anchor_status IS 'when immiiq.anchor_command last succeeded and failed, why, and how many batches no anchor covers';
+REVOKE ALL ON immiiq.anchor_status FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('auditor', 'SELECT', 'TABLE immiiq.anchor_status'),
+    ('operator', 'SELECT', 'TABLE immiiq.anchor_status');
 
 -- The log as a file that proves itself.
 CREATE FUNCTION immiiq.entry_columns(body bytea)

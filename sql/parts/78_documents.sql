@@ -970,8 +970,9 @@ BEGIN
     FROM immiiq.audit_log AS l
         JOIN pg_class AS c ON c.oid = target
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE l.org_id = immiiq.current_org() AND l.table_schema = n.nspname AND l.table_name = c.relname AND l.key ->> id_name = history.id
-    ORDER BY l.position;
+    WHERE l.org_id = immiiq.current_org() AND l.row_tag = immiiq.row_tag(target, jsonb_build_object(id_name, history.id))
+        AND l.table_schema = n.nspname AND l.table_name = c.relname
+    ORDER BY l.at, l.position; -- those of one round stand in the order of their transactions' beginnings
     IF NOT FOUND THEN
         PERFORM immiiq.note_unreachable('history');
     END IF;
@@ -979,6 +980,19 @@ END
 $$;
 COMMENT ON FUNCTION immiiq.history(regclass, text) IS 'versions of a row, from the audit: for members with scope all and the module reports, and operators';
 REVOKE ALL ON FUNCTION immiiq.history(regclass, text) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.row_as_of(target regclass, id text, moment timestamptz) RETURNS jsonb
+    LANGUAGE sql STABLE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN h.operation <> 'delete' THEN h.row_image END FROM immiiq.history(target, id) WITH ORDINALITY AS h
+    WHERE h.at <= moment ORDER BY h.ordinality DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION immiiq.row_as_of(regclass, text, timestamptz) IS 'a row as it was at a time, from the audit; null when it was not there, for whom history() is not, and before the first entry';
+REVOKE ALL ON FUNCTION immiiq.row_as_of(regclass, text, timestamptz) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.row_as_of(regclass, text, timestamptz)'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.row_as_of(regclass, text, timestamptz)');
 
 CREATE FUNCTION immiiq.restore_version(target regclass, id text, version bigint) RETURNS void
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE

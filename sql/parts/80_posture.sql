@@ -144,6 +144,15 @@ BEGIN
             'Run CALL immiiq.seal() and see what it says; a prepared transaction or a restore may hold entries back.';
     END IF;
 
+    -- Anchors: what shows a rewritten log when the superuser has the keys, too.
+    IF current_setting('immiiq.anchor_command', true) <> '' THEN
+        RETURN QUERY SELECT 'anchor', CASE WHEN s.status = 'failed' THEN 'fail' WHEN s.status = 'never' THEN 'warning' ELSE 'ok' END,
+                format('last anchored %s, %s batches wait%s', coalesce(s.succeeded_at::text, 'never'), coalesce(s.batches_waiting, 0),
+                    CASE WHEN s.status = 'failed' THEN format('; immiiq.anchor_command: %s', s.failure) ELSE '' END),
+                CASE WHEN s.status = 'failed' THEN 'Run the command by hand with a checkpoint on its standard input, as the server''s user.' END
+            FROM immiiq.anchor_status AS s;
+    END IF;
+
     -- Tables under protection.
     SELECT count(*), string_agg(format('%s', c.oid::regclass), ', ' ORDER BY c.oid::regclass::text)
         FILTER (WHERE NOT c.relrowsecurity OR NOT c.relforcerowsecurity)

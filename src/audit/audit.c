@@ -86,6 +86,8 @@ void
 audit_init(void)
 {
 	capture_init();
+	anchor_init();
+	signer_init();
 	ddl_init();
 	DefineCustomStringVariable("immiiq.audit_keep",
 							   "How long entries of the log are kept; whole months go. Empty: for ever.",

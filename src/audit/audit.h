@@ -23,6 +23,9 @@ extern bool audit_seal_wanted(void);
 /* What the worker does now and then, outside a transaction: makes the partitions of the coming months. */
 extern void audit_maintain(void);
 extern bool audit_maintain_due(void);
+/* The worker's turn at immiiq.anchor_command, outside a transaction; waits for nothing. */
+extern void audit_anchor(void);
+extern bool audit_anchor_due(void);
 
 /* One utility statement at work; lives on the stack of the hook. */
 typedef struct AuditUtility

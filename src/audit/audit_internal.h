@@ -244,9 +244,24 @@ extern bool audit_transaction_captured(void);
  */
 extern void audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, uint64 *tag,
 							const uint8 **image, size_t *len);
+/*
+ * The tag of the row whose key columns have these texts; the organisation's is
+ * known.  False when text gives NULL for one, or the table is not captured.
+ */
+extern bool audit_row_tag(Relation rel, const pg_uuid_t *org,
+						  char *(*text)(void *arg, const char *column), void *arg, uint64 *tag);
 /* Wipes it. */
 extern void audit_forget_row_image(void);
 
+/* True when heads are signed by a command. */
+extern bool signer_is_set(void);
+/* True for a key that is, or was, the command's. */
+extern bool signer_knows(const uint8 *public_key);
+/* Has the command sign, and checks what it gives. ERROR 38000 when it does not, F0000 without immiiq.signer_key. */
+extern void signer_sign(const char *note, uint8 *public_key, uint8 *signature);
+
+extern void anchor_init(void);
+extern void signer_init(void);
 extern void capture_init(void);
 extern void ddl_init(void);
 /* Records what a command that commits by itself has touched. */

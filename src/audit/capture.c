@@ -12,6 +12,7 @@
 #include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -20,6 +21,7 @@
 #include "pgtime.h"
 #include "port/pg_bswap.h"
 #include "replication/logicalworker.h"
+#include "replication/message.h"
 #include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
@@ -39,6 +41,7 @@
 #include "audit/audit_internal.h"
 #include "audit/canonical.h"
 #include "audit/commit.h"
+#include "audit/tree.h"
 #include "base/base.h"
 #include "context/context.h"
 #include "crypto/crypto.h"
@@ -441,6 +444,26 @@ capture_first_of_level(int level)
 	return first;
 }
 
+/* ---- leaf hashes in the WAL ---- */
+
+static bool capture_leaf_messages = false;
+
+/* Adds the name and the leaf hash of an entry to a message. */
+static void
+capture_tell_leaf(StringInfo message, const CaptureEntry *entry)
+{
+	const bytea *body = (const bytea *) (capture.arena.data + entry->offset);
+	uint8 hash[TREE_HASH_BYTES];
+	char *org = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&entry->org)));
+
+	if (!tree_leaf_hash((const uint8 *) VARDATA(body), VARSIZE(body) - VARHDRSZ, hash))
+		elog(ERROR, "could not compute a hash");
+	appendStringInfo(message, " %s/%u/", org, entry->seq);
+	enlargeStringInfo(message, 2 * sizeof(hash));
+	message->len += hex_encode((char *) hash, sizeof(hash), message->data + message->len);
+	message->data[message->len] = '\0';
+}
+
 /* Writes the entries from first on, which must all belong to the current level, and forgets them. */
 static void
 capture_write(int first)
@@ -449,6 +472,8 @@ capture_write(int first)
 	MemoryContext old;
 	int64 txid;
 	bool at_end = !ActiveSnapshotSet();
+	bool tells = capture_leaf_messages && XLogLogicalInfoActive();
+	StringInfoData message;
 
 	if (first >= capture.count)
 		return;
@@ -464,6 +489,11 @@ capture_write(int first)
 	old = MemoryContextSwitchTo(capture.row);
 	audit_writer_open_entries(&writer, capture.month,
 							  Min(capture.count - first, CAPTURE_WRITE_ROWS));
+	if (tells)
+	{
+		initStringInfo(&message);
+		appendStringInfo(&message, "v1 %d " INT64_FORMAT, (int32) audit_incarnation(), txid);
+	}
 	for (int i = first; i < capture.count; i++)
 	{
 		CaptureEntry *entry = &capture.entries[i];
@@ -479,8 +509,12 @@ capture_write(int first)
 		values[ENTRY_MONTH - 1] = DateADTGetDatum(capture.month);
 		values[ENTRY_BODY - 1] = PointerGetDatum(capture.arena.data + entry->offset);
 		audit_writer_add(&writer, values, nulls);
+		if (tells)
+			capture_tell_leaf(&message, entry);
 	}
 	audit_writer_close(&writer);
+	if (tells)
+		(void) LogLogicalMessage("immiiq-leaf", message.data, message.len, true, false);
 	if (at_end)
 		PopActiveSnapshot();
 	MemoryContextSwitchTo(old);
@@ -581,6 +615,10 @@ capture_transaction(XactEvent event, void *arg)
 void
 capture_init(void)
 {
+	DefineCustomBoolVariable("immiiq.leaf_messages",
+							 "Writes the leaf hashes of audited changes into the WAL, for logical decoding.",
+							 "Needs wal_level = logical.", &capture_leaf_messages, false,
+							 PGC_SIGHUP, 0, NULL, NULL, NULL);
 	if (!base_preloaded)
 		return;
 	RegisterXactCallback(capture_transaction, NULL);
@@ -1424,19 +1462,26 @@ audit_transaction_captured(void)
 	return capture.memory != NULL && capture.rows;
 }
 
+/* The trigger that captures a table's changes, NULL when it has none. */
+static const Trigger *
+capture_trigger(Relation rel)
+{
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		if (strcmp(rel->trigdesc->triggers[i].tgname, "immiiq_capture") == 0)
+			return &rel->trigdesc->triggers[i];
+	}
+	return NULL;
+}
+
 void
 audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, uint64 *tag,
 				const uint8 **image, size_t *len)
 {
-	const Trigger *trigger = NULL;
+	const Trigger *trigger = capture_trigger(rel);
 	const CaptureRelation *known;
 	uint8 bytes[CANONICAL_TAG_BYTES];
 
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-	{
-		if (strcmp(rel->trigdesc->triggers[i].tgname, "immiiq_capture") == 0)
-			trigger = &rel->trigdesc->triggers[i];
-	}
 	if (trigger == NULL)
 		elog(ERROR, "relation %u has no trigger that captures", RelationGetRelid(rel));
 	capture_begin();
@@ -1448,6 +1493,76 @@ audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, uint64 *tag,
 	*tag = canonical_u64(bytes);
 	*image = capture.image.data;
 	*len = capture.image.len;
+}
+
+/* Writes the row's name from the text of its key; false when a column's is not given, or not to be had from text. */
+static bool
+capture_put_key(const CaptureRelation *known, TupleTableSlot *slot, const pg_uuid_t *org,
+				char *(*text)(void *arg, const char *column), void *arg)
+{
+	capture.image.len = 0;
+	capture_begin_row_name(known);
+	for (int i = 0; i < known->ncolumns; i++)
+	{
+		const CaptureColumn *column = &known->columns[i];
+		int n = column->attnum - 1;
+		char *value;
+		Oid in;
+		Oid param;
+
+		if ((column->flags & CANONICAL_C_KEY) == 0)
+			continue;
+		value = column->attnum == known->org
+					? DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(org)))
+					: text(arg, NameStr(TupleDescAttr(slot->tts_tupleDescriptor, n)->attname));
+		if (value == NULL || column->sealed)
+			return false;
+		getTypeInputInfo(column->typid, &in, &param);
+		slot->tts_values[n] = OidInputFunctionCall(in, value, param, column->typmod);
+		slot->tts_isnull[n] = false;
+		capture_put_column(&capture.image, column, slot, true, org);
+	}
+	return true;
+}
+
+bool
+audit_row_tag(Relation rel, const pg_uuid_t *org, char *(*text)(void *arg, const char *column),
+			  void *arg, uint64 *tag)
+{
+	const Trigger *trigger = capture_trigger(rel);
+	const CaptureRelation *known;
+	TupleTableSlot *slot;
+	CaptureSettings settings;
+	uint8 bytes[CANONICAL_TAG_BYTES];
+	volatile bool named = false;
+
+	if (trigger == NULL)
+		return false;
+	capture_begin();
+	if (capture.busy)
+		return false;
+	known = capture_describe(rel, trigger);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsVirtual);
+	capture.busy = true;
+	capture_pin_settings(&settings);
+	PG_TRY();
+	{
+		named = capture_put_key(known, slot, org, text, arg);
+	}
+	PG_FINALLY();
+	{
+		capture_restore_settings(&settings);
+		capture.busy = false;
+	}
+	PG_END_TRY();
+	if (named)
+	{
+		audit_tag(org, AUDIT_TAG_ROW, capture.row_name.data, capture.row_name.len, bytes);
+		*tag = canonical_u64(bytes);
+	}
+	audit_forget_row_image();
+	ExecDropSingleTupleTableSlot(slot);
+	return named;
 }
 
 void

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/relation.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "common/jsonapi.h"
@@ -20,6 +21,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 #include "utils/uuid.h"
@@ -399,6 +401,80 @@ immiiq_audit_org(PG_FUNCTION_ARGS)
 	org = palloc(sizeof(pg_uuid_t));
 	*org = identity->org;
 	PG_RETURN_UUID_P(org);
+}
+
+/* ---- what the log is searched by ---- */
+
+static char *
+view_key_text(void *arg, const char *column)
+{
+	JsonbValue *found =
+		getKeyJsonValueFromContainer(&((Jsonb *) arg)->root, column, (int) strlen(column), NULL);
+
+	if (found == NULL)
+		return NULL;
+	switch (found->type)
+	{
+		case jbvString:
+			return pnstrdup(found->val.string.val, found->val.string.len);
+		case jbvNumeric:
+			return DatumGetCString(
+				DirectFunctionCall1(numeric_out, NumericGetDatum(found->val.numeric)));
+		case jbvBool:
+			return pstrdup(found->val.boolean ? "true" : "false");
+		default:
+			return NULL;
+	}
+}
+
+PG_FUNCTION_INFO_V1(immiiq_row_tag);
+
+/*
+ * immiiq.row_tag(target regclass, key jsonb): what audit_log has as row_tag for
+ * the row of the active organisation with this key, an object of its columns.
+ * NULL for whom may not read the log, for a table that is not captured, and
+ * where a column is missing.  Errors: those of the columns' input functions.
+ */
+Datum
+immiiq_row_tag(PG_FUNCTION_ARGS)
+{
+	Jsonb *key = PG_GETARG_JSONB_P(1);
+	const ContextIdentity *identity = context_current();
+	Relation rel;
+	uint64 tag = 0;
+	bool named;
+
+	if (identity == NULL || !view_identity_reads(identity) || !JB_ROOT_IS_OBJECT(key))
+		PG_RETURN_NULL();
+	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
+	if (rel == NULL)
+		PG_RETURN_NULL();
+	named = audit_row_tag(rel, &identity->org, view_key_text, key, &tag);
+	relation_close(rel, AccessShareLock);
+	if (!named)
+		PG_RETURN_NULL();
+	PG_RETURN_INT64((int64) tag);
+}
+
+PG_FUNCTION_INFO_V1(immiiq_address_tag);
+
+/*
+ * immiiq.address_tag(address text): what audit_log has as address_tag for
+ * entries of the active organisation from this address, written as in client_ip.
+ * NULL for whom may not read the log.
+ */
+Datum
+immiiq_address_tag(PG_FUNCTION_ARGS)
+{
+	const ContextIdentity *identity = context_current();
+	text *address = PG_GETARG_TEXT_PP(0);
+	uint8 tag[CANONICAL_TAG_BYTES];
+
+	if (identity == NULL || !view_identity_reads(identity))
+		PG_RETURN_NULL();
+	audit_tag(&identity->org, AUDIT_TAG_ADDRESS, VARDATA_ANY(address), VARSIZE_ANY_EXHDR(address),
+			  tag);
+	PG_RETURN_INT64((int64) canonical_u64(tag));
 }
 
 /* OID of immiiq.verify_audit(uuid, text, boolean, int4, boolean). */

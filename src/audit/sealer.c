@@ -599,12 +599,17 @@ seal_sign_head(SealRound *round, const TreeFrontier *tree)
 	origin = seal_origin(round, keys);
 	seal_check_hash(tree_root(tree, root));
 	note = audit_checkpoint_body(origin, tree->size, root);
-	keyring_installation_secret("log-signing", true, seed);
-	ok = crypto_ed25519_public(seed, public) &&
-		 crypto_ed25519_sign(seed, note, strlen(note), signature);
-	crypto_wipe(seed, sizeof(seed));
-	if (!ok)
-		elog(ERROR, "could not sign the tree head");
+	if (signer_is_set())
+		signer_sign(note, public, signature);
+	else
+	{
+		keyring_installation_secret("log-signing", true, seed);
+		ok = crypto_ed25519_public(seed, public) &&
+			 crypto_ed25519_sign(seed, note, strlen(note), signature);
+		crypto_wipe(seed, sizeof(seed));
+		if (!ok)
+			elog(ERROR, "could not sign the tree head");
+	}
 	key_hash = audit_key_hash(origin, public);
 
 	known = seal_find_row(keys, "log_key_pkey", round->snapshot, LOGKEY_HASH, F_INT4EQ,

@@ -644,9 +644,14 @@ verify_find_log_key(VerifyRun *run, uint32 key_hash, VerifyLogKey *key)
 	return HeapTupleIsValid(tuple) && audit_key_hash(key->origin, key->public) == key_hash;
 }
 
-/* What is wrong with the signature of a head; NULL when nothing is. own: this installation's key, NULL when unknown. */
+/*
+ * What is wrong with the signature of a head; NULL when nothing is.  own: this
+ * installation's key, NULL when unknown.  *by_signer: an earlier head is signed
+ * by immiiq.signer_command, whose place the installation's key may not take again
+ * while that is set.
+ */
 static const char *
-verify_head(VerifyRun *run, HeapTuple head, TupleDesc desc, const uint8 *own)
+verify_head(VerifyRun *run, HeapTuple head, TupleDesc desc, const uint8 *own, bool *by_signer)
 {
 	VerifyLogKey key;
 	uint8 root[TREE_HASH_BYTES];
@@ -656,8 +661,12 @@ verify_head(VerifyRun *run, HeapTuple head, TupleDesc desc, const uint8 *own)
 
 	if (!verify_find_log_key(run, (uint32) verify_int(head, HEAD_KEY_HASH, desc), &key))
 		return "is signed by a key that the log does not know";
-	if (own != NULL && memcmp(own, key.public, CRYPTO_PUB_BYTES) != 0)
+	if (signer_knows(key.public))
+		*by_signer = true;
+	else if (own != NULL && memcmp(own, key.public, CRYPTO_PUB_BYTES) != 0)
 		return "is signed by a key that is not this installation's";
+	else if (*by_signer && signer_is_set())
+		return "is not signed by immiiq.signer_command, which signed before it";
 	audit_copy_hash(head, desc, HEAD_ROOT, root);
 	text = audit_checkpoint_body(key.origin, (uint64) verify_int(head, HEAD_SIZE, desc), root);
 	signature = DatumGetByteaPP(heap_getattr(head, HEAD_SIGNATURE, desc, &isnull));
@@ -695,6 +704,7 @@ verify_database(VerifyRun *run, VerifyLeader *leader)
 	uint8 secret[CRYPTO_SEED_BYTES];
 	uint8 own[CRYPTO_PUB_BYTES];
 	bool have_own = false;
+	bool by_signer = false;
 
 	ScanKeyInit(&after[0], BATCH_NO, BTGreaterStrategyNumber, F_INT8GT,
 				Int64GetDatum((int64) leader->since));
@@ -752,7 +762,8 @@ verify_database(VerifyRun *run, VerifyLeader *leader)
 		while (head != NULL && (uint64) verify_int(head, HEAD_SIZE, head_desc) <= last)
 		{
 			uint64 size = verify_int(head, HEAD_SIZE, head_desc);
-			const char *problem = verify_head(run, head, head_desc, have_own ? own : NULL);
+			const char *problem =
+				verify_head(run, head, head_desc, have_own ? own : NULL, &by_signer);
 
 			if (problem != NULL)
 				verify_report(run, "error", NULL, 0, "head of " UINT64_FORMAT " batches %s", size,

@@ -76,6 +76,8 @@
 #define PGPROC_LXID(proc)		  ((proc)->lxid)
 #define VACATTR_TARGET(stats)	  ((stats)->attr->attstattarget)
 #define GetNumberFromPGProc(proc) ((proc)->pgprocno)
+#define LogLogicalMessage(prefix, message, size, transactional, flush)                             \
+	LogLogicalMessage(prefix, message, size, transactional)
 #endif
 
 /* ---- 16 ---- */

@@ -7,11 +7,8 @@
 
 #include <fcntl.h>
 #include <limits.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "miscadmin.h"
@@ -25,11 +22,11 @@
 #include "utils/timestamp.h"
 
 #include "base/base.h"
+#include "base/command.h"
 #include "keyring/keyring.h"
 #include "keyring/keyring_private.h"
 
-#define ROOTKEYS_COMMAND_TIMEOUT_MS 30000
-#define ROOTKEYS_PROBLEM_MAX		400
+#define ROOTKEYS_PROBLEM_MAX 400
 
 /*
  * An anonymous shared mapping of its own, made by the postmaster and inherited
@@ -181,115 +178,6 @@ read_file(const char *path, char *buf, size_t size, size_t *len)
 	return problem;
 }
 
-/* In the child: becomes the shell. Only calls that are safe after fork. */
-static void
-exec_command(const char *command, int out)
-{
-	sigset_t none;
-	int null = open("/dev/null", O_RDONLY);
-
-	setpgid(0, 0);
-	if (null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
-		_exit(127);
-	for (int fd = 3; fd < 1024; fd++)
-		close(fd);
-	signal(SIGPIPE, SIG_DFL);
-	signal(SIGCHLD, SIG_DFL);
-	signal(SIGHUP, SIG_DFL);
-	signal(SIGTERM, SIG_DFL);
-	signal(SIGINT, SIG_DFL);
-	signal(SIGQUIT, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	execl("/bin/sh", "sh", "-c", command, (char *) NULL);
-	_exit(127);
-}
-
-/*
- * Reads the standard output of the command; NULL, or what is wrong.  Neither
- * popen nor OpenPipeStream: they cannot be given a deadline, and they buffer
- * what is secret in memory that nobody wipes.
- */
-static const char *
-read_command(const char *command, char *buf, size_t size, size_t *len)
-{
-	TimestampTz start = GetCurrentTimestamp();
-	const char *problem = NULL;
-	int ends[2];
-	int status = 0;
-	pid_t pid;
-	pid_t reaped;
-
-	*len = 0;
-	if (pipe(ends) != 0)
-		return "no pipe could be made";
-	fflush(stdout);
-	fflush(stderr);
-	pid = fork();
-	if (pid == 0)
-		exec_command(command, ends[1]);
-	close(ends[1]);
-	if (pid < 0)
-	{
-		close(ends[0]);
-		return "no process could be started";
-	}
-	setpgid(pid, pid);
-	while (problem == NULL)
-	{
-		struct pollfd wait = {.fd = ends[0], .events = POLLIN};
-		long left = ROOTKEYS_COMMAND_TIMEOUT_MS -
-					TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
-		char beyond;
-		ssize_t n;
-
-		if (ProcDiePending)
-			problem = "the server is stopping";
-		else if (left <= 0)
-			problem = "it did not end within 30 seconds";
-		if (problem != NULL)
-			break;
-		if (poll(&wait, 1, (int) left) <= 0)
-			continue;
-		n = *len < size ? read(ends[0], buf + *len, size - *len) : read(ends[0], &beyond, 1);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			problem = "its output could not be read";
-		else if (n == 0)
-			break;
-		else if (*len == size)
-			problem = "its output is longer than 16 kB";
-		else
-			*len += (size_t) n;
-	}
-	close(ends[0]);
-
-	/* It may close its output and go on. */
-	while (problem == NULL && (reaped = waitpid(pid, &status, WNOHANG)) == 0)
-	{
-		if (ProcDiePending)
-			problem = "the server is stopping";
-		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(),
-											ROOTKEYS_COMMAND_TIMEOUT_MS))
-			problem = "it did not end within 30 seconds";
-		pg_usleep(1000L);
-	}
-	if (problem != NULL)
-	{
-		kill(-pid, SIGKILL);
-		kill(pid, SIGKILL);
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-		return problem;
-	}
-	if (reaped != pid)
-		return "its exit status is unknown";
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return "it failed";
-	return NULL;
-}
-
 /* Reads root keys from where the settings say. False, with problem filled, when they are not to be had. */
 static bool
 read_roots(KeyringRoots *roots, char *problem, size_t problem_size)
@@ -323,7 +211,7 @@ read_roots(KeyringRoots *roots, char *problem, size_t problem_size)
 	if (has_file)
 		what = read_file(root_key_file, buf, KEYRING_ROOT_TEXT_MAX, &len);
 	else
-		what = read_command(root_key_command, buf, KEYRING_ROOT_TEXT_MAX, &len);
+		what = command_run(root_key_command, NULL, 0, buf, KEYRING_ROOT_TEXT_MAX, &len);
 	if (what == NULL)
 		what = keyring_parse_roots(buf, len, roots, &line);
 	crypto_free_locked(buf);

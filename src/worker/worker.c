@@ -132,6 +132,13 @@ worker_run_audit(void)
 	audit_maintain();
 }
 
+static void
+worker_run_anchor(void)
+{
+	pgstat_report_activity(STATE_RUNNING, "immiiq: anchoring the audit");
+	audit_anchor();
+}
+
 static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
 	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
@@ -139,6 +146,7 @@ static WorkerTask worker_tasks[] = {
 	{"rekey", rekey_round, rekey_wanted, 0, 0},
 	{"erasure", erasure_round, erasure_wanted, 0, 0},
 	{"audit", worker_run_audit, audit_maintain_due, 0, 0},
+	{"anchor", worker_run_anchor, audit_anchor_due, 0, 0},
 };
 
 static WorkerTask worker_sealing = {"seal", worker_seal, audit_seal_wanted, 0, 0};

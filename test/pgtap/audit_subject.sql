@@ -5,7 +5,7 @@
 ALTER TABLE immiiq.journal DISABLE TRIGGER log_journal;
 ALTER TABLE immiiq.field_opened DISABLE TRIGGER log_opened;
 CALL immiiq.seal();
-SELECT plan(29);
+SELECT plan(39);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -147,6 +147,42 @@ SELECT alike(plan_of(format('SELECT * FROM immiiq.audit_log WHERE client_id = %L
 SELECT alike(plan_of(format('SELECT * FROM immiiq.audit_log WHERE member_id = %L', :'one')), '%leaf_member_idx%', 'a member''s');
 SELECT alike(plan_of(format('SELECT * FROM immiiq.audit_log WHERE session_id = %L', :'one')), '%leaf_session_idx%', 'a session''s');
 SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE client_id = 'c2000000-0000-4000-8000-000000000007'), 2::bigint, 'a client''s are two');
+SELECT alike(plan_of($$SELECT * FROM immiiq.audit_log WHERE row_tag = immiiq.row_tag('visit', '{"visit_id": 20}')$$), '%leaf_row_idx%', 'a row''s');
+SELECT alike(plan_of($$SELECT * FROM immiiq.audit_log WHERE address_tag = immiiq.address_tag('192.0.2.7')$$), '%leaf_address_idx%', 'an address''s');
+SET LOCAL enable_seqscan = off; -- a log this small is read whole otherwise
+SET LOCAL enable_indexscan = off;
+SELECT alike(plan_of($$SELECT * FROM immiiq.audit_log WHERE at >= now() - interval '1 minute'$$), '%leaf_at_idx%', 'those of a time');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+
+---- Tags find what they should, and nobody else learns them
+
+CREATE TABLE keyed (org_id uuid, a int, b timestamptz, c text, d numeric(10, 2), body text, PRIMARY KEY (org_id, a, b, c, d));
+SELECT FROM immiiq.protect('keyed', 'cases') \gset
+GRANT SELECT, INSERT ON keyed TO regress_immiiq_app;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'beta_owner_token', '192.0.2.7') \gset
+INSERT INTO keyed (a, b, c, d, body) VALUES (7, '2026-01-02 03:04:05+02', 'ü"''', 1.5, 'x');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+CALL immiiq.seal();
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SET LOCAL timezone = 'Asia/Tokyo';
+SET LOCAL datestyle = 'German';
+SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
+SELECT is((SELECT new_row ->> 'body' FROM immiiq.audit_log WHERE row_tag = immiiq.row_tag('keyed', '{"a": 7, "b": "2026-01-02 01:04:05+00", "c": "ü\"''", "d": 1.50}')), 'x',
+    'a row by a key of five columns, whatever the session''s settings');
+SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE address_tag = immiiq.address_tag('192.0.2.7') AND table_name = 'keyed'), 1::bigint, 'what came from an address');
+SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE address_tag = immiiq.address_tag('192.0.2.8')), 0::bigint, 'and nothing from another');
+SELECT is(immiiq.row_tag('keyed', '{"a": 7}'), NULL, 'a key that is not whole names no row');
+SELECT is(immiiq.row_tag('pg_class', '{"oid": 1}'), NULL, 'nor does one of a table that is not captured');
+COMMIT;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_clerk_token') \gset
+SELECT is(immiiq.row_tag('visit', '{"visit_id": 20}'), NULL, 'who may not read the log learns no tag of a row');
+SELECT is(immiiq.address_tag('192.0.2.7'), NULL, 'nor of an address');
 COMMIT;
 RESET SESSION AUTHORIZATION;
 

@@ -47,7 +47,8 @@ SELECT is_empty(
       JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND e.extname = 'immiiq'
       WHERE c.relkind = 'r' AND NOT coalesce(e.extconfig, '{}') @> ARRAY[c.oid]
       AND c.relname NOT IN ('privilege', 'installed_function',      -- the install script's own rows
-                            'tree', 'seal_state', 'restored')       -- what the sealer makes anew
+                            'tree', 'seal_state', 'restored',       -- what the sealer makes anew
+                            'anchor_state')                         -- of this server's command
       ORDER BY 1$$,
     'every table with data of the installation is carried by pg_dump');
 

@@ -1,6 +1,6 @@
 -- Versions of rows, from the audit: each of 50 comes back as it was, and restoring is one more change.
 \i test/pgtap/setup.psql
-SELECT plan(17);
+SELECT plan(20);
 
 -- A column of each sealed type that there is, and of plain ones that are written in more ways than one.
 SELECT format('CREATE TABLE public.form (org_id uuid, form_id uuid DEFAULT gen_random_uuid(), client_id uuid, n int, list text[], body jsonb, raw bytea,
@@ -54,6 +54,11 @@ SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
 SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
 SELECT is((SELECT count(*) FROM immiiq.history('public.form', :'id')), 103::bigint, 'restoring is on record, and so is the deletion');
+SELECT is((SELECT count(*) FROM (SELECT version, row_image, row_number() OVER (ORDER BY at, version) AS n, at, lead(at) OVER (ORDER BY at, version) AS next, operation
+    FROM immiiq.history('public.form', :'id')) AS h WHERE next > at AND operation <> 'delete' AND immiiq.row_as_of('public.form', :'id', at) = row_image
+    AND immiiq.row_as_of('public.form', upper(:'id'), next - interval '1 microsecond') = row_image), 102::bigint, 'the row as it was at any time');
+SELECT is(immiiq.row_as_of('public.form', :'id', now()), NULL, 'which is not there any more');
+SELECT is(immiiq.row_as_of('public.form', :'id', '2000-01-01'), NULL, 'and was not then');
 SELECT throws_ok(format('SELECT immiiq.restore_version(''public.form'', %L, %s)', :'id', max(version)), '22023', NULL, 'a deletion is not restored')
 FROM immiiq.history('public.form', :'id');
 SELECT lives_ok(format('SELECT immiiq.restore_version(''public.form'', %L, %s)', :'id', :seventh), 'a deleted row comes back');
