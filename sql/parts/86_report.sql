@@ -14,8 +14,8 @@ CREATE FUNCTION immiiq.html_time(t timestamptz) RETURNS text
         to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) ELSE t::text END;
 COMMENT ON FUNCTION immiiq.html_time(timestamptz) IS 'a time in UTC as it stands in an HTML page';
 
--- What an entry changed, a line a column; NULL when the caller opens no image.
-CREATE FUNCTION immiiq.html_changes(operation text, old_row jsonb, new_row jsonb, redact text[]) RETURNS text
+-- What an entry changed, a line a column, but for the key, which stands above; NULL when the caller opens no image.
+CREATE FUNCTION immiiq.html_changes(operation text, old_row jsonb, new_row jsonb, redact text[], key jsonb) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     RETURN (SELECT '<dl>' || string_agg(format('<div><dt>%s</dt><dd>%s</dd></div>', immiiq.html(c.name),
             CASE WHEN c.name = ANY (redact) OR '*' = ANY (redact) THEN '<i>kept back</i>'
@@ -30,8 +30,8 @@ CREATE FUNCTION immiiq.html_changes(operation text, old_row jsonb, new_row jsonb
                 coalesce('<bdi>' || nullif(immiiq.html(left(new_row ->> k.name, 400)), '') || '</bdi>'
                         || CASE WHEN length(new_row ->> k.name) > 400 THEN '&#8230;' ELSE '' END,
                     CASE WHEN new_row ->> k.name = '' THEN '<i>empty</i>' ELSE '<i>nothing</i>' END) AS new) AS v
-            WHERE operation <> 'insert' OR new_row ->> k.name IS NOT NULL) AS c);
-COMMENT ON FUNCTION immiiq.html_changes(text, jsonb, jsonb, text[]) IS 'what an entry of the log changed, as HTML';
+            WHERE operation = 'update' OR NOT coalesce(key ? k.name, false) AND coalesce(new_row ->> k.name, old_row ->> k.name) IS NOT NULL) AS c);
+COMMENT ON FUNCTION immiiq.html_changes(text, jsonb, jsonb, text[], jsonb) IS 'what an entry of the log changed, as HTML';
 
 -- Whether the version of a row that was signed is the one that stands there now. NULL client: any.
 CREATE FUNCTION immiiq.report_sign_off(s immiiq.sign_off, client uuid, OUT of_client boolean, OUT signature text, OUT present text)
@@ -78,7 +78,7 @@ DECLARE
         'th,td{text-align:left;vertical-align:top;padding:.3rem .5rem .3rem 0;border-bottom:1px solid #bbb}thead{display:table-header-group}thead th{border-bottom:1.5px solid #1a1a1a}'
         'tr{break-inside:avoid}td.n,th.n{text-align:right;padding-right:1rem}'
         'dl.facts{display:grid;grid-template-columns:12rem 1fr;gap:.25rem 1rem;margin:0}dl.facts dt{font-weight:bold}dl.facts dd{margin:0}'
-        'td dl{margin:0}td dl div{display:flex;gap:.6rem}td dt{color:#444;min-width:6rem;flex:none}td dd{margin:0;overflow-wrap:anywhere;white-space:pre-wrap}'
+        'td dl{margin:0}td dl div{display:flex;gap:.6rem}td dt{color:#444;width:9rem;flex:none;overflow-wrap:anywhere}.leaf code{font-size:.85em}#entries+p+table,#entries+table{table-layout:fixed}col.n{width:4.5rem}col.who{width:11rem}td dd{margin:0;overflow-wrap:anywhere;white-space:pre-wrap}'
         'code,pre{font:8.5pt/1.4 "DejaVu Sans Mono",monospace;overflow-wrap:anywhere;white-space:pre-wrap}pre{border:1px solid #bbb;padding:.6rem;break-inside:avoid}'
         'del{text-decoration:line-through;color:#7a1f1f}ins{text-decoration:none;font-weight:bold;color:#12501f}.to,.small{color:#444;font-size:.9em}'
         '.ok,.bad{border:2px solid;padding:.6rem .8rem;font-weight:bold}.ok{color:#12501f}.bad{color:#8a1010}.odd{color:#8a1010}'
@@ -138,11 +138,13 @@ BEGIN
     INTO part
     FROM (SELECT p.relation, p.module, p.forced,
             EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = p.relation AND g.tgname = 'immiiq_capture' AND g.tgenabled = 'A') AS captured,
+            c.relnamespace = 'immiiq'::regnamespace AS own,
             (SELECT count(*) FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = a.atttypid
                 WHERE a.attrelid = p.relation AND a.attnum > 0 AND NOT a.attisdropped AND y.typname LIKE 'enc\_%') AS sealed
-        FROM immiiq.protected_table AS p) AS t;
+        FROM immiiq.protected_table AS p JOIN pg_class AS c ON c.oid = p.relation) AS t
+    WHERE NOT (t.own AND t.captured AND t.forced);
     page := concat(page, '<section aria-labelledby="coverage"><h2 id="coverage">Coverage of protection</h2><table><caption>Protected tables</caption><thead><tr><th scope="col">Table</th><th scope="col">Module</th>',
-        '<th scope="col">Changes captured</th><th scope="col">Row security</th><th scope="col" class="n">Sealed columns</th></tr></thead><tbody>', coalesce(part, '<tr><td colspan="5">none</td></tr>'), '</tbody></table>');
+        '<th scope="col">Changes captured</th><th scope="col">Row security</th><th scope="col" class="n">Sealed columns</th></tr></thead><tbody>', coalesce(part, '<tr><td colspan="5">none</td></tr>'), '</tbody></table><p>immiiq''s own tables stand here only if one of them is not captured, or its row security is not forced.</p>');
     SELECT string_agg('<bdi>' || immiiq.html(c.oid::regclass::text) || '</bdi>', ', ' ORDER BY c.oid::regclass::text) INTO part
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'f', 'm') AND NOT c.relispartition AND n.nspname <> ALL ('{pg_catalog,information_schema,immiiq}') AND n.nspname !~ '^pg_(toast|temp)'
@@ -175,7 +177,7 @@ BEGIN
             '<th scope="col">Signature</th><th scope="col">Row</th></tr></thead><tbody>', part, '</tbody></table>') END, '</section>');
 
     -- Entries.
-    SELECT string_agg(format('<tr><td class="n">%s</td><td>%s<br>%s<br><span class="small">%s%s</span></td><td>%s <bdi>%s</bdi>%s%s<br><span class="small">Batch %s, leaf <code>%s</code></span></td></tr>',
+    SELECT string_agg(format('<tr><td class="n">%s</td><td>%s<br>%s<br><span class="small">%s%s</span></td><td>%s <bdi>%s</bdi>%s%s<span class="small leaf">Batch %s, leaf <code>%s</code></span></td></tr>',
             e.position, immiiq.html_time(e.at),
             CASE WHEN e.member_id IS NULL THEN '<bdi>' || immiiq.html(coalesce(e.role_name, '')) || '</bdi>'
                 ELSE coalesce((SELECT '<bdi>' || immiiq.html(m.name) || '</bdi>' FROM immiiq.member AS m WHERE m.org_id = org AND m.member_id = e.member_id AND names), '<code>' || e.member_id || '</code>') END,
@@ -183,7 +185,7 @@ BEGIN
             immiiq.html(coalesce(e.operation, 'missing')), immiiq.html(CASE WHEN e.table_schema = 'immiiq' AND e.operation = 'event' THEN e.table_name ELSE concat_ws('.', e.table_schema, e.table_name) END),
             coalesce(' <code><bdi>' || immiiq.html(CASE WHEN redact && (ARRAY(SELECT jsonb_object_keys(e.key)) || '*'::text) THEN NULL
                 ELSE (SELECT string_agg(concat(k.key, ' ', k.value), ', ' ORDER BY k.key) FROM jsonb_each_text(e.key) AS k) END) || '</bdi></code>', ''),
-            coalesce(immiiq.html_changes(e.operation, e.old_row, e.new_row, redact), CASE WHEN e.key IS NULL THEN '<br><i>sealed</i>' END), b.batch_no, encode(e.hash, 'hex')), '' ORDER BY e.position)
+            coalesce(immiiq.html_changes(e.operation, e.old_row, e.new_row, redact, e.key), CASE WHEN e.key IS NULL THEN '<br><i>sealed</i><br>' END), b.batch_no, encode(e.hash, 'hex')), '' ORDER BY e.position)
     INTO part
     FROM (SELECT a.*, l.hash FROM immiiq.audit_log AS a JOIN immiiq.leaf AS l ON l.org_id = a.org_id AND l.position = a.position
         WHERE a.org_id = org AND l.org_id = org AND a.at >= since AND a.at < until AND (client IS NULL OR a.client_id = client) AND (member IS NULL OR a.member_id = member)
@@ -191,7 +193,7 @@ BEGIN
     CROSS JOIN LATERAL (SELECT x.batch_no FROM immiiq.batch AS x WHERE x.org_id = org AND x.last >= e.position ORDER BY x.last LIMIT 1) AS b;
     page := concat(page, '<section aria-labelledby="entries"><h2 id="entries">Entries</h2>', CASE WHEN part IS NULL THEN '<p>None.</p>' ELSE
         concat(CASE WHEN shown < total THEN format('<p class="bad">Of %s entries the first %s are here. The rest needs a later beginning, or an export.</p>', total, shown) END,
-            '<table><caption>Changes and events, in the order of the log</caption><thead><tr><th scope="col" class="n">Position</th><th scope="col">When and who</th><th scope="col">What</th></tr></thead><tbody>',
+            '<table><caption>Changes and events, in the order of the log</caption><colgroup><col class="n"><col class="who"><col></colgroup><thead><tr><th scope="col" class="n">Position</th><th scope="col">When and who</th><th scope="col">What</th></tr></thead><tbody>',
             part, '</tbody></table>') END,
         '<p class="small">Proof of one entry: <code>SELECT immiiq.prove_entry(''', org, ''', </code>position<code>)</code>. The leaf is the SHA-256 hash of 00 and the entry''s bytes; the batch is its place in the signed tree.</p></section></main></body></html>');
     RETURN page;

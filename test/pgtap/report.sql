@@ -53,9 +53,9 @@ RESET SESSION AUTHORIZATION;
 \set on 'SELECT html FROM page WHERE name ='
 
 SELECT is((SELECT count(*) FROM page WHERE html !~ '^<!DOCTYPE html><html lang="en"><head>' OR html !~ '</html>$'), 0::bigint, 'a page in a language');
-SELECT is((SELECT count(*) FROM page, xmlparse(document regexp_replace(regexp_replace(html, '^<!DOCTYPE html>', ''), '<(meta [^>]*|br)>', '<\1/>', 'g')) AS x), 8::bigint, 'whatever was opened is closed, in order');
+SELECT is((SELECT count(*) FROM page, xmlparse(document regexp_replace(regexp_replace(html, '^<!DOCTYPE html>', ''), '<(meta [^>]*|br|col( [^>]*)?)>', '<\1/>', 'g')) AS x), 8::bigint, 'whatever was opened is closed, in order');
 SELECT is((SELECT string_agg(DISTINCT m[1], ' ' ORDER BY m[1]) FROM page, regexp_matches(html, '<([a-z0-9]+)', 'g') AS m),
-    'bdi body br caption code dd del div dl dt h1 h2 head header html i ins main meta p pre section span style table tbody td th thead time title tr',
+    'bdi body br caption code col colgroup dd del div dl dt h1 h2 head header html i ins main meta p pre section span style table tbody td th thead time title tr',
     'no element but the report''s own, with names that hold others');
 SELECT is((SELECT count(*) FROM page WHERE html ~* '\son[a-z]+\s*=\s*["'']' OR html ~* 'https?://' OR html ~* '(src|href)\s*=\s*["'']'), 0::bigint, 'nothing runs, and nothing is fetched');
 SELECT ok((:on 'owner') ~ 'default-src ''none''', 'and nothing may');
@@ -76,7 +76,7 @@ SELECT ok((:on 'owner') LIKE '%SECRETPASS%', 'a member who reads the log reads i
 SELECT ok((:on 'owner') NOT LIKE '%BETACANARY%', 'no other organisation''s');
 SELECT ok((:on 'owner') LIKE '%<ins><i>empty</i></ins>%', 'an empty value says so');
 SELECT ok((:on 'client') LIKE '%SECRETPASS%' AND (:on 'client') NOT LIKE '%other client%', 'a client''s entries alone');
-SELECT ok((:on 'member') LIKE '%SECRETPASS%' AND (:on 'member') NOT LIKE '%>delete <%', 'a member''s entries alone');
+SELECT ok((:on 'member') LIKE '%SECRETPASS%' AND (:on 'member') !~ 'delete <bdi>', 'a member''s entries alone');
 SELECT ok((:on 'kept') NOT LIKE '%SECRETPASS%' AND (:on 'kept') LIKE '%evil%' AND (:on 'kept') NOT LIKE '%af000000-0000-4000-8000-000000000001%', 'columns kept back, keys too');
 SELECT ok((:on 'all kept') NOT LIKE '%SECRETPASS%' AND (:on 'all kept') NOT LIKE '%evil%', 'all of them');
 SELECT ok((:on 'two') ~ 'Of \d+ entries the first 2 are here', 'what is left out is said');
