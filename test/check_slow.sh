@@ -76,6 +76,7 @@ must "a real S3 server takes our URLs and no others" env SCRATCH="$SCRATCH/s3" t
 # Clients that Debian has, on an ordinary server: what they print is TAP, and any line "not ok" is a failure.
 tap_of() { "$@" > "$build/tap" 2>&1; cat "$build/tap"; grep -q '^ok' "$build/tap" && ! grep -q '^not ok' "$build/tap"; }
 if start_server && test/roles.sh; then
+	must "the report on a log, printed by Chromium" tap_of test/print_report.sh
 	createdb jose && psql -X -q -d jose -c 'CREATE EXTENSION immiiq'
 	must "jose and immiiq take each other's tokens, and refuse what is forged" tap_of env DATABASE=jose node "$build/npm/jose.mjs"
 	must "10,000 transactions of 50 organisations through PgBouncer" tap_of test/attack/pgbouncer.sh
