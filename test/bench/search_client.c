@@ -109,7 +109,6 @@ main(int argc, char **argv)
 	PQfinish(conn);
 	qsort(first_us, BLOCKS, sizeof(double), compare);
 	qsort(second_us, BLOCKS, sizeof(double), compare);
-	fprintf(stderr, "%.2f us %.2f us\n", first_us[BLOCKS / 2], second_us[BLOCKS / 2]);
 	printf("%.4f\n", first_us[BLOCKS / 2] / second_us[BLOCKS / 2]);
 	return 0;
 }
