@@ -1246,13 +1246,12 @@ END
 $$;
 COMMENT ON FUNCTION immiiq.clear_root(text, name) IS 'notes that another database of this server holds nothing under a root key: look at its own immiiq.root_epoch first';
 
-CREATE FUNCTION immiiq.root_epochs() RETURNS TABLE (root_id text, first_used timestamptz, left_at timestamptz, is_current boolean, loaded boolean, retirable boolean, reasons text[])
+CREATE FUNCTION immiiq.root_epochs() RETURNS TABLE (root_id text, first_used timestamptz, left_at timestamptz, is_current boolean, loaded boolean, keys int8, retirable boolean, reasons text[])
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     kept CONSTANT interval := make_interval(days => current_setting('immiiq.backup_window')::int);
     horizon pg_lsn;
-    keys int8;
 BEGIN
     FOR root_id, first_used, is_current, loaded IN
         SELECT r.root_id, r.first_used, coalesce(s."current", false), coalesce(s.loaded, false)
@@ -1298,6 +1297,7 @@ $$;
 COMMENT ON FUNCTION immiiq.root_epochs() IS 'immiiq.root_epoch, computed';
 CREATE VIEW immiiq.root_epoch AS SELECT * FROM immiiq.root_epochs();
 COMMENT ON VIEW immiiq.root_epoch IS 'root keys that this database has used: which may be destroyed by whoever holds them, and why another not yet';
+COMMENT ON COLUMN immiiq.root_epoch.keys IS 'how many keys of this database are under it';
 COMMENT ON COLUMN immiiq.root_epoch.left_at IS 'when the last of its keys was wrapped under another';
 REVOKE ALL ON immiiq.root_epoch FROM PUBLIC;
 REVOKE ALL ON FUNCTION immiiq.clear_root(text, name), immiiq.root_epochs() FROM PUBLIC;

@@ -197,6 +197,7 @@ DECLARE
     number bigint;
     total bigint;
     found text;
+    other text;
     seen record;
 BEGIN
     -- Of the installation.
@@ -279,10 +280,11 @@ BEGIN
         CASE WHEN number > 0 THEN 'fails' ELSE 'holds' END,
         format('%s rotations ended, the last %s; %s run%s', count(*), coalesce(max(e.finished_at)::text, 'never'), total, coalesce(': ' || found, ''))
         FROM immiiq.key_event AS e WHERE e.kind = 'rotate';
-    found := (SELECT s.root_id FROM immiiq.keyring_status() AS s WHERE s.current AND s.loaded);
-    SELECT count(*) FILTER (WHERE w.root_id IS DISTINCT FROM found), count(*) INTO number, total FROM immiiq.wrapped_key AS w;
+    SELECT coalesce(sum(r.keys) FILTER (WHERE NOT (r.is_current AND r.loaded)), 0), coalesce(sum(r.keys), 0), max(r.root_id) FILTER (WHERE r.is_current AND r.loaded),
+            string_agg(r.root_id, ', ' ORDER BY r.first_used) FILTER (WHERE r.retirable)
+        INTO number, total, found, other FROM immiiq.root_epoch AS r;
     RETURN QUERY SELECT 'root_epoch', 'no key is wrapped under a root key that was replaced', CASE WHEN number = 0 THEN 'holds' ELSE 'fails' END,
-        format('%s of %s keys are wrapped under another root key than the current one (%s)', number, total, coalesce(found, 'none'));
+        format('%s of %s keys are wrapped under another root key than the current one (%s); may be destroyed: %s', number, total, coalesce(found, 'none'), coalesce(left(other, 400), 'none'));
     SELECT string_agg(format('%s.%s', c.relname, w.col), ', ') INTO found
         FROM (VALUES ('secret_version', 'value', 'enc_text'), ('store_credential', 'credentials', 'enc_text'), ('session', 'token_hash', 'bytea'),
                      ('refresh_token', 'token_hash', 'bytea'), ('link', 'token_hash', 'bytea'), ('document_share', 'token_hash', 'bytea')) AS w (rel, col, type)
@@ -361,9 +363,14 @@ BEGIN
         CASE WHEN v.finished_at IS NULL THEN 'never verified with immiiq.record_verification()'
              ELSE format('last verified %s up to entry %s by %s: %s problems', v.finished_at, v.size, v.verified_by, v.problems) END
         FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT * FROM immiiq.verification AS r ORDER BY r.verification_id DESC LIMIT 1) AS v ON true;
-    SELECT b.at INTO seen FROM immiiq.batch AS b ORDER BY b.batch_no LIMIT 1;
-    RETURN QUERY SELECT 'log_age', 'nothing in the log is older than seven years and a month', CASE WHEN seen.at < this - interval '85 months' THEN 'fails' ELSE 'holds' END,
-        format('the first batch is of %s', coalesce(seen.at::text, 'never'));
+    -- Whole months are pruned, and what was sealed behind a newer month goes a month later; what is under hold stays.
+    found := current_setting('immiiq.audit_keep');
+    SELECT min(e.month) AS month, min(e.month) FILTER (WHERE NOT EXISTS (SELECT FROM immiiq.active_hold AS h WHERE h.org_id = e.org_id)) AS free
+        INTO seen FROM immiiq.entry AS e WHERE found <> '' AND e.month < date_trunc('month', this AT TIME ZONE 'UTC' - nullif(found, '')::interval - interval '1 month');
+    RETURN QUERY SELECT 'log_age', 'the log is kept for seven years, and nothing in it is two months older than immiiq.audit_keep',
+        CASE WHEN seen.free IS NOT NULL OR found = '' OR this - found::interval NOT BETWEEN this - interval '7 years 1 month' AND this - interval '7 years' THEN 'fails' ELSE 'holds' END,
+        format('immiiq.audit_keep is %s; entries that should be gone: %s', coalesce(nullif(found, ''), 'empty, so that nothing ever goes'),
+            CASE WHEN seen.free IS NOT NULL THEN format('since %s', seen.free) WHEN seen.month IS NOT NULL THEN format('under hold only, since %s', seen.month) ELSE 'none' END);
     SELECT count(*) FILTER (WHERE j.reason IS NULL OR btrim(j.reason) = ''), count(*) INTO number, total
         FROM immiiq.journal AS j WHERE j.kind = 'operate' AND j.at > this - interval '90 days';
     RETURN QUERY SELECT 'break_glass', 'operators say why, before they see anything', CASE WHEN number = 0 THEN 'holds' ELSE 'fails' END,

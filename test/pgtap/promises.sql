@@ -1,6 +1,6 @@
 -- immiiq.posture: each control is broken in turn, its promises fail, and hold again (test/t/081_promises.pl has those of the server).
 \i test/pgtap/setup.psql
-SELECT plan(88);
+SELECT plan(89);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, assignee_id uuid, office_id uuid, passport enc_text(equality));
 CREATE INDEX ON public.client (org_id, passport);
@@ -96,7 +96,8 @@ INSERT INTO break VALUES
     ('own_buckets', $$DELETE FROM immiiq.bucket$$, 'fails'),
     ('verified', $$INSERT INTO immiiq.verification (started_at, finished_at, size, problems) VALUES (now(), now(), 1, 3)$$, 'fails'),
     ('verified', $$INSERT INTO immiiq.verification (started_at, finished_at, size, problems) VALUES (now(), now() - interval '40 days', 1, 0)$$, 'fails'),
-    ('log_age', $$ALTER TABLE immiiq.batch DISABLE TRIGGER USER; UPDATE immiiq.batch SET at = now() - interval '8 years'$$, 'fails'),
+    ('log_age', $$ALTER TABLE immiiq.entry DISABLE TRIGGER USER; INSERT INTO immiiq.entry (txid, at, org_id, incarnation, seq, context, month, body)
+        SELECT 1, now() - interval '8 years', e.org_id, e.incarnation, 999, 0, date_trunc('month', now() - interval '7 years 3 months'), '' FROM immiiq.entry AS e JOIN immiiq.org AS o ON o.org_id = e.org_id LIMIT 1$$, 'fails'),
     ('break_glass', $$ALTER TABLE immiiq.journal DISABLE TRIGGER USER; INSERT INTO immiiq.journal (at, kind, action, backend_pid) VALUES (now(), 'operate', 'operate', 1)$$, 'fails'),
     ('superusers', $$ALTER ROLE regress_immiiq_nobody SUPERUSER$$, 'fails'),
     ('erasures', $$ALTER TABLE immiiq.erasure DISABLE TRIGGER USER; INSERT INTO immiiq.erasure (org_id, erasure_id, kind, client_id, reason, due_at, requested_at)
@@ -135,6 +136,15 @@ BEGIN
 END
 $$;
 SELECT is(pg_temp.broken(b.control, b.sql, b.becomes), NULL, format('%s broken: its promises are seen as %s', b.control, b.becomes)) FROM break AS b;
+
+BEGIN;
+SET LOCAL client_min_messages = error;
+ALTER TABLE immiiq.hold DISABLE TRIGGER USER;
+INSERT INTO immiiq.hold (org_id, kind, reason) SELECT o.org_id, 'org', 'court' FROM immiiq.org AS o;
+SELECT sql AS old_entry FROM break WHERE control = 'log_age' \gset
+:old_entry;
+SELECT ok(status = 'holds' AND evidence LIKE '%: under hold only, since %', 'entries under hold may be older') FROM immiiq.posture_control WHERE control = 'log_age';
+ROLLBACK;
 
 BEGIN;
 INSERT INTO immiiq.attestation (control, holds, statement, until) SELECT control, false, 'gone', now() + interval '1 day' FROM immiiq.attested_control;

@@ -55,6 +55,15 @@ for ([ 'url_age', 'immiiq.url_ttl', '2h', '1h' ], [ 'session_age', 'immiiq.sessi
 	comes_to($node, $control, 'holds', "$name = $short");
 }
 
+# Shorter than the promise, longer, for ever.
+for my $keep ('6 years', '8 years', '')
+{
+	set($node, 'immiiq.audit_keep', $keep);
+	comes_to($node, 'log_age', 'fails', "immiiq.audit_keep = '$keep'");
+	set($node, 'immiiq.audit_keep', '7 years');
+	comes_to($node, 'log_age', 'holds', 'seven years');
+}
+
 # The archive.
 $node->safe_psql('postgres', 'CREATE TABLE t (); SELECT pg_switch_wal()');
 comes_to($node, 'archiver', 'holds', 'a segment was archived');
