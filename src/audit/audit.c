@@ -91,7 +91,8 @@ audit_init(void)
 	ddl_init();
 	DefineCustomStringVariable("immiiq.audit_keep",
 							   "How long entries of the log are kept; whole months go. Empty: for ever.",
-							   NULL, &audit_keep, "7 years", PGC_SIGHUP, 0, NULL, NULL, NULL);
+							   NULL, &audit_keep, "7 years", PGC_SIGHUP, 0, retention_check_keep,
+							   NULL, NULL);
 }
 
 void

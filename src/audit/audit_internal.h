@@ -9,6 +9,7 @@
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
 #include "utils/date.h"
+#include "utils/guc.h"
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 #include "utils/uuid.h"
@@ -267,7 +268,8 @@ extern void ddl_init(void);
 /* Records what a command that commits by itself has touched. */
 extern void ddl_before_commit(void);
 
-extern char *audit_keep;   /* immiiq.audit_keep */
+extern char *audit_keep; /* immiiq.audit_keep */
+extern bool retention_check_keep(char **newval, void **extra, GucSource source);
 extern bool audit_pruning; /* prune_audit is at work: the log's guards let its statements through */
 
 #endif /* IMMIIQ_AUDIT_INTERNAL_H */

@@ -64,6 +64,22 @@ for my $keep ('6 years', '8 years', '')
 	comes_to($node, 'log_age', 'holds', 'seven years');
 }
 
+# What is no interval is refused when it is set; in a file the server says so and goes on with what it had.
+for my $keep ('seven', '7', '-7 years', '3 hours', '7 years and a bit', 'infinity', '999999999999 years', '7 years ' x 100)
+{
+	my ($code, undef, $error) = $node->psql('postgres', "ALTER SYSTEM SET immiiq.audit_keep = '$keep'");
+	like($error, qr/invalid value for parameter "immiiq.audit_keep".*\n.*(DETAIL:  It takes an interval|a day at least)/, 'immiiq.audit_keep = ' . substr($keep, 0, 30) . ' is refused');
+}
+for my $keep ('P7Y', '84 mons', '@ 7 years') { set($node, 'immiiq.audit_keep', $keep); comes_to($node, 'log_age', 'holds', "immiiq.audit_keep = '$keep'"); }
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET immiiq.audit_keep');
+my $offset = -s $node->logfile;
+$node->append_conf('postgresql.conf', "immiiq.audit_keep = 'seven'");
+$node->reload;
+$node->wait_for_log(qr/invalid value for parameter "immiiq.audit_keep": "seven"/, $offset);
+is($node->safe_psql('postgres', 'SHOW immiiq.audit_keep'), '@ 7 years', 'a malformed line in the file changes nothing');
+$node->append_conf('postgresql.conf', "immiiq.audit_keep = '7 years'");
+$node->reload;
+
 # The archive.
 $node->safe_psql('postgres', 'CREATE TABLE t (); SELECT pg_switch_wal()');
 comes_to($node, 'archiver', 'holds', 'a segment was archived');
