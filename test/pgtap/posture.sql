@@ -129,7 +129,7 @@ RESET SESSION AUTHORIZATION;
 
 -- ---- restores: only a superuser's COPY while nobody is active takes rows as they are ----
 SELECT ok((SELECT count(*) > 20 AND sum(missing) = 0 FROM immiiq.verify_references()), 'every foreign key of immiiq''s tables is looked at, and nothing is missing');
-\set file `mktemp -u /tmp/immiiq_posture_XXXXXX`
+\set file `mktemp -u "${TMPDIR:-/tmp}/posture_XXXXXX"`
 COPY (SELECT gen_random_uuid(), 'Nowhere') TO :'file';
 SELECT format('COPY immiiq.team (org_id, name) FROM %L', :'file') AS copy \gset
 SELECT throws_ok(format('INSERT INTO immiiq.team (org_id, name) VALUES (%L, %L)', gen_random_uuid(), 'Nowhere'), '23503', NULL, 'a superuser''s INSERT is checked');
