@@ -62,6 +62,18 @@ CREATE FUNCTION immiiq.clients_if(shape text) RETURNS uuid[]
 COMMENT ON FUNCTION immiiq.clients_if(text)
     IS 'in plans: the clients assigned to who is asking; IQ020 when the plan was made for another scope';
 
+-- ---- work on tables of others ----
+
+-- Whatever a function with rights of its own does to a table that it did not make, it does through this.
+CREATE FUNCTION immiiq.as_owner(target regclass, command text, VARIADIC parameters "any") RETURNS record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_as_owner';
+CREATE FUNCTION immiiq.as_owner(target regclass, command text) RETURNS record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_as_owner';
+COMMENT ON FUNCTION immiiq.as_owner(regclass, text, "any")
+    IS 'runs a command with the rights of a table''s owner alone: a SELECT''s first row, or how many rows it changed';
+COMMENT ON FUNCTION immiiq.as_owner(regclass, text) IS 'the same for a command without parameters';
+REVOKE ALL ON FUNCTION immiiq.as_owner(regclass, text, "any"), immiiq.as_owner(regclass, text) FROM PUBLIC;
+
 -- ---- permissions by name ----
 
 CREATE FUNCTION immiiq.has_permission(name text) RETURNS boolean

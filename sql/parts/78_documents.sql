@@ -1106,10 +1106,13 @@ DECLARE
 BEGIN
     SELECT string_agg('(' || pg_get_expr(p.polqual, p.polrelid) || ')', ' AND ') INTO seen
     FROM pg_policy AS p WHERE p.polrelid = target AND p.polcmd IN ('r', '*') AND p.polqual IS NOT NULL;
-    EXECUTE format('SELECT immiiq.row_digest($1, %I) FROM %s WHERE %I = $1 AND %I::text = $2 AND %s',
-                   (SELECT relname FROM pg_class WHERE oid = target), target, (immiiq.protected_columns(target)).org,
-                   immiiq.id_column(target), seen)
-    INTO result USING immiiq.current_org(), digest_of.id;
+    -- With the owner's rights: policies are somebody's SQL.
+    EXECUTE format('SELECT immiiq.row_digest($1, o.image) FROM immiiq.as_owner($2, $3, $1, $4) AS o (image %s)', target)
+    INTO result
+    USING immiiq.current_org(), target,
+        format('SELECT immiiq_row FROM %s AS immiiq_row WHERE %I = $1 AND %I::text = $2 AND %s', target,
+               (immiiq.protected_columns(target)).org, immiiq.id_column(target), seen),
+        digest_of.id;
     RETURN result;
 END
 $$;

@@ -274,19 +274,16 @@ COMMENT ON FUNCTION immiiq.erasure_plan(boolean) IS 'the tables of which an eras
 REVOKE ALL ON FUNCTION immiiq.erasure_plan(boolean) FROM PUBLIC;
 
 -- The condition on the rows r of one table: $1 the organisation, $2 the client. wanted: 'all', 'go', 'held', 'kept'.
-CREATE FUNCTION immiiq.erasure_condition(plan record, whole boolean, wanted text, with_holds boolean) RETURNS text
-    LANGUAGE plpgsql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+CREATE FUNCTION immiiq.erasure_condition(plan record, e immiiq.erasure, wanted text, with_holds boolean) RETURNS text
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    condition text := format('r.%I = $1', plan.org) || CASE WHEN whole THEN ' AND $2::uuid IS NULL' ELSE format(' AND r.%I = $2', plan.client) END;
-    held text := format('immiiq.is_held($1, %s, %s)', coalesce('r.' || quote_ident(plan.client), 'NULL'), coalesce('r.' || quote_ident(plan.matter), 'NULL'))
+    condition text := format('r.%I = $1', plan.org) || CASE WHEN e.kind = 'org' THEN ' AND $2::uuid IS NULL' ELSE format(' AND r.%I = $2', plan.client) END;
+    held text := CASE WHEN with_holds THEN immiiq.held_condition(plan.org, plan.client, plan.matter, e.org_id) ELSE 'false' END
         || CASE WHEN plan.relation = 'immiiq.document'::regclass THEN ' OR r.hold' ELSE '' END;
     kept text := CASE WHEN plan.action <> 'retain' THEN 'false' WHEN plan.keep IS NULL THEN 'true'
         ELSE format('coalesce(r.%I + %L::interval > clock_timestamp(), true)', plan.from_column, plan.keep) END;
 BEGIN
-    IF NOT with_holds THEN
-        held := CASE WHEN plan.relation = 'immiiq.document'::regclass THEN 'r.hold' ELSE 'false' END;
-    END IF;
     RETURN condition || CASE wanted WHEN 'go' THEN format(' AND NOT (%s) AND NOT (%s)', kept, held)
         WHEN 'held' THEN format(' AND (%s)', held) WHEN 'kept' THEN format(' AND (%s) AND NOT (%s)', kept, held) ELSE '' END
         || CASE WHEN plan.action = 'anonymise' AND wanted = 'go' THEN (SELECT ' AND (' || string_agg(
@@ -294,8 +291,19 @@ BEGIN
             FROM jsonb_each(plan.changes) AS c) ELSE '' END;
 END
 $$;
-COMMENT ON FUNCTION immiiq.erasure_condition(record, boolean, text, boolean) IS 'which rows of a table an erasure takes, or which stay and why';
-REVOKE ALL ON FUNCTION immiiq.erasure_condition(record, boolean, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION immiiq.erasure_condition(record, immiiq.erasure, text, boolean) IS 'which rows of a table an erasure takes, or which stay and why';
+REVOKE ALL ON FUNCTION immiiq.erasure_condition(record, immiiq.erasure, text, boolean) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.count_planned(plan record, e immiiq.erasure, wanted text, with_holds boolean) RETURNS int8
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT o.rows FROM immiiq.as_owner(plan.relation, format('SELECT count(*) FROM %s AS r WHERE %s', plan.relation,
+        immiiq.erasure_condition(plan, e, wanted, with_holds)), e.org_id, e.client_id) AS o (rows int8));
+END
+$$;
+COMMENT ON FUNCTION immiiq.count_planned(record, immiiq.erasure, text, boolean) IS 'how many rows of a table an erasure takes, or stay';
+REVOKE ALL ON FUNCTION immiiq.count_planned(record, immiiq.erasure, text, boolean) FROM PUBLIC;
 
 -- Deletes one by one what no row refers to; how many. Raises where nothing that stays explains it.
 CREATE FUNCTION immiiq.erase_singly(target regclass, condition text, e immiiq.erasure, at_most int8) RETURNS int8
@@ -310,10 +318,15 @@ BEGIN
         RAISE EXCEPTION 'rows of % do not go: others refer to them', target USING ERRCODE = 'foreign_key_violation',
             HINT = 'Protect the table that refers to them with its client, or let its foreign key cascade.';
     END IF;
-    FOR spot IN EXECUTE format('SELECT r.tableoid, r.ctid FROM %s AS r WHERE %s LIMIT %s', target, condition, at_most) USING e.org_id, e.client_id LOOP
+    FOR spot IN
+        SELECT u.relid, u.place
+        FROM immiiq.as_owner(target, format('SELECT array_agg(q.tableoid), array_agg(q.ctid) FROM (SELECT r.tableoid, r.ctid FROM %s AS r WHERE %s LIMIT %s) AS q',
+                target, condition, at_most), e.org_id, e.client_id) AS o (relids oid[], places tid[]),
+            unnest(o.relids, o.places) AS u (relid, place)
+    LOOP
         BEGIN
-            EXECUTE format('DELETE FROM %s AS r WHERE r.tableoid = $1 AND r.ctid = $2', target) USING spot.tableoid, spot.ctid;
-            GET DIAGNOSTICS one = ROW_COUNT;
+            SELECT o.rows INTO one FROM immiiq.as_owner(target, format('DELETE FROM %s AS r WHERE r.tableoid = $1 AND r.ctid = $2', target),
+                spot.relid, spot.place) AS o (rows int8);
             done := done + one;
         EXCEPTION WHEN foreign_key_violation THEN
             CONTINUE;
@@ -342,9 +355,9 @@ BEGIN
     left_over := at_most;
     FOR plan IN SELECT * FROM immiiq.erasure_plan(whole) LOOP
         CONTINUE WHEN plan.action = 'retain' AND plan.keep IS NULL;
-        condition := immiiq.erasure_condition(plan, whole, 'go', with_holds);
-        EXECUTE format('SELECT count(*) FROM (SELECT FROM %s AS r WHERE %s LIMIT %s) AS q', plan.relation, condition, left_over + 1)
-            INTO found_rows USING e.org_id, e.client_id;
+        condition := immiiq.erasure_condition(plan, e, 'go', with_holds);
+        SELECT o.rows INTO found_rows FROM immiiq.as_owner(plan.relation, format('SELECT count(*) FROM (SELECT FROM %s AS r WHERE %s LIMIT %s) AS q',
+            plan.relation, condition, left_over + 1), e.org_id, e.client_id) AS o (rows int8);
         CONTINUE WHEN found_rows = 0;
         IF found_rows > left_over AND NOT plan.at_once THEN
             -- Rows of another partition with the same place meet the condition, too.
@@ -357,12 +370,12 @@ BEGIN
         END IF;
         IF plan.action = 'anonymise' THEN
             SELECT string_agg(format('%I = %L', c.key, c.value #>> '{}'), ', ') INTO assignments FROM jsonb_each(plan.changes) AS c;
-            EXECUTE format('UPDATE %s AS r SET %s WHERE %s', plan.relation, assignments, condition) USING e.org_id, e.client_id;
-            GET DIAGNOSTICS done = ROW_COUNT;
+            SELECT o.rows INTO done FROM immiiq.as_owner(plan.relation, format('UPDATE %s AS r SET %s WHERE %s', plan.relation, assignments, condition),
+                e.org_id, e.client_id) AS o (rows int8);
         ELSE
             BEGIN
-                EXECUTE format('DELETE FROM %s AS r WHERE %s', plan.relation, condition) USING e.org_id, e.client_id;
-                GET DIAGNOSTICS done = ROW_COUNT;
+                SELECT o.rows INTO done FROM immiiq.as_owner(plan.relation, format('DELETE FROM %s AS r WHERE %s', plan.relation, condition),
+                    e.org_id, e.client_id) AS o (rows int8);
             EXCEPTION WHEN foreign_key_violation THEN
                 -- Rows that stay, by law or under hold, refer to some of them: those stay, too.
                 done := immiiq.erase_singly(plan.relation, condition, e, left_over);
@@ -395,8 +408,7 @@ BEGIN
     FOR plan IN SELECT * FROM immiiq.erasure_plan(whole) LOOP
         item := plan.relation;
         IF with_holds OR plan.relation = 'immiiq.document'::regclass THEN
-            EXECUTE format('SELECT count(*) FROM %s AS r WHERE %s', plan.relation, immiiq.erasure_condition(plan, whole, 'held', with_holds))
-                INTO rows USING e.org_id, e.client_id;
+            rows := immiiq.count_planned(plan, e, 'held', with_holds);
             reason := 'hold';
             basis := (SELECT string_agg(format('hold %s: %s', h.hold_id, h.reason), '; ') FROM immiiq.active_hold AS h WHERE h.org_id = e.org_id);
             IF rows > 0 THEN
@@ -404,8 +416,7 @@ BEGIN
             END IF;
         END IF;
         IF plan.action <> 'anonymise' AND e.erased_at IS NOT NULL THEN
-            EXECUTE format('SELECT count(*) FROM %s AS r WHERE %s', plan.relation, immiiq.erasure_condition(plan, whole, 'go', with_holds))
-                INTO rows USING e.org_id, e.client_id;
+            rows := immiiq.count_planned(plan, e, 'go', with_holds);
             reason := CASE WHEN with_holds THEN 'hold' ELSE 'law' END;
             basis := 'rows that stay refer to them';
             IF rows > 0 THEN
@@ -413,8 +424,7 @@ BEGIN
             END IF;
         END IF;
         IF plan.action <> 'delete' THEN
-            EXECUTE format('SELECT count(*) FROM %s AS r WHERE %s', plan.relation,
-                immiiq.erasure_condition(plan, whole, CASE plan.action WHEN 'retain' THEN 'kept' ELSE 'all' END, with_holds)) INTO rows USING e.org_id, e.client_id;
+            rows := immiiq.count_planned(plan, e, CASE plan.action WHEN 'retain' THEN 'kept' ELSE 'all' END, with_holds);
             reason := CASE plan.action WHEN 'retain' THEN 'law' ELSE 'anonymised' END;
             basis := plan.basis;
             IF rows > 0 THEN
@@ -760,8 +770,7 @@ DECLARE
 BEGIN
     FOR plan IN SELECT * FROM immiiq.erasure_plan(whole) LOOP
         CONTINUE WHEN plan.action = 'retain' AND plan.keep IS NULL;
-        EXECUTE format('SELECT count(*) FROM %s AS r WHERE %s', plan.relation, immiiq.erasure_condition(plan, whole, 'go', with_holds))
-            INTO rows USING e.org_id, e.client_id;
+        rows := immiiq.count_planned(plan, e, 'go', with_holds);
         item := plan.relation;
         action := CASE plan.action WHEN 'anonymise' THEN 'anonymise' ELSE 'delete' END;
         IF rows > 0 THEN
@@ -1058,7 +1067,7 @@ CREATE TRIGGER check_retention_rule BEFORE INSERT OR UPDATE ON immiiq.retention_
 
 -- The rows r that are due by a rule: $1 the time before which they are.
 CREATE FUNCTION immiiq.retention_condition(rule immiiq.retention_rule, held boolean) RETURNS text
-    LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     p record;
@@ -1067,7 +1076,7 @@ DECLARE
 BEGIN
     SELECT * INTO p FROM immiiq.protected_columns(rule.target);
     SELECT m."column" INTO matter FROM immiiq.matter_column AS m WHERE m.target = rule.target;
-    keeps := format('immiiq.is_held(r.%I, %s, %s)', p.org, coalesce('r.' || quote_ident(p.client), 'NULL'), coalesce('r.' || quote_ident(matter), 'NULL'))
+    keeps := immiiq.held_condition(p.org, p.client, matter, rule.org_id)
         || CASE WHEN rule.target = 'immiiq.document'::regclass THEN ' OR r.hold' ELSE '' END;
     RETURN format('r.%I < $1', rule.from_column) || CASE WHEN rule.org_id IS NULL THEN '' ELSE format(' AND r.%I = %L', p.org, rule.org_id) END
         || CASE WHEN rule.action = 'anonymise' THEN (SELECT ' AND (' || string_agg(
@@ -1090,8 +1099,8 @@ BEGIN
         target := rule.target;
         action := rule.action;
         before := clock_timestamp() - rule.period;
-        EXECUTE format('SELECT count(*) FROM %s AS r WHERE %s', rule.target, immiiq.retention_condition(rule, false)) INTO rows USING before;
-        EXECUTE format('SELECT count(*) FROM %s AS r WHERE %s', rule.target, immiiq.retention_condition(rule, true)) INTO held USING before;
+        SELECT o.rows, o.held INTO rows, held FROM immiiq.as_owner(rule.target, format('SELECT (SELECT count(*) FROM %1$s AS r WHERE %2$s), (SELECT count(*) FROM %1$s AS r WHERE %3$s)',
+            rule.target, immiiq.retention_condition(rule, false), immiiq.retention_condition(rule, true)), before) AS o (rows int8, held int8);
         RETURN NEXT;
     END LOOP;
 END
@@ -1124,15 +1133,13 @@ BEGIN
     BEGIN
         condition := immiiq.retention_condition(rule, false);
         condition := format('%s AND r.ctid = ANY (ARRAY(SELECT r.ctid FROM %s AS r WHERE %s LIMIT %s))', condition, rule.target, condition, rule.batch);
-        IF rule.action = 'anonymise' THEN
-            EXECUTE format('UPDATE %s AS r SET %s WHERE %s', rule.target,
-                (SELECT string_agg(format('%I = %L', c.key, c.value #>> '{}'), ', ') FROM jsonb_each(rule.changes) AS c), condition) USING run.before;
-        ELSE
-            EXECUTE format('DELETE FROM %s AS r WHERE %s', rule.target, condition) USING run.before;
-        END IF;
-        GET DIAGNOSTICS done = ROW_COUNT;
+        SELECT o.rows INTO done FROM immiiq.as_owner(rule.target, CASE rule.action
+            WHEN 'anonymise' THEN format('UPDATE %s AS r SET %s WHERE %s', rule.target,
+                (SELECT string_agg(format('%I = %L', c.key, c.value #>> '{}'), ', ') FROM jsonb_each(rule.changes) AS c), condition)
+            ELSE format('DELETE FROM %s AS r WHERE %s', rule.target, condition) END, run.before) AS o (rows int8);
         IF done = 0 THEN
-            EXECUTE format('SELECT count(*) FROM %s AS r WHERE %s', rule.target, immiiq.retention_condition(rule, true)) INTO run.held USING run.before;
+            SELECT o.rows INTO run.held FROM immiiq.as_owner(rule.target, format('SELECT count(*) FROM %s AS r WHERE %s', rule.target,
+                immiiq.retention_condition(rule, true)), run.before) AS o (rows int8);
         END IF;
     EXCEPTION WHEN OTHERS THEN
         -- The next run tries again; what was taken before this batch is gone.

@@ -44,8 +44,9 @@ DECLARE
 BEGIN
     of_client := client IS NULL;
     IF client IS NOT NULL AND client_column IS NOT NULL THEN
-        EXECUTE format('SELECT true FROM %s WHERE %I::text = $1 AND %I = $2 AND %I = $3', target, immiiq.id_column(target), client_column,
-            (immiiq.protected_columns(target)).org) INTO of_client USING s.row_id, client, s.org_id;
+        SELECT o.found INTO of_client
+        FROM immiiq.as_owner(target, format('SELECT true FROM %s WHERE %I::text = $1 AND %I = $2 AND %I = $3', target, immiiq.id_column(target),
+                client_column, (immiiq.protected_columns(target)).org), s.row_id, client, s.org_id) AS o (found boolean);
     END IF;
     BEGIN
         signature := CASE WHEN immiiq.check_statement(immiiq.sign_off_statement(s), s.signature, immiiq.sign_off_key())
