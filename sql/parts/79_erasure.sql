@@ -984,13 +984,17 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['FUNCTION immiiq.request_erasure(uuid, text, interval)', 'FUNCTION immiiq.request_closure(text, interval)',
         'FUNCTION immiiq.review_erasure(uuid)', 'FUNCTION immiiq.schedule_erasure(uuid, timestamptz)', 'FUNCTION immiiq.confirm_closure(uuid)',
         'FUNCTION immiiq.cancel_erasure(uuid, text)', 'FUNCTION immiiq.erasure_objects(uuid, interval)', 'FUNCTION immiiq.confirm_object(uuid, uuid)',
-        'FUNCTION immiiq.erasure_certificate(uuid)', 'FUNCTION immiiq.verify_certificate(text)', 'FUNCTION immiiq.certificate_key()',
-        'FUNCTION immiiq.start_erasure(uuid)', 'FUNCTION immiiq.step_erasure(uuid, uuid)', 'PROCEDURE immiiq.execute_erasure(uuid)']
+        'FUNCTION immiiq.erasure_certificate(uuid)', 'FUNCTION immiiq.verify_certificate(text)', 'FUNCTION immiiq.certificate_key()']
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', name);
         INSERT INTO immiiq.privilege VALUES ('application', 'EXECUTE', name), ('operator', 'EXECUTE', name);
     END LOOP;
     INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'FUNCTION immiiq.verify_certificate(text)'), ('auditor', 'EXECUTE', 'FUNCTION immiiq.certificate_key()');
+    -- It commits between steps, so that it can act for nobody: not the application's. The worker does the same.
+    FOREACH name IN ARRAY ARRAY['FUNCTION immiiq.start_erasure(uuid)', 'FUNCTION immiiq.step_erasure(uuid, uuid)', 'PROCEDURE immiiq.execute_erasure(uuid)'] LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', name);
+        INSERT INTO immiiq.privilege VALUES ('operator', 'EXECUTE', name);
+    END LOOP;
 END
 $$;
 

@@ -1,6 +1,6 @@
 -- Erasure: who may ask, what goes, what stays and why, keys, certificates, holds in the middle, closing, retention.
 \i test/pgtap/setup.psql
-SELECT plan(90);
+SELECT plan(101);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -78,7 +78,9 @@ SELECT results_eq(format('SELECT item, action, rows FROM immiiq.review_erasure(%
     $$VALUES ('public.remark', 'delete', 6::bigint), ('public.visit', 'delete', 6), ('public.client', 'delete', 1), ('public.invoice', 'delete', 1),
         ('public.letter', 'anonymise', 1), ('public.invoice', 'retain: law', 1), ('keys', 'destroy', 1)$$, 'the review says what would go, in order, and what a law retains');
 COMMIT;
+SET SESSION AUTHORIZATION regress_immiiq_operator;
 SELECT throws_ok(format('SELECT immiiq.start_erasure(%L)', :'request'), '55000', NULL, 'before its date nothing goes');
+SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
 SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
 SELECT is_empty('SELECT * FROM immiiq.erasure', 'another organisation does not see the request');
@@ -95,7 +97,21 @@ SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
 SELECT immiiq.place_hold(:'one', 'regulator') AS hold \gset
 SELECT immiiq.schedule_erasure(:'request', now()) AS ignored \gset
 COMMIT;
-SELECT immiiq.start_erasure(:'request') AS ignored \gset
+-- Due, and nobody but operators and the worker carries it out: whoever the application acts for, it learns neither organisation nor hold.
+SELECT throws_ok(format(s, :'request', :'alpha'), '42501', NULL, 'without an identity: ' || s)
+FROM unnest(ARRAY['SELECT immiiq.start_erasure(%1$L)', 'SELECT immiiq.step_erasure(%2$L, %1$L)', 'CALL immiiq.execute_erasure(%1$L)']) AS s;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
+SELECT throws_ok(format(s, :'request', :'alpha'), '42501', NULL, 'as a member of another organisation: ' || s)
+FROM unnest(ARRAY['SELECT immiiq.start_erasure(%1$L)', 'SELECT immiiq.step_erasure(%2$L, %1$L)', 'CALL immiiq.execute_erasure(%1$L)']) AS s;
+COMMIT;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_lead_token') \gset
+SELECT throws_ok(format(s, :'request', :'alpha'), '42501', NULL, 'as a member without the permission: ' || s)
+FROM unnest(ARRAY['SELECT immiiq.start_erasure(%1$L)', 'SELECT immiiq.step_erasure(%2$L, %1$L)', 'CALL immiiq.execute_erasure(%1$L)', 'SELECT immiiq.schedule_erasure(%1$L, now())']) AS s;
+COMMIT;
+SET SESSION AUTHORIZATION regress_immiiq_operator;
+SELECT is(immiiq.start_erasure(:'request'), :'alpha'::uuid, 'an operator begins with one that is due');
 SELECT is(immiiq.step_erasure(:'alpha', :'request'), 'held', 'an erasure that is due waits for a hold');
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT count(*) FROM visit WHERE client_id = :'one'), 6::bigint, 'nothing is gone');
@@ -112,7 +128,6 @@ COMMIT;
 RESET SESSION AUTHORIZATION;
 SELECT count(*) AS verified_before FROM immiiq.verify_audit() \gset
 
-SELECT immiiq.start_erasure(:'request') AS ignored \gset
 CREATE PROCEDURE until_done(org uuid, request uuid) LANGUAGE plpgsql AS $$
 BEGIN
     FOR i IN 1..1000 LOOP
@@ -189,6 +204,7 @@ SELECT isnt(:'again'::text, :'request', 'who was erased can be erased again');
 SELECT immiiq.request_erasure(:'two', 'mistake') AS taken_back \gset
 SELECT lives_ok(format('SELECT immiiq.cancel_erasure(%L, %L)', :'taken_back', 'not meant'), 'a request can be taken back before it begins');
 COMMIT;
+SET SESSION AUTHORIZATION regress_immiiq_operator;
 SELECT throws_ok(format('SELECT immiiq.start_erasure(%L)', :'taken_back'), 'P0002', NULL, 'then it is not carried out');
 CALL immiiq.execute_erasure(:'again');
 RESET SESSION AUTHORIZATION;
@@ -251,7 +267,9 @@ SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
 SELECT immiiq.request_closure('contract ended', '0') AS closing \gset
 SELECT is((SELECT count(*) FROM immiiq.review_erasure(:'closing') WHERE item = 'immiiq.export_org()'), 1::bigint, 'an export is offered');
 COMMIT;
+SET SESSION AUTHORIZATION regress_immiiq_operator;
 SELECT throws_ok(format('SELECT immiiq.start_erasure(%L)', :'closing'), '55000', NULL, 'without confirmation nothing goes');
+SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
 SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
 SELECT lives_ok(format('SELECT immiiq.confirm_closure(%L)', :'closing'), 'who may close confirms it');
