@@ -1,33 +1,22 @@
 /*
- * The process that takes erasures and retention forward, one step a
- * transaction, and the destruction of clients' keys for SQL.  Trusts the
- * tables for where things stand, so it can be killed at any point; refuses to
- * run twice in a database.
+ * The process that takes erasures and retention forward, and the destruction
+ * of clients' keys for SQL.  Trusts the tables for where things stand; refuses
+ * nothing that its SQL does not.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
-#include "storage/lock.h"
-#include "tcop/tcopprot.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
 #include "base/base.h"
+#include "base/drive.h"
 #include "crypto/crypto.h"
 #include "erasure/erasure.h"
 #include "keyring/keyring.h"
@@ -53,136 +42,26 @@ erasure_init(void)
 							&erasure_rotate_days, 7, 0, 365, PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
-/* As the driver of rotations has one: an advisory lock of a class that SQL cannot ask for. */
-static void
-erasure_set_lock(LOCKTAG *tag)
+static const char *
+erasure_step(void)
 {
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, base_relation("erasure"), 0, 3);
+	return drive_sql("SELECT immiiq.erasure_tick()", 0, NULL, NULL, NULL);
 }
 
-static bool
-erasure_is_driven(void)
-{
-	LOCKTAG tag;
-
-	erasure_set_lock(&tag);
-	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&tag, ShareLock, false);
-	return false;
-}
-
-static bool
-erasure_launch(void)
-{
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "immiiq", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "immiiq_erasure_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "immiiq erasure", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "immiiq erasure", BGW_MAXLEN);
-	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	return RegisterDynamicBackgroundWorker(&worker, NULL);
-}
-
-/* Runs SQL in a transaction of its own; the text of its first column, NULL for no row or null. */
-static char *
-erasure_run(const char *sql)
-{
-	MemoryContext outer = CurrentMemoryContext;
-	char *result = NULL;
-
-	StartTransactionCommand();
-	SPI_connect();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (SPI_execute(sql, false, 0) < 0)
-		elog(ERROR, "could not run a step of an erasure");
-	if (SPI_tuptable != NULL && SPI_processed > 0)
-	{
-		result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		if (result != NULL)
-			result = MemoryContextStrdup(outer, result);
-	}
-	PopActiveSnapshot();
-	SPI_finish();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(outer);
-	return result;
-}
-
-static bool
-erasure_is_installed(void)
-{
-	bool here;
-
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	here = OidIsValid(get_extension_oid("immiiq", true)) &&
-		   OidIsValid(base_relation_or_invalid("erasure"));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	return here;
-}
+static const Drive erasure_drive = {
+	.table = "erasure",
+	.process = "immiiq erasure",
+	.function = "immiiq_erasure_main",
+	.activity = "immiiq: erasing what is due",
+	.lock_timeout = "5s",
+	.wait_ms = ERASURE_WAIT_MS,
+	.step = erasure_step,
+};
 
 void
 immiiq_erasure_main(Datum arg)
 {
-	MemoryContext context;
-	LOCKTAG tag;
-	bool mine;
-
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
-	pgstat_report_appname("immiiq erasure");
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", "5s", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-
-	if (!erasure_is_installed())
-		proc_exit(0);
-	StartTransactionCommand();
-	erasure_set_lock(&tag);
-	mine = LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
-	CommitTransactionCommand();
-	if (!mine)
-		proc_exit(0);
-
-	context = AllocSetContextCreate(TopMemoryContext, "immiiq erasure", ALLOCSET_DEFAULT_SIZES);
-	for (;;)
-	{
-		const char *said;
-
-		MemoryContextSwitchTo(context);
-		MemoryContextReset(context);
-		if (!erasure_is_installed())
-			proc_exit(0);
-		pgstat_report_activity(STATE_RUNNING, "immiiq: erasing what is due");
-		said = erasure_run("SELECT immiiq.erasure_tick()");
-		pgstat_report_stat(false);
-		pgstat_report_activity(STATE_IDLE, NULL);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-		if (ConfigReloadPending)
-		{
-			ConfigReloadPending = false;
-			ProcessConfigFile(PGC_SIGHUP);
-		}
-		if (said == NULL || strcmp(said, "done") == 0)
-			break;
-		if (strcmp(said, "wait") == 0)
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 ERASURE_WAIT_MS, PG_WAIT_EXTENSION);
-	}
+	drive_main(&erasure_drive, DatumGetObjectId(arg));
 	proc_exit(0);
 }
 
@@ -202,12 +81,11 @@ erasure_round(void)
 	const char *due;
 
 	erasure_looked = GetCurrentTimestamp();
-	due = erasure_run("SELECT immiiq.erasure_is_due()");
+	due = drive_sql("SELECT immiiq.erasure_is_due()", 0, NULL, NULL, NULL);
 	if (due == NULL || strcmp(due, "t") != 0)
 		return;
 	StartTransactionCommand();
-	if (!erasure_is_driven())
-		(void) erasure_launch();
+	(void) drive_start(&erasure_drive);
 	CommitTransactionCommand();
 }
 

@@ -1,7 +1,6 @@
 /*
- * The process that takes rotations forward, one step a transaction, and what
- * SQL asks of it.  Trusts immiiq.rekey for where a rotation stands, so it can
- * be killed at any point; refuses to run twice in a database.
+ * The process that takes rotations forward, and what SQL asks of it.  Trusts
+ * immiiq.rekey for where a rotation stands; refuses to start without a worker.
  */
 #include "postgres.h"
 
@@ -9,23 +8,14 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pgstat.h"
-#include "postmaster/bgworker.h"
-#include "postmaster/interrupt.h"
 #include "storage/ipc.h"
-#include "storage/latch.h"
 #include "storage/lmgr.h"
-#include "storage/lock.h"
 #include "storage/procarray.h"
 #include "storage/shmem.h"
-#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -33,6 +23,7 @@
 #include "utils/xid8.h"
 
 #include "base/base.h"
+#include "base/drive.h"
 #include "keyring/keyring.h"
 #include "rekey/rekey.h"
 #include "rekey/rekey_internal.h"
@@ -40,8 +31,6 @@
 #define REKEY_PLACES  16
 #define REKEY_WAIT_MS 50
 #define REKEY_LOOK_MS 2000 /* how often the worker looks for unfinished rotations */
-#define REKEY_LOCK_TIMEOUT                                                                         \
-	"1s" /* how long writers queue behind a rotation that waits for one of them */
 
 PGDLLEXPORT void immiiq_rekey_main(Datum arg);
 
@@ -79,72 +68,7 @@ rekey_progress(void)
 	return &rekey_places[MyDatabaseId % REKEY_PLACES];
 }
 
-/*
- * The lock that the driver of this database holds as long as it lives: an
- * advisory one, which outlives a transaction's error and ends with the process,
- * of a class that SQL cannot ask for.
- */
-static void
-rekey_set_lock(LOCKTAG *tag)
-{
-	SET_LOCKTAG_ADVISORY(*tag, MyDatabaseId, base_relation("rekey"), 0, 3);
-}
-
-static bool
-rekey_is_driven(void)
-{
-	LOCKTAG tag;
-
-	rekey_set_lock(&tag);
-	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&tag, ShareLock, false);
-	return false;
-}
-
-static bool
-rekey_launch(void)
-{
-	BackgroundWorker worker;
-
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "immiiq", BGW_MAXLEN);
-	strlcpy(worker.bgw_function_name, "immiiq_rekey_main", BGW_MAXLEN);
-	strlcpy(worker.bgw_name, "immiiq rekey", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "immiiq rekey", BGW_MAXLEN);
-	worker.bgw_main_arg = ObjectIdGetDatum(MyDatabaseId);
-	return RegisterDynamicBackgroundWorker(&worker, NULL);
-}
-
 /* ---- the driver ---- */
-
-/* Runs SQL in a transaction of its own; the text of its first column, NULL for no row or null. */
-static char *
-rekey_run(const char *sql, int nargs, Oid *types, Datum *values, const char *nulls)
-{
-	MemoryContext outer = CurrentMemoryContext;
-	char *result = NULL;
-
-	StartTransactionCommand();
-	SPI_connect();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	if (SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0) < 0)
-		elog(ERROR, "could not run a step of a rotation");
-	if (SPI_tuptable != NULL && SPI_processed > 0)
-	{
-		result = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-		if (result != NULL)
-			result = MemoryContextStrdup(outer, result);
-	}
-	PopActiveSnapshot();
-	SPI_finish();
-	CommitTransactionCommand();
-	MemoryContextSwitchTo(outer);
-	return result;
-}
 
 /* One step of one rotation, by its place in the table; what immiiq.rekey_step() says, "failed" after an error. */
 static const char *
@@ -157,11 +81,12 @@ rekey_step(const char *org)
 	char *volatile problem = NULL;
 
 	values[0] = CStringGetTextDatum(org);
+	pg_atomic_write_u32(&rekey_progress()->database, MyDatabaseId);
 	pg_atomic_write_u64(&rekey_progress()->blocks_done, 0);
 	pg_atomic_write_u64(&rekey_progress()->values, 0);
 	PG_TRY();
 	{
-		said = rekey_run("SELECT immiiq.rekey_step($1::pg_catalog.uuid)", 1, types, values, NULL);
+		said = drive_sql("SELECT immiiq.rekey_step($1::pg_catalog.uuid)", 1, types, values, NULL);
 	}
 	PG_CATCH();
 	{
@@ -187,7 +112,7 @@ rekey_step(const char *org)
 		return said != NULL ? said : "done";
 	ereport(LOG, (errmsg("immiiq: the rotation of an organisation's keys waits: %s", problem)));
 	values[1] = CStringGetTextDatum(problem);
-	(void) rekey_run("UPDATE immiiq.rekey SET problem = $2, failed_at = pg_catalog.clock_timestamp() "
+	(void) drive_sql("UPDATE immiiq.rekey SET problem = $2, failed_at = pg_catalog.clock_timestamp() "
 					 "WHERE org_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid",
 					 2, types, values, NULL);
 	return "failed";
@@ -201,97 +126,52 @@ rekey_next(const char *after)
 	Datum values[1];
 
 	values[0] = after != NULL ? CStringGetTextDatum(after) : (Datum) 0;
-	return rekey_run("SELECT r.org_id::pg_catalog.text FROM immiiq.rekey AS r "
+	return drive_sql("SELECT r.org_id::pg_catalog.text FROM immiiq.rekey AS r "
 					 "WHERE ($1 IS NULL OR r.org_id OPERATOR(pg_catalog.>) $1::pg_catalog.uuid) "
 					 "AND r.problem IS NULL ORDER BY r.org_id LIMIT 1",
 					 1, types, values, after == NULL ? "n" : NULL);
 }
 
-static bool
-rekey_is_installed(void)
+/* A step of each organisation in turn; waits after a round in which all of them waited. */
+static const char *
+rekey_tick(void)
 {
-	bool here;
+	static char org[64] = "";
+	static bool moved = false;
+	const char *next = rekey_next(org[0] != '\0' ? org : NULL);
+	bool waits = !moved;
 
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	here = OidIsValid(get_extension_oid("immiiq", true)) &&
-		   OidIsValid(base_relation_or_invalid("rekey"));
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	return here;
+	if (next != NULL)
+	{
+		strlcpy(org, next, sizeof(org));
+		if (strcmp(rekey_step(org), "wait") != 0)
+			moved = true;
+		return "more";
+	}
+	if (org[0] == '\0')
+	{
+		pg_atomic_write_u32(&rekey_progress()->database, InvalidOid);
+		return "done";
+	}
+	org[0] = '\0';
+	moved = false;
+	return waits ? "wait" : "more";
 }
+
+static const Drive rekey_driver = {
+	.table = "rekey",
+	.process = "immiiq rekey",
+	.function = "immiiq_rekey_main",
+	.activity = "immiiq: sealing values under new keys",
+	.lock_timeout = "1s",
+	.wait_ms = REKEY_WAIT_MS,
+	.step = rekey_tick,
+};
 
 void
 immiiq_rekey_main(Datum arg)
 {
-	MemoryContext context;
-	LOCKTAG tag;
-	bool mine;
-
-	pqsignal(SIGTERM, die);
-	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	BackgroundWorkerUnblockSignals();
-	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(arg), InvalidOid, 0);
-	pgstat_report_appname("immiiq rekey");
-	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("statement_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("lock_timeout", REKEY_LOCK_TIMEOUT, PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("idle_in_transaction_session_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
-	SetConfigOption("session_replication_role", "origin", PGC_SUSET, PGC_S_OVERRIDE);
-
-	if (!rekey_is_installed())
-		proc_exit(0);
-	StartTransactionCommand();
-	rekey_set_lock(&tag);
-	mine = LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
-	CommitTransactionCommand();
-	if (!mine)
-		proc_exit(0);
-	pg_atomic_write_u32(&rekey_progress()->database, MyDatabaseId);
-
-	context = AllocSetContextCreate(TopMemoryContext, "immiiq rekey", ALLOCSET_DEFAULT_SIZES);
-	for (;;)
-	{
-		char org[64];
-		const char *found;
-		bool moved = false;
-		bool any = false;
-
-		MemoryContextSwitchTo(context);
-		MemoryContextReset(context);
-		if (!rekey_is_installed())
-			proc_exit(0);
-		org[0] = '\0';
-		while ((found = rekey_next(any ? org : NULL)) != NULL)
-		{
-			const char *said;
-
-			strlcpy(org, found, sizeof(org));
-			any = true;
-			pgstat_report_activity(STATE_RUNNING, "immiiq: sealing values under new keys");
-			said = rekey_step(org);
-			pgstat_report_stat(false);
-			pgstat_report_activity(STATE_IDLE, NULL);
-			if (strcmp(said, "wait") != 0)
-				moved = true;
-			ResetLatch(MyLatch);
-			CHECK_FOR_INTERRUPTS();
-			if (ConfigReloadPending)
-			{
-				ConfigReloadPending = false;
-				ProcessConfigFile(PGC_SIGHUP);
-			}
-			MemoryContextReset(context);
-		}
-		if (!any)
-			break;
-		if (!moved)
-			(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-							 REKEY_WAIT_MS, PG_WAIT_EXTENSION);
-	}
-	pg_atomic_write_u32(&rekey_progress()->database, InvalidOid);
+	drive_main(&rekey_driver, DatumGetObjectId(arg));
 	proc_exit(0);
 }
 
@@ -309,18 +189,17 @@ void
 rekey_round(void)
 {
 	rekey_looked = GetCurrentTimestamp();
-	if (rekey_run("SELECT 1 FROM immiiq.rekey LIMIT 1", 0, NULL, NULL, NULL) == NULL)
+	if (drive_sql("SELECT 1 FROM immiiq.rekey LIMIT 1", 0, NULL, NULL, NULL) == NULL)
 		return;
-	(void) rekey_run("UPDATE immiiq.rekey SET problem = NULL WHERE problem IS NOT NULL "
+	(void) drive_sql("UPDATE immiiq.rekey SET problem = NULL WHERE problem IS NOT NULL "
 					 "AND failed_at OPERATOR(pg_catalog.<) (pg_catalog.clock_timestamp() "
 					 "OPERATOR(pg_catalog.-) '30 s'::pg_catalog.interval)",
 					 0, NULL, NULL, NULL);
-	if (rekey_run("SELECT 1 FROM immiiq.rekey WHERE problem IS NULL LIMIT 1", 0, NULL, NULL,
+	if (drive_sql("SELECT 1 FROM immiiq.rekey WHERE problem IS NULL LIMIT 1", 0, NULL, NULL,
 				  NULL) == NULL)
 		return;
 	StartTransactionCommand();
-	if (!rekey_is_driven())
-		(void) rekey_launch();
+	(void) drive_start(&rekey_driver);
 	CommitTransactionCommand();
 }
 
@@ -340,16 +219,17 @@ PG_FUNCTION_INFO_V1(rekey_live);
 Datum
 rekey_drive(PG_FUNCTION_ARGS)
 {
+	DriveState state;
+
 	base_require_preload();
-	if (rekey_is_driven())
-		PG_RETURN_BOOL(false);
-	if (!rekey_launch())
+	state = drive_start(&rekey_driver);
+	if (state == DRIVE_NO_WORKER)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("out of background workers for the rotation of keys"),
 				 errhint(
 					 "Raise max_worker_processes; the rotation goes on by itself once there is one.")));
-	PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(state == DRIVE_STARTED);
 }
 
 /* immiiq.rekey_begin(org uuid) → int8: makes the organisation's next data key; its id. IQ002, IQ003. */
