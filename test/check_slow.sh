@@ -81,9 +81,10 @@ if start_server && test/roles.sh; then
 	must "jose and immiiq take each other's tokens, and refuse what is forged" tap_of env DATABASE=jose node "$build/npm/jose.mjs"
 	must "10,000 transactions of 50 organisations through PgBouncer" tap_of test/attack/pgbouncer.sh
 	mkdir "$build/clients" && cp test/clients/package.json "$build/clients"
-	must "npm installs node-postgres, PostGraphile and an MCP server" npm --prefix "$build/clients" --cache "$build/npm/cache" install --no-audit --no-fund
+	must "npm installs clients" npm --prefix "$build/clients" --cache "$build/npm/cache" install --ignore-scripts --no-audit --no-fund
 	must "node-postgres: every sealed type, prepared statements, a pool, cursors" tap_of node test/clients/node_postgres.mjs "$build/clients"
 	must "PostGraphile and an MCP server: members of different scope" tap_of node test/clients/clients.mjs "$build/clients"
+	must "Django, SQLAlchemy, Rails, TypeORM and Prisma: members of different scope" tap_of node test/clients/orms.mjs "$build/clients"
 	must "sqlsmith for ${SQLSMITH_SECONDS:-600} s" tap_of env SERVER_LOG="$SERVER_LOG" test/attack/sqlsmith.sh "${SQLSMITH_SECONDS:-600}"
 	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
 	rm -rf "$DATA" "$SCRATCH/sock" "$SCRATCH/keys"

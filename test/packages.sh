@@ -15,7 +15,7 @@ case $goal in
 portal)
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 check-slow)
-	packages+=" chromium curl debootstrap libclang-rt-14-dev memcached poppler-utils swift-account swift-container swift-object swift-proxy valgrind"
+	packages+=" chromium curl debootstrap libclang-rt-14-dev memcached poppler-utils python3-django python3-psycopg2 python3-sqlalchemy ruby-activerecord ruby-pg swift-account swift-container swift-object swift-proxy valgrind"
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 esac
 
