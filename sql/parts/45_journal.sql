@@ -26,6 +26,7 @@ COMMENT ON COLUMN immiiq.journal.login_name IS 'role as which the client connect
 COMMENT ON COLUMN immiiq.journal.role_name IS 'session user';
 COMMENT ON COLUMN immiiq.journal.user_name IS 'role after SET ROLE';
 CREATE INDEX journal_org_idx ON immiiq.journal (org_id, journal_id);
+CREATE INDEX journal_at_idx ON immiiq.journal USING brin (at);
 -- Operators' entries are few among many denials.
 CREATE INDEX journal_operator_idx ON immiiq.journal (org_id, journal_id) WHERE kind OPERATOR(pg_catalog.=) ANY (ARRAY['operate', 'impersonate']);
 REVOKE ALL ON immiiq.journal FROM PUBLIC;
@@ -116,10 +117,10 @@ CREATE TABLE immiiq.field_opened (
 COMMENT ON TABLE immiiq.field_opened IS 'sealed values that were read in clear, counted by transaction and column; written by the worker';
 COMMENT ON COLUMN immiiq.field_opened.at IS 'start of the transaction';
 CREATE INDEX field_opened_org_idx ON immiiq.field_opened (org_id, at);
+CREATE INDEX field_opened_at_idx ON immiiq.field_opened USING brin (at);
 REVOKE ALL ON immiiq.field_opened FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.field_opened', '');
--- Rows can be deleted (by superusers, when they are old), never changed.
-CREATE TRIGGER field_opened_append_only BEFORE UPDATE ON immiiq.field_opened
+CREATE TRIGGER field_opened_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.field_opened
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_change();
 ALTER TABLE immiiq.field_opened ENABLE ALWAYS TRIGGER field_opened_append_only;
 
@@ -154,3 +155,51 @@ REVOKE ALL ON immiiq.field_access FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
     ('application', 'SELECT', 'TABLE immiiq.field_access'),
     ('auditor', 'SELECT', 'TABLE immiiq.field_access');
+
+-- ---- the end of what is kept ----
+
+-- Called by prune_journal and the worker alone: anybody else is stopped by the guards. Organisations are few at a time, as each is locked against new holds.
+CREATE FUNCTION immiiq.prune_journal_rows(keep interval, batch int4, OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8, OUT more boolean)
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    before constant timestamptz := clock_timestamp() - keep;
+    days constant int4 := extract(epoch FROM keep) / 86400 - 0.5; -- rounded down
+    held constant uuid[] := ARRAY(SELECT DISTINCT h.org_id FROM immiiq.active_hold AS h);
+    name text;
+    rows tid[];
+    orgs uuid[];
+    one record;
+    total int8;
+BEGIN
+    more := false;
+    FOR i IN 1 .. 3 LOOP
+        name := (ARRAY['journal', 'sign_in_attempt', 'field_opened'])[i];
+        EXECUTE format('SELECT array_agg(r.ctid), array_agg(DISTINCT r.org_id) FROM (SELECT t.ctid, t.org_id FROM immiiq.%I AS t '
+            'WHERE t.at < $1 AND (t.org_id IS NULL OR t.org_id <> ALL ($2)) LIMIT $3) AS r', name)
+            INTO rows, orgs USING before, held, batch;
+        more := more OR coalesce(cardinality(rows) = batch, false);
+        total := 0;
+        FOR one IN EXECUTE format('WITH gone AS (DELETE FROM immiiq.%I AS t WHERE t.ctid = ANY ($1) AND t.at < $2 AND (t.org_id IS NULL OR t.org_id = ANY ($3)) RETURNING t.org_id, t.at) '
+            'SELECT g.org_id, count(*) AS number, min(g.at) AS first, max(g.at) AS last FROM gone AS g GROUP BY g.org_id', name)
+            USING rows, before, ARRAY(SELECT o.org FROM unnest(orgs[1:500]) AS o (org) WHERE NOT immiiq.has_hold(o.org))
+        LOOP
+            IF NOT immiiq.record_event_of('prune-journal', one.org_id, NULL, name,
+                jsonb_build_object('rows', one.number, 'first', one.first, 'last', one.last, 'keep-days', days), NULL, NULL, NULL, NULL, session_user, NULL, NULL, NULL)
+            THEN
+                RAISE EXCEPTION 'the log cannot record what would go' USING ERRCODE = 'object_not_in_prerequisite_state';
+            END IF;
+            total := total + one.number;
+        END LOOP;
+        more := more OR coalesce(cardinality(orgs) > 500, false);
+        IF i = 1 THEN journal := total; ELSIF i = 2 THEN sign_in_attempt := total; ELSE field_opened := total; END IF;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION immiiq.prune_journal_rows(interval, int4) IS 'for prune_journal: takes a batch of what is older than this away, and states it in the log of each organisation';
+
+CREATE FUNCTION immiiq.prune_journal(keep interval DEFAULT NULL, batch int4 DEFAULT 5000,
+                                     OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8, OUT more boolean) RETURNS record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_prune_journal';
+COMMENT ON FUNCTION immiiq.prune_journal(interval, int4) IS
+    'takes rows that are older than this (null: immiiq.journal_keep) away, a batch of each table, and says how many and whether there are more; holds stop it; the worker does the same';
+REVOKE ALL ON FUNCTION immiiq.prune_journal_rows(interval, int4), immiiq.prune_journal(interval, int4) FROM PUBLIC;

@@ -128,6 +128,15 @@ BEGIN
         ELSIF ring.depth > ring.capacity / 2 THEN
             RETURN QUERY SELECT 'journal', 'warning', format('%s of %s places in the ring are taken', ring.depth, ring.capacity),
                 'The worker does not keep up: look for a lock on immiiq.journal, or for errors in the server log.';
+        ELSIF EXISTS (
+            SELECT FROM (SELECT clock_timestamp() - nullif(current_setting('immiiq.journal_keep'), '')::interval - interval '1 day' AS at) AS due,
+                LATERAL (SELECT j.org_id FROM immiiq.journal AS j WHERE j.at < due.at
+                    UNION ALL SELECT a.org_id FROM immiiq.sign_in_attempt AS a WHERE a.at < due.at
+                    UNION ALL SELECT o.org_id FROM immiiq.field_opened AS o WHERE o.at < due.at) AS r
+            WHERE NOT EXISTS (SELECT FROM immiiq.active_hold AS h WHERE h.org_id = r.org_id))
+        THEN
+            RETURN QUERY SELECT 'journal', 'warning', format('rows are a day older than immiiq.journal_keep (%s) allows', current_setting('immiiq.journal_keep')),
+                'The worker takes them away within hours; see the server log, or run SELECT * FROM immiiq.prune_journal().';
         ELSE
             RETURN QUERY SELECT 'journal', 'ok', format('%s events written since the server started, %s wait, none lost', ring.written, ring.depth), NULL;
         END IF;

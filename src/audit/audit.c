@@ -38,6 +38,7 @@
 #include "audit/audit_internal.h"
 #include "audit/tree.h"
 #include "base/base.h"
+#include "base/keep.h"
 #include "crypto/crypto.h"
 #include "keyring/keyring.h"
 
@@ -91,8 +92,7 @@ audit_init(void)
 	ddl_init();
 	DefineCustomStringVariable("immiiq.audit_keep",
 							   "How long entries of the log are kept; whole months go. Empty: for ever.",
-							   NULL, &audit_keep, "7 years", PGC_SIGHUP, 0, retention_check_keep,
-							   NULL, NULL);
+							   NULL, &audit_keep, "7 years", PGC_SIGHUP, 0, keep_check, NULL, NULL);
 }
 
 void

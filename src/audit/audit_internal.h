@@ -268,8 +268,7 @@ extern void ddl_init(void);
 /* Records what a command that commits by itself has touched. */
 extern void ddl_before_commit(void);
 
-extern char *audit_keep; /* immiiq.audit_keep */
-extern bool retention_check_keep(char **newval, void **extra, GucSource source);
+extern char *audit_keep;   /* immiiq.audit_keep */
 extern bool audit_pruning; /* prune_audit is at work: the log's guards let its statements through */
 
 #endif /* IMMIIQ_AUDIT_INTERNAL_H */

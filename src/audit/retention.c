@@ -13,7 +13,6 @@
 #include "miscadmin.h"
 #include "tcop/utility.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -21,16 +20,15 @@
 #include "audit/audit.h"
 #include "audit/audit_internal.h"
 #include "base/base.h"
+#include "base/keep.h"
 
 #define MAINTAIN_MS		  (60 * 60 * 1000)
 #define MAINTAIN_RETRY_MS (60 * 1000)
-#define RETENTION_TEXT	  256
 
 char *audit_keep = NULL;
 bool audit_pruning = false;
 
 static TimestampTz maintain_next = 0;
-static const Interval retention_least = {.day = 1};
 
 /* Runs immiiq.prune_log() with the guards open; SPI is connected. */
 static void
@@ -53,63 +51,6 @@ retention_prune(const Interval *keep)
 	PG_END_TRY();
 }
 
-/*
- * Reads an interval without ever raising: the postmaster, too, checks settings,
- * and an error there would end the server.  False for what is none, or does not fit.
- */
-static bool
-retention_parse(const char *text, Interval *keep)
-{
-	char work[RETENTION_TEXT];
-	char *field[MAXDATEFIELDS];
-	int ftype[MAXDATEFIELDS];
-	int nf;
-	int dtype;
-	int bad;
-	struct pg_itm_in itm = {0};
-
-	bad = ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nf);
-	if (bad == 0)
-		bad = DecodeInterval(field, ftype, nf, INTERVAL_FULL_RANGE, &dtype, &itm);
-	if (bad == DTERR_BAD_FORMAT && strlen(text) < RETENTION_TEXT)
-	{
-		strlcpy(work, text, sizeof(work));
-		bad = DecodeISO8601Interval(work, &dtype, &itm);
-	}
-	return bad == 0 && dtype == DTK_DELTA && itmin2interval(&itm, keep) == 0;
-}
-
-/* Check hook of immiiq.audit_keep: empty, or an interval of a day at least. */
-bool
-retention_check_keep(char **newval, void **extra, GucSource source)
-{
-	Interval keep;
-
-	if ((*newval)[0] == '\0')
-		return true;
-	if (!retention_parse(*newval, &keep))
-	{
-		GUC_check_errdetail(
-			"It takes an interval such as \"7 years\", or nothing at all to keep the log "
-			"for ever.");
-		return false;
-	}
-	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(&keep),
-										 IntervalPGetDatum(&retention_least))))
-	{
-		GUC_check_errdetail("The log is kept for a day at least.");
-		return false;
-	}
-	return true;
-}
-
-/* What immiiq.audit_keep says; false when everything is kept. */
-static bool
-retention_keep(Interval *keep)
-{
-	return audit_keep != NULL && audit_keep[0] != '\0' && retention_parse(audit_keep, keep);
-}
-
 PG_FUNCTION_INFO_V1(immiiq_prune_audit);
 
 /*
@@ -128,12 +69,9 @@ immiiq_prune_audit(PG_FUNCTION_ARGS)
 	PreventCommandDuringRecovery("CALL immiiq.prune_audit()");
 	if (!PG_ARGISNULL(0))
 		keep = *PG_GETARG_INTERVAL_P(0);
-	else if (!retention_keep(&keep))
+	else if (!keep_read(audit_keep, &keep))
 		PG_RETURN_VOID();
-	if (DatumGetBool(DirectFunctionCall2(interval_lt, IntervalPGetDatum(&keep),
-										 IntervalPGetDatum(&retention_least))))
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("the log is kept for a day at least")));
+	keep_require_day(&keep);
 	SPI_connect();
 	retention_prune(&keep);
 	SPI_finish();
@@ -173,7 +111,7 @@ audit_maintain(void)
 		if (SPI_processed > 0)
 		{
 			maintain_next = TimestampTzPlusMilliseconds(now, MAINTAIN_MS);
-			if (retention_keep(&keep))
+			if (keep_read(audit_keep, &keep))
 				retention_prune(&keep);
 		}
 		SPI_finish();

@@ -24,6 +24,7 @@
 #include "context/context.h"
 #include "journal/journal.h"
 #include "journal/opened.h"
+#include "journal/prune.h"
 #include "journal/redact.h"
 #include "journal/ring.h"
 #include "stat/stat.h"
@@ -48,6 +49,7 @@ void
 journal_init(void)
 {
 	opened_init();
+	prune_init();
 	if (!base_preloaded)
 		return;
 	journal_error_context =

@@ -18,6 +18,7 @@
 
 #include "base/base.h"
 #include "context/context.h"
+#include "journal/prune.h"
 #include "journal/ring.h"
 
 PG_FUNCTION_INFO_V1(immiiq_refuse_change);
@@ -25,13 +26,15 @@ PG_FUNCTION_INFO_V1(immiiq_journal_reader);
 PG_FUNCTION_INFO_V1(immiiq_journal_org);
 PG_FUNCTION_INFO_V1(immiiq_journal_status);
 
-/* Trigger; raises IQ040 whatever fired it. */
+/* Trigger; raises IQ040 whatever fired it, but for the DELETE of what is old. */
 Datum
 immiiq_refuse_change(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 						errmsg("can only be called as a trigger")));
+	if (prune_at_work() && TRIGGER_FIRED_BY_DELETE(((TriggerData *) fcinfo->context)->tg_event))
+		return PointerGetDatum(NULL);
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_APPEND_ONLY),
 			 errmsg("cannot change rows of append-only table \"%s\"",

@@ -34,6 +34,7 @@
 #include "erasure/erasure.h"
 #include "identity/identity.h"
 #include "journal/opened.h"
+#include "journal/prune.h"
 #include "journal/ring.h"
 #include "journal/writer.h"
 #include "rekey/rekey.h"
@@ -139,10 +140,18 @@ worker_run_anchor(void)
 	audit_anchor();
 }
 
+static void
+worker_run_prune(void)
+{
+	pgstat_report_activity(STATE_RUNNING, "immiiq: pruning the journal");
+	prune_round();
+}
+
 static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
 	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
 	{"sign-in", worker_run_tidy, identity_tidy_due, 0, 0},
+	{"prune", worker_run_prune, prune_due, 0, 0},
 	{"rekey", rekey_round, rekey_wanted, 0, 0},
 	{"erasure", erasure_round, erasure_wanted, 0, 0},
 	{"audit", worker_run_audit, audit_maintain_due, 0, 0},

@@ -193,5 +193,26 @@ ok( $node->poll_query_until('restored', q(SELECT state = 'running' FROM immiiq.j
 $node->psql('restored', "SELECT set_config('immiiq.token', 'iq_s_wrong', true)", extra_params => [ '-U', 'app' ]);
 is($node->safe_psql('restored', 'SELECT count(*) FROM immiiq.denial'), '4', 'and new entries follow the old');
 
+# The worker takes away what is too old; a setting that is no time is refused.
+for my $keep ('forever', '23 hours', '-1 day')
+{
+	my ($rc, undef, $why) = $node->psql('postgres', "ALTER SYSTEM SET immiiq.journal_keep = '$keep'");
+	like($why, qr/invalid value for parameter "immiiq.journal_keep"/, "journal_keep = '$keep' is refused");
+}
+my $old = q(SELECT count(*) FROM immiiq.journal WHERE action = 'old');
+$node->safe_psql('postgres', q(ALTER SYSTEM SET immiiq.journal_keep = ''));
+$node->safe_psql('postgres', q(INSERT INTO immiiq.journal (at, kind, action, backend_pid) SELECT now() - interval '3 days', 'denial', 'old', i FROM generate_series(1, 12000) AS i));
+$node->restart;
+$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+ok($node->poll_query_until('postgres', q(SELECT state = 'running' FROM immiiq.journal_status())), 'the worker runs again');
+is($node->safe_psql('postgres', q(SELECT * FROM immiiq.prune_journal())), '0|0|0|f', 'without a time rows are kept for ever');
+is($node->safe_psql('postgres', $old), 12000, 'all are there');
+$node->safe_psql('postgres', q(ALTER SYSTEM SET immiiq.journal_keep = '2 days'));
+$node->restart;
+ok($node->poll_query_until('postgres', "SELECT ($old) = 0"), 'a worker that starts takes them away, batch by batch');
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM immiiq.audit_waiting)), 'its events are sealed');
+is($node->safe_psql('postgres', q(SELECT sum((new_row->>'rows')::int) || ' in ' || count(*) || ' as ' || string_agg(DISTINCT role_name, ',') FROM immiiq.audit_log WHERE table_name = 'prune-journal' AND key->>'object' = 'journal')),
+	'12000 in 3 as postgres', 'and says so in the log');
+
 $node->stop;
 done_testing();
