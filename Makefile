@@ -35,7 +35,7 @@ else
 # Install SQL, in order: a part may use what stands above it.
 SQL_PARTS = 00_base 10_keyring 20_types 30_search 40_context 45_journal 50_policy \
             60_audit 62_event 70_directory 72_rekey 74_hold 75_identity 76_jwt 78_documents \
-            79_erasure 79_export 80_posture 85_advisor 86_report 87_stat 90_promises
+            79_erasure 79_export 80_posture 84_migrating 85_advisor 86_report 87_stat 90_promises
 INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))

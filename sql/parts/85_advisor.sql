@@ -1,21 +1,5 @@
 -- Holes in this database's schema, roles and settings, each with the SQL that closes it.
 
--- Tables of the application: not immiiq's, not the system's, not an extension's.
-CREATE VIEW immiiq.advisor_table AS
-SELECT c.oid, c.oid::pg_catalog.regclass AS relation, c.relnamespace::pg_catalog.regnamespace::text AS schema, c.relname, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity, c.relispartition, c.relacl,
-       p.module, p.org, p.client, p.team, p.assignee, p.office, m.relid IS NOT NULL AS recorded,
-       p.org IS NOT NULL AND NOT c.relispartition AS protected
-FROM pg_catalog.pg_class AS c
-    CROSS JOIN LATERAL immiiq.protected_columns(c.oid) AS p
-    LEFT JOIN immiiq.protection AS m ON m.relid OPERATOR(pg_catalog.=) c.oid
-WHERE c.relkind IN ('r', 'p') AND c.relpersistence OPERATOR(pg_catalog.<>) 't'
-    AND c.relnamespace OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog', 'information_schema', 'immiiq']::pg_catalog.regnamespace[])
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
-                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
-                        AND d.objid OPERATOR(pg_catalog.=) c.oid AND d.deptype OPERATOR(pg_catalog.=) 'e');
-COMMENT ON VIEW immiiq.advisor_table IS 'tables of the application and how they are protected; used by immiiq.advise';
-REVOKE ALL ON immiiq.advisor_table FROM PUBLIC;
-
 -- Names of columns that a remedy lists, in order.
 CREATE FUNCTION immiiq.column_list(relation regclass, numbers smallint[]) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
@@ -153,12 +137,9 @@ BEGIN
             format('SELECT immiiq.protect(%L, NULL);', t.relation)
         FROM immiiq.advisor_table AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND NOT a.attisdropped AND a.atttypid = ANY (sealed)
         WHERE NOT t.protected AND NOT t.relispartition;
-    RETURN QUERY SELECT 'warning', t.relation::text, format('column %I looks personal and is not sealed', a.attname),
-            format('ALTER TABLE %s ALTER COLUMN %I TYPE %s USING %2$I::text::%3$s;', t.relation, a.attname,
-                CASE a.atttypid WHEN 'date'::regtype THEN 'enc_date(equality)' ELSE 'enc_text(equality)' END)
-        FROM immiiq.advisor_table AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE NOT t.relispartition AND a.atttypid = ANY (ARRAY['text', 'varchar', 'bpchar', 'date', 'int8', 'int4', 'numeric', 'bytea', 'jsonb', 'json']::regtype[])
-            AND a.attname ~* '(passport|birth|\mdob\M|(^|_)dob(_|$)|(^|_)(ssn|sin|nino|iban)(_|$)|national_id|identity_number|visa_number|uci_number|tax_(id|number|file)|social_(security|insurance)|medical|religion|bank_account|card_number|driver_?licen[cs]e)';
+    RETURN QUERY SELECT 'warning', p.relation::text, format('column %I looks personal and is not sealed', p.column_name),
+            format('ALTER TABLE %1$s ALTER COLUMN %2$I TYPE %3$s USING %2$I::text::%3$s; -- with rows: SELECT immiiq.sealing_plan(%1$L);', p.relation, p.column_name, p.declaration)
+        FROM immiiq.personal_columns() AS p;
     RETURN QUERY SELECT 'warning', string_agg(format('%s.%I', t.relation, a.attname), ', ' ORDER BY t.relation::text, a.attname),
             format('sealed columns share domain %s: equal values show across them', a.atttypmod & 65535),
             string_agg(format('ALTER TABLE %s ALTER COLUMN %I TYPE %s;', t.relation, a.attname,
