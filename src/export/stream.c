@@ -694,7 +694,12 @@ stream_call(FunctionCallInfo fcinfo, bool of_client)
 		more = stream_fill(s);
 		stream_leave(&guard);
 		if (!more)
+		{
+			/* What is done frees s. */
+			UnregisterExprContextCallback(((ReturnSetInfo *) fcinfo->resultinfo)->econtext,
+										  stream_release, PointerGetDatum(s));
 			SRF_RETURN_DONE(call);
+		}
 	}
 	{
 		Datum values[2] = {PointerGetDatum(s->path), PointerGetDatum(list_nth(s->lines, s->line++))};
