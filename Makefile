@@ -4,6 +4,7 @@
 # make portal [PORT=…]                    docs/examples/portal on the demo's data, for your browser
 # make attack [CASES=…]                    the attack suite alone: any SQL against another organisation's rows
 # make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
+# make cassert, make valgrind               make check on a server with assertions, pgTAP files under valgrind (cassert does both)
 # make check-versions                      make check on PostgreSQL 17 and 18, in fresh Debians of their own
 # make format                              src/ and test/ as .clang-format says
 
@@ -12,14 +13,14 @@ EXTVERSION = 1.0
 MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
-SCRATCH = check attack check-slow demo psql portal bench
-CHROOTS = fresh check-versions radosgw
+SCRATCH = check attack check-slow valgrind demo psql portal bench
+CHROOTS = fresh check-versions radosgw cassert
 ifneq ($(filter $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)),)
 
 .PHONY: $(SCRATCH) $(CHROOTS) $(MAKECMDGOALS)
 $(SCRATCH):
 	@test/scratch.sh $@
-check-slow: fresh radosgw
+check-slow: fresh radosgw cassert
 fresh:
 	@test/fresh.sh
 check-versions:
@@ -27,6 +28,8 @@ check-versions:
 	@RELEASE=forky test/fresh.sh check
 radosgw:
 	@test/oracle/radosgw.sh
+cassert:
+	@test/cassert.sh
 $(filter-out $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)):
 	@$(MAKE) $@
 

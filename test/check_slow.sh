@@ -91,26 +91,5 @@ if start_server && test/roles.sh; then
 else
 	must "a server starts" false
 fi
-# pgTAP files on a server under valgrind. Some tests have deadlines of their own, so only what valgrind says counts.
-VALGRIND=${VALGRIND-context types search policy audit keyring identity jwt}
-if start_server_under_valgrind && test/roles.sh; then
-	for name in $VALGRIND; do
-		[ -e "test/pgtap/$name.sql" ] || continue
-		test/pgtap.sh "test/pgtap/$name.sql" > "$build/$name.tap" 2>&1
-		echo "# $name under valgrind: $(grep -c '^ok' "$build/$name.tap") tests passed, $(grep -c '^not ok' "$build/$name.tap") failed"
-		grep -A 3 '^not ok' "$build/$name.tap" | sed 's/^/#   /'
-	done
-	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
-	# PostgreSQL and the dynamic loader have reports of their own; ours have our sources near the top of the stack.
-	awk '
-		/^==[0-9]+== [A-Z]/ { report = ""; line = 0; ours = 0 }
-		/Syscall param pwrite64/ { line = 9 }		# WAL pages have padding
-		{ report = report $0 "\n"; line++ }
-		line <= 8 && /\/tree\/src\// { ours = 1 }
-		/^==[0-9]+== *$/ && ours { printf "%s", report; ours = 0 }' "$SCRATCH"/valgrind.* > "$build/valgrind"
-	must "valgrind finds nothing of ours in the server" eval "! cat '$build/valgrind' | grep ."
-else
-	must "a server starts under valgrind" false
-fi
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

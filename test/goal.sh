@@ -11,6 +11,7 @@ attack)
 	start_server && test/roles.sh
 	test/attack/run.pl ${CASES:-} ;;
 check-slow) exec test/check_slow.sh ;;
+valgrind) exec test/valgrind.sh ;;
 s3) exec test/oracle/s3.sh ;;
 demo)
 	start_server

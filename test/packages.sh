@@ -8,10 +8,14 @@ goal=$1
 . "$(dirname "$0")/release.sh"
 packages="gcc libc6-dev libcrypt-dev make libsodium-dev libssl-dev postgresql-$MAJOR postgresql-server-dev-$MAJOR"
 case $goal in
-check | check-slow)
+check | check-slow | cassert | valgrind)
 	packages+=" $CLANG $CLANG_FORMAT git libipc-run-perl perl postgresql-$MAJOR-pgtap age nodejs opensc softhsm2" ;;
 esac
 case $goal in
+cassert)
+	packages+=" dpkg-dev libreadline-dev libxml2-dev zlib1g-dev valgrind" ;;
+valgrind)
+	packages+=" valgrind" ;;
 portal)
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 check-slow)
