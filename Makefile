@@ -50,8 +50,8 @@ SCRIPTS_built = immiiq-verify
 VERIFY_SOURCES = verify/immiiq-verify.c $(addprefix src/,audit/export.c audit/commit.c audit/canonical.c audit/tree.c crypto/crypto.c)
 
 PG_CPPFLAGS = -I$(srcdir)/src -DIMMIIQ_VERSION='"$(EXTVERSION)"'
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
-SHLIB_LINK = -lsodium -lcrypto -lcrypt
+PG_CFLAGS = -std=gnu11 -fno-semantic-interposition -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers -MMD -MP
+SHLIB_LINK = -Wl,-Bsymbolic-functions -lsodium -lcrypto -lcrypt
 ifneq ($(findstring clang,$(CC)),)
 # What a server built by gcc asks of clang in its own flags and headers.
 PG_CFLAGS += -Wno-ignored-optimization-argument -Wno-unknown-warning-option -Wno-ignored-attributes

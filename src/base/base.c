@@ -149,12 +149,6 @@ base_type(const char *typname)
 }
 
 bool
-base_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
-{
-	return memcmp(a->data, b->data, UUID_LEN) == 0;
-}
-
-bool
 base_uuid_is_nil(const pg_uuid_t *a)
 {
 	static const pg_uuid_t nil = {{0}};

@@ -59,7 +59,11 @@ extern Oid base_relation_or_invalid(const char *relname);
 extern Oid base_type(const char *typname);
 
 /* 16 bytes of a uuid, compared and tested. */
-extern bool base_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b);
+static inline bool
+base_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)
+{
+	return memcmp(a->data, b->data, UUID_LEN) == 0;
+}
 extern bool base_uuid_is_nil(const pg_uuid_t *a);
 
 #endif /* IMMIIQ_BASE_H */

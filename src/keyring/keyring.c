@@ -26,7 +26,6 @@
 #include "lib/ilist.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
-#include "port/pg_bitutils.h"
 #include "storage/ipc.h"
 #include "storage/lmgr.h"
 #include "storage/lwlock.h"
@@ -93,10 +92,11 @@ typedef struct KeyRow
 
 /* ---- the cache ---- */
 
-#define CACHE_LIVE	  1024 /* entries that can be found */
-#define CACHE_PINNED  8	   /* the last ones handed out outlive eviction and invalidation */
-#define CACHE_SLOTS	  (CACHE_LIVE + CACHE_PINNED)
-#define CACHE_BUCKETS 2048
+#define CACHE_LIVE		  1024 /* entries that can be found */
+#define CACHE_PINNED	  8	   /* the last ones handed out outlive eviction and invalidation */
+#define CACHE_SLOTS		  (CACHE_LIVE + CACHE_PINNED)
+#define CACHE_BUCKET_BITS 11
+#define CACHE_BUCKETS	  (1 << CACHE_BUCKET_BITS)
 
 typedef enum CacheKind
 {
@@ -110,19 +110,16 @@ typedef enum CacheKind
 	CACHE_SUBJECT	   /* key id of a subject key → cipher, and the salt key in its secret */
 } CacheKind;
 
-/* Compared as bytes: no padding, unused fields zero. */
+/* Unused fields are zero. */
 typedef struct CacheKey
 {
 	uint8 kind;
 	uint8 type; /* or purpose */
 	uint8 token;
-	uint8 unused;
 	uint32 key_id;
 	uint32 domain;
 	pg_uuid_t org;
 } CacheKey;
-
-StaticAssertDecl(sizeof(CacheKey) == 28, "CacheKey has padding");
 
 /* What must not be in ordinary memory; one per slot in a locked area. */
 typedef union CacheSecret
@@ -177,17 +174,21 @@ static bool turning_here = false; /* this transaction changes an index secret */
 static pg_uuid_t turning_org;	  /* whose */
 static uint32 turning_key_id = 0; /* to which */
 
-/* Where a key stands; ids and types are small numbers and organisations random ones, so that little mixing will do. */
+/*
+ * Where a key stands; ids and types are small numbers and organisations random
+ * ones, so that little mixing will do.  Field by field: words that were just
+ * written in pieces are slow to read.
+ */
 static inline uint32
 cache_bucket(const CacheKey *key)
 {
-	uint32 words[sizeof(CacheKey) / sizeof(uint32)];
-	uint32 hash = 0;
+	uint64 hash = key->kind | key->type << 8 | key->token << 16 | (uint64) key->key_id << 32;
+	uint64 org[2];
 
-	memcpy(words, key, sizeof(words));
-	for (int i = 0; i < lengthof(words); i++)
-		hash = (pg_rotate_left32(hash, 5) ^ words[i]) * 0x9E3779B1;
-	return (hash >> 16) % CACHE_BUCKETS;
+	memcpy(org, key->org.data, sizeof(org));
+	hash = hash * UINT64CONST(0x9E3779B97F4A7C15) + key->domain * UINT64CONST(0xC2B2AE3D27D4EB4F) +
+		   org[0] * UINT64CONST(0x165667B19E3779F9) + org[1];
+	return (hash ^ hash >> 29) * UINT64CONST(0x9E3779B97F4A7C15) >> (64 - CACHE_BUCKET_BITS);
 }
 
 static void
@@ -288,15 +289,28 @@ cache_begin(void)
 	cache_generation = generation;
 }
 
+static inline bool
+cache_key_equal(const CacheKey *a, const CacheKey *b)
+{
+	return a->key_id == b->key_id && a->kind == b->kind && a->domain == b->domain &&
+		   a->type == b->type && a->token == b->token && base_uuid_equal(&a->org, &b->org);
+}
+
 static CacheEntry *
 cache_find(const CacheKey *key)
 {
-	uint32 bucket = cache_bucket(key);
 	CacheEntry *entry;
 
-	for (entry = cache_buckets[bucket]; entry != NULL; entry = entry->chain)
+	/* A scan asks for the same key again and again. */
+	if (!dlist_is_empty(&cache_lru))
 	{
-		if (memcmp(&entry->key, key, sizeof(CacheKey)) == 0)
+		entry = dlist_head_element(CacheEntry, lru, &cache_lru);
+		if (cache_key_equal(&entry->key, key))
+			return entry;
+	}
+	for (entry = cache_buckets[cache_bucket(key)]; entry != NULL; entry = entry->chain)
+	{
+		if (cache_key_equal(&entry->key, key))
 		{
 			dlist_move_head(&cache_lru, &entry->lru);
 			return entry;
@@ -660,9 +674,9 @@ find_key(uint32 key_id)
 	return cache_enter(entry, &key);
 }
 
-/* The same for an organisation's current key of one purpose (nil and PURPOSE_INSTALLATION). */
-static CacheEntry *
-find_current(const pg_uuid_t *org, KeyringPurpose purpose)
+/* The id of an organisation's current key of one purpose (nil and PURPOSE_INSTALLATION), 0 when it has none. */
+static uint32
+find_current_id(const pg_uuid_t *org, KeyringPurpose purpose)
 {
 	CacheKey key = {.kind = CACHE_CURRENT, .type = purpose, .org = *org};
 	CacheKey by_id = {.kind = CACHE_KEY};
@@ -670,28 +684,36 @@ find_current(const pg_uuid_t *org, KeyringPurpose purpose)
 	KeyRow row;
 
 	if (entry != NULL)
-		return find_key(entry->row.key_id);
+		return entry->row.key_id;
 	if (!scan_keys(0, org, purpose, &row))
-		return NULL;
+		return 0;
 	entry = cache_take();
 	entry->row = row;
 	cache_enter(entry, &key);
 
 	by_id.key_id = row.key_id;
-	entry = cache_find(&by_id);
-	if (entry != NULL)
-		return entry;
-	entry = cache_take();
-	entry->row = row;
-	return cache_enter(entry, &by_id);
+	if (cache_find(&by_id) == NULL)
+	{
+		entry = cache_take();
+		entry->row = row;
+		cache_enter(entry, &by_id);
+	}
+	return row.key_id;
+}
+
+/* The entry of that key; NULL when there is none. */
+static CacheEntry *
+find_current(const pg_uuid_t *org, KeyringPurpose purpose)
+{
+	return find_key(find_current_id(org, purpose));
 }
 
 /*
- * The entry of the index secret whose tags the active snapshot sees; NULL when
- * the organisation has none.  *newest (may be NULL) tells whether it is the one
+ * The id of the index secret whose tags the active snapshot sees; 0 when the
+ * organisation has none.  *newest (may be NULL) tells whether it is the one
  * that new values are tagged with.
  */
-static CacheEntry *
+static uint32
 find_index(const pg_uuid_t *org, bool *newest)
 {
 	CacheKey key = {.kind = CACHE_CURRENT, .type = PURPOSE_INDEX, .org = *org};
@@ -704,7 +726,7 @@ find_index(const pg_uuid_t *org, bool *newest)
 	if (newest != NULL)
 		*newest = true;
 	if (turning_here && base_uuid_equal(org, &turning_org))
-		return find_key(turning_key_id);
+		return turning_key_id;
 	if (!RecoveryInProgress())
 	{
 		epoch = pg_atomic_read_u64(&keyring_shared->epoch);
@@ -717,9 +739,9 @@ find_index(const pg_uuid_t *org, bool *newest)
 		(snapshot == NULL || !TransactionIdIsNormal(entry->row.xmin) ||
 		 TransactionIdPrecedes(entry->row.xmin, snapshot->xmin) ||
 		 TransactionIdIsCurrentTransactionId(entry->row.xmin)))
-		return find_key(entry->row.key_id);
+		return entry->row.key_id;
 	if (!scan_keys(0, org, PURPOSE_INDEX, &now))
-		return NULL;
+		return 0;
 	if (snapshot == NULL || !IsMVCCSnapshot(snapshot) ||
 		!scan_keys_seen(0, org, PURPOSE_INDEX, snapshot, &seen))
 		seen = now; /* made since: what the snapshot sees has no tags */
@@ -727,7 +749,7 @@ find_index(const pg_uuid_t *org, bool *newest)
 	{
 		if (newest != NULL)
 			*newest = false;
-		return find_key(seen.key_id);
+		return seen.key_id;
 	}
 	if (epoch != 0)
 	{
@@ -739,7 +761,7 @@ find_index(const pg_uuid_t *org, bool *newest)
 		entry->row = now;
 		entry->epoch = epoch;
 	}
-	return find_key(now.key_id);
+	return now.key_id;
 }
 
 uint64_t
@@ -807,18 +829,18 @@ make_cipher(const CacheKey *key, CacheEntry *source, const char *label, const ui
 	return cache_enter(entry, key);
 }
 
-/* The cipher of a data key for one type and domain, the key being given or to be found. */
+/* The cipher of a data key for one type and domain; NULL when there is no such key. */
 static CacheEntry *
-find_field(uint32 key_id, CacheEntry *source, uint8 type, uint16 domain)
+find_field(uint32 key_id, uint8 type, uint16 domain)
 {
 	CacheKey key = {.kind = CACHE_FIELD, .type = type, .key_id = key_id, .domain = domain};
 	CacheEntry *entry = cache_find(&key);
+	CacheEntry *source;
 	uint8 parameters[3];
 
 	if (entry != NULL)
 		return entry;
-	if (source == NULL)
-		source = find_key(key_id);
+	source = find_key(key_id);
 	if (source == NULL || source->row.purpose != PURPOSE_DATA)
 		return NULL;
 	put_parameters(type, domain, parameters);
@@ -830,14 +852,14 @@ find_field(uint32 key_id, CacheEntry *source, uint8 type, uint16 domain)
 CryptoXaes *
 keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint32_t *key_id)
 {
-	CacheEntry *source;
+	CacheEntry *entry;
 
 	cache_begin();
-	source = find_current(org, PURPOSE_DATA);
-	if (source == NULL)
+	*key_id = find_current_id(org, PURPOSE_DATA);
+	entry = find_field(*key_id, type, domain);
+	if (entry == NULL)
 		raise_no_org_key();
-	*key_id = source->row.key_id;
-	return cache_pin(find_field(source->row.key_id, source, type, domain))->xaes;
+	return cache_pin(entry)->xaes;
 }
 
 CryptoXaes *
@@ -846,7 +868,7 @@ keyring_open_key(uint32_t key_id, uint8_t type, uint16_t domain, pg_uuid_t *org)
 	CacheEntry *entry;
 
 	cache_begin();
-	entry = find_field(key_id, NULL, type, domain);
+	entry = find_field(key_id, type, domain);
 	if (entry == NULL)
 		return NULL;
 	*org = entry->row.org;
@@ -878,13 +900,13 @@ keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringToke
 	bool ok;
 
 	cache_begin();
-	source = find_index(org, NULL);
-	if (source == NULL)
-		raise_no_org_key();
-	key.key_id = source->row.key_id;
+	key.key_id = find_index(org, NULL);
 	entry = cache_find(&key);
 	if (entry != NULL)
 		return &cache_pin(entry)->secret->hmac;
+	source = find_key(key.key_id);
+	if (source == NULL)
+		raise_no_org_key();
 	secret = opened_key(source);
 	put_parameters(type, domain, parameters);
 	parameters[3] = kind;
@@ -1517,7 +1539,7 @@ keyring_enter(const pg_uuid_t *org)
 	if (!IsolationUsesXactSnapshot())
 		return;
 	cache_begin();
-	if (find_index(org, &newest) != NULL && !newest)
+	if (find_index(org, &newest) != 0 && !newest)
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("could not serialize access: the organisation's keys were rotated"),
 						errhint("The transaction might succeed if retried.")));

@@ -116,6 +116,18 @@ operators_equal_unsealed(Datum unsealed, const Envelope *other)
 	return memcmp(tag, other->tag, ENVELOPE_TAG_BYTES) == 0;
 }
 
+/* True when the other value begins with the same header and tag as this sealed one; of values without tokens nothing else counts. */
+static inline bool
+operators_same_prefix(const Envelope *env, Datum other)
+{
+	struct varlena *v = (struct varlena *) DatumGetPointer(other);
+	const size_t len = ENVELOPE_HEADER_BYTES + ENVELOPE_TAG_BYTES;
+
+	return env->algorithm == ENVELOPE_SEALED && env->tag != NULL && env->tokens.kinds == 0 &&
+		   !VARATT_IS_EXTERNAL(v) && !VARATT_IS_COMPRESSED(v) && VARSIZE_ANY_EXHDR(v) >= len &&
+		   memcmp(env->tag - ENVELOPE_HEADER_BYTES, VARDATA_ANY(v), len) == 0;
+}
+
 static bool
 operators_equal(Datum a, Datum b)
 {
@@ -124,12 +136,19 @@ operators_equal(Datum a, Datum b)
 	Envelope x;
 	Envelope y;
 	bool a_valid = value_read_prefix(a, a_prefix, &x);
-	bool b_valid = value_read_prefix(b, b_prefix, &y);
-	bool a_unsealed = a_valid && x.algorithm == ENVELOPE_UNSEALED;
-	bool b_unsealed = b_valid && y.algorithm == ENVELOPE_UNSEALED;
-	bool a_tagged = a_valid && x.tag != NULL;
-	bool b_tagged = b_valid && y.tag != NULL;
+	bool b_valid;
+	bool a_unsealed;
+	bool b_unsealed;
+	bool a_tagged;
+	bool b_tagged;
 
+	if (a_valid && operators_same_prefix(&x, b))
+		return true;
+	b_valid = value_read_prefix(b, b_prefix, &y);
+	a_unsealed = a_valid && x.algorithm == ENVELOPE_UNSEALED;
+	b_unsealed = b_valid && y.algorithm == ENVELOPE_UNSEALED;
+	a_tagged = a_valid && x.tag != NULL;
+	b_tagged = b_valid && y.tag != NULL;
 	if (a_unsealed != b_unsealed && a_valid && b_valid)
 		return a_unsealed ? operators_equal_unsealed(a, &y) : operators_equal_unsealed(b, &x);
 	if (a_tagged != b_tagged)
@@ -228,7 +247,7 @@ enc_sortsupport(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* Hash of what operators_compare finds equal: the tag, or the bytes of what has none. */
+/* Hash of what operators_compare finds equal: the first bytes of the tag, which are uniform, or the bytes of what has none. */
 static uint64
 operators_hash(Datum value, uint64 seed)
 {
@@ -238,7 +257,11 @@ operators_hash(Datum value, uint64 seed)
 	uint64 result;
 
 	if (operators_read(value, prefix, &env))
-		return hash_bytes_extended(env.tag, ENVELOPE_TAG_BYTES, seed);
+	{
+		memcpy(&result, env.tag, sizeof(result));
+		result = pg_ntoh64(result);
+		return seed == 0 ? result : hash_combine64(result, seed);
+	}
 	v = PG_DETOAST_DATUM_PACKED(value);
 	result = hash_bytes_extended((unsigned char *) VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v), seed);
 	if ((Pointer) v != DatumGetPointer(value))
