@@ -85,6 +85,7 @@ if start_server && test/roles.sh; then
 	must "node-postgres: every sealed type, prepared statements, a pool, cursors" tap_of node test/clients/node_postgres.mjs "$build/clients"
 	must "PostGraphile and an MCP server: members of different scope" tap_of node test/clients/clients.mjs "$build/clients"
 	must "Django, SQLAlchemy, Rails, TypeORM and Prisma: members of different scope" tap_of node test/clients/orms.mjs "$build/clients"
+	must "every function that the application may call, 100 times, by four identities" tap_of env ATTACK_CALLS=100 test/attack/run.pl with_any_argument
 	must "sqlsmith for ${SQLSMITH_SECONDS:-600} s" tap_of env SERVER_LOG="$SERVER_LOG" test/attack/sqlsmith.sh "${SQLSMITH_SECONDS:-600}"
 	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
 	rm -rf "$DATA" "$SCRATCH/sock" "$SCRATCH/keys"

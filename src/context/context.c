@@ -451,7 +451,7 @@ context_resolve_token(char *text, ContextStamp *stamp)
 		!base_uuid_equal(&first->session, &stamp->identity.session))
 	{
 		journal_record(JOURNAL_DENIAL, "token", "", "another identity was first in this transaction",
-					   ERRCODE_IMMIIQ_SECOND_IDENTITY, &stamp->identity.org);
+					   ERRCODE_IMMIIQ_SECOND_IDENTITY, first->every_org ? NULL : &first->org);
 		(void) journal_flush(true);
 		GUC_check_errcode(ERRCODE_IMMIIQ_SECOND_IDENTITY);
 		GUC_check_errmsg("another identity was first in this transaction");

@@ -147,7 +147,8 @@ journal_next_event(const pg_uuid_t *org)
 		event->session = identity->session;
 		journal_copy_text(event->actor, sizeof(event->actor), context_actor_name(identity->actor));
 	}
-	if (org != NULL)
+	/* An entry is of whoever did it: the organisation that they named counts only when nobody is active. */
+	if (org != NULL && !event->has_org)
 	{
 		event->has_org = true;
 		event->org = *org;
@@ -176,12 +177,14 @@ journal_record(JournalKind kind, const char *action, const char *object, const c
 void
 journal_record_sign_in(const JournalSignIn *attempt)
 {
-	RingEvent *event = journal_next_event(attempt->org);
+	RingEvent *event = journal_next_event(NULL);
 
 	if (event == NULL)
 		return;
 	event->kind = JOURNAL_SIGN_IN;
 	event->has_org = attempt->org != NULL;
+	if (event->has_org)
+		event->org = *attempt->org;
 	event->has_member = attempt->member != NULL;
 	if (event->has_member)
 		event->member = *attempt->member;

@@ -4,7 +4,7 @@
 # "N passed, N failed". A case in a file is:
 #
 #   -- case NAME (IDENTITY, EXPECT[, no control]): what it tries
-#   SQL for psql; with an IDENTITY (alpha_owner, alpha_lead, …) in a transaction in which that member is active, with none as it stands
+#   SQL for psql; with an IDENTITY (alpha_owner, alpha_lead, alpha_portal, …) in a transaction in which that member is active, with none as it stands
 #
 # EXPECT is hidden, refused SQLSTATE, or says /pattern/. Whatever it is, no canary may show in what psql prints and nothing of
 # beta's may have changed afterwards. The control runs the same SQL as a superuser inside beta and rolls it back: there a hidden
@@ -73,7 +73,7 @@ sub judge
 	my ($case, $said, $state) = @_;
 	my @wrong;
 	push @wrong, "a canary shows: $1" if $said =~ /(.*$canary.*)/;
-	push @wrong, "a colleague's row shows: $1" if $case->{as} =~ /lead|clerk|idle/ && $said =~ /(.*$narrow.*)/;
+	push @wrong, "a colleague's row shows: $1" if $case->{as} =~ /lead|clerk|idle|portal/ && $said =~ /(.*$narrow.*)/;
 	push @wrong, 'beta is not as it was' if psql('postgres', $state_of) ne $state;
 	push @wrong, "not refused with $1" if $case->{expect} =~ /^refused (\w+)/ && $said !~ /(?:ERROR|FATAL):  $1:/;
 	push @wrong, "does not say $1" if $case->{expect} =~ m{^says /(.+)/$} && $said !~ /$1/m;
@@ -95,7 +95,9 @@ END { my $status = $?; system('dropdb', '--force', '--if-exists', $database) if 
 %variables = map { split /=/, $_, 2 } grep { /^\w+=/ } split /\n/, psql('postgres', "\\i test/attack/setup.sql\n", '-v', 'ON_ERROR_STOP=1');
 die "no tokens\n" if !$variables{beta_owner_token};
 # For cases in which another session of beta's works at the same time: \! test/attack/beta.sh 'SQL'
-@ENV{qw(ATTACK_DATABASE ATTACK_BETA_TOKEN)} = ($database, $variables{beta_owner_token});
+@ENV{qw(ATTACK_DATABASE ATTACK_ALPHA_TOKEN ATTACK_BETA_TOKEN)} = ($database, @variables{qw(alpha_owner_token beta_owner_token)});
+# How often each function is called.
+$variables{calls} = $ENV{ATTACK_CALLS} || 5;
 
 my ($passed, $failed) = (0, 0);
 my $state = psql('postgres', $state_of);

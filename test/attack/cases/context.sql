@@ -157,3 +157,30 @@ EXECUTE u; ROLLBACK;
 \set QUIET off
 BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
 EXECUTE u; ROLLBACK;
+-- case token_with_nul (none, refused 22021, no control): offers a token with a NUL byte
+SELECT set_config('immiiq.token', convert_from('\x69715f735f00', 'UTF8'), true);
+-- case session_revoked_meanwhile (none, says /(?s)^40\n.*ERROR:  IQ010/, no control): goes on with a session that was revoked while its transaction ran
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.session SET revoked_at = '2026-01-01' WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+SELECT count(*) FROM client; COMMIT; SELECT set_config('immiiq.token', :'alpha_owner_token', true);
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.session SET revoked_at = NULL WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+-- case session_revoked_set_again (none, refused IQ010, no control): sets the token of such a session again within the transaction
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.session SET revoked_at = '2026-01-01' WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+SELECT set_config('immiiq.token', :'alpha_owner_token', true); ROLLBACK;
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.session SET revoked_at = NULL WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+-- case member_removed_meanwhile (none, refused IQ010, no control): goes on as a member who was deactivated
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.member SET active = false WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true); SELECT count(*) FROM client; COMMIT;
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.member SET active = true WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+-- case member_narrowed_meanwhile (none, says /^40 then 0$/, no control): goes on with a token whose owner's scope was narrowed
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.member SET scope = 'team' WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+SELECT count(*) AS first FROM client \gset
+COMMIT; BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT :first || ' then ' || count(*) FROM client; COMMIT;
+\! psql -X -q -U postgres -d "$ATTACK_DATABASE" -c "UPDATE immiiq.member SET scope = 'all' WHERE member_id = 'a1fa0000-0000-4000-8000-000000000001'"
+-- case token_then_set_role (none, says /^40 then 0$/, no control): takes another role after the token, one that may read the table as well
+\! test/attack/other_role.sh
+-- case token_of_another_database (none, says /^IQ010 IQ010$/, no control): offers a session's token and a JWT of another database, for a member of the same ids
+\! test/attack/other_database.sh

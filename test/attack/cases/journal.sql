@@ -60,3 +60,13 @@ SELECT immiiq.act_as_assistant('lookup') \gset a_
 INSERT INTO client (note) VALUES ('by the assistant');
 -- case read_journal_sequence (alpha_owner, refused 42501): reads how much was recorded from a sequence
 SELECT last_value FROM immiiq.journal_journal_id_seq;
+-- case second_identity_is_ones_own (alpha_owner, says /^1 of one's own$/, no control): sets another organisation's token: the entry is of who did it
+SAVEPOINT s; SELECT set_config('immiiq.token', :'beta_owner_token', true); ROLLBACK TO s; COMMIT;
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT count(*) || ' of one''s own' FROM immiiq.denial
+    WHERE sqlstate = 'IQ012' AND backend_pid = pg_backend_pid() AND org_id = :'alpha' AND member_id = :'alpha_owner';
+-- case second_identity_not_theirs (none, says /^nothing$/, no control): lets another organisation's auditors read who tried with its token
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SAVEPOINT s; SELECT set_config('immiiq.token', :'beta_owner_token', true); ROLLBACK TO s; COMMIT;
+BEGIN; SELECT set_config('immiiq.token', :'beta_owner_token', true) \gset a_
+SELECT coalesce(min(member_id::text), 'nothing') FROM immiiq.denial WHERE backend_pid = pg_backend_pid(); COMMIT;

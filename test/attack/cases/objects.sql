@@ -96,3 +96,7 @@ ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC; SELECT count(*) FROM 
 REFRESH MATERIALIZED VIEW leak;
 -- case import_schema (alpha_owner, refused 42704, no control): imports a foreign schema
 IMPORT FOREIGN SCHEMA public FROM SERVER nowhere INTO public;
+-- case drop_schema (alpha_owner, refused 42501, no control): drops immiiq's schema
+SET LOCAL lock_timeout = '2s'; DROP SCHEMA immiiq CASCADE;
+-- case drop_extension (alpha_owner, refused 42501): drops immiiq
+SET LOCAL lock_timeout = '2s'; DROP EXTENSION immiiq CASCADE;

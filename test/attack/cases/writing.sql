@@ -122,3 +122,9 @@ UPDATE client SET note = note WHERE note LIKE '%HIDDEN%' RETURNING note; SELECT 
 WITH u AS (UPDATE client SET fee = fee RETURNING *) SELECT count(*), max(note) FROM u; SELECT max(note) FROM client;
 -- case delete_in_cte (alpha_lead, hidden): deletes in a WITH and returns what went
 WITH d AS (DELETE FROM client RETURNING note) SELECT * FROM d; ROLLBACK; SELECT note FROM client LIMIT 9000;
+-- case trigger_rewrites_org (alpha_owner, refused 42501): has a trigger of the application's put its row into another organisation
+SELECT set_config('app.org_id', :'beta', true) \gset a_
+INSERT INTO tagged (tag) VALUES ('x');
+-- case trigger_rewrites_org_on_update (alpha_owner, refused 42501): the same by UPDATE
+INSERT INTO tagged (tag) VALUES ('x'); SELECT set_config('app.org_id', :'beta', true) \gset a_
+UPDATE tagged SET tag = 'y';
