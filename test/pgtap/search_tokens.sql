@@ -83,6 +83,7 @@ BEGIN
     END IF;
     SET LOCAL enable_bitmapscan = on;
     SET LOCAL enable_seqscan = off;
+    SET LOCAL enable_indexscan = off;   -- 16 and later would read the primary key in the order of the aggregate
     FOR line IN EXECUTE 'EXPLAIN (COSTS off) SELECT array_agg(id ORDER BY id) FROM vault WHERE ' || condition LOOP
         by_index := by_index OR line LIKE '%Bitmap Index Scan%';
     END LOOP;

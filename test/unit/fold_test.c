@@ -89,12 +89,13 @@ whole_table(void)
 	free(all);
 }
 
-/* Letters with two cases that Unicode has since 15 and 16: fold v1, which is frozen at 14, does not know them. */
+/* Letters with two cases that Unicode has since 15, 16 and 17: fold v1, which is frozen at 14, does not know them. */
 static bool
 younger(uint32_t cp)
 {
-	return cp == 0x1C89 || cp == 0xA7CB || cp == 0xA7CC || cp == 0xA7DA || cp == 0xA7DC ||
-		   (cp >= 0x10D50 && cp <= 0x10D65);
+	return cp == 0x1C89 || cp == 0xA7CB || cp == 0xA7CC || cp == 0xA7CE || cp == 0xA7D2 ||
+		   cp == 0xA7D4 || cp == 0xA7DA || cp == 0xA7DC || (cp >= 0x10D50 && cp <= 0x10D65) ||
+		   (cp >= 0x16EA0 && cp <= 0x16EB8);
 }
 
 /*
