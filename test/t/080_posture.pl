@@ -6,7 +6,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_cluster('main', streaming => 1, extension => 1);
+my $node = new_cluster('main', streaming => 1, extension => 1, initdb => [ '--data-checksums' ]);
 
 # What the doctor says of one check.
 sub said
@@ -82,13 +82,13 @@ is(said($node, 'journal'), 'warning', 'lost events are told until the server res
 
 # Settings of the server.
 is(said($node, 'transport'), 'ok', 'local sockets need no TLS');
-is(said($node, 'data_checksums'), 'warning', 'data checksums are off');
+is(said($node, 'data_checksums'), 'ok', 'data checksums are on');
 $node->append_conf('postgresql.conf', "listen_addresses = '127.0.0.1'\nlog_statement = all\nlog_min_messages = panic\nfsync = off\n");
 $node->stop;
-$node->command_ok([ 'pg_checksums', '--enable', '-D', $node->data_dir ], 'checksums are switched on');
+$node->command_ok([ 'pg_checksums', '--disable', '-D', $node->data_dir ], 'checksums are switched off');
 $node->start;
 is(said($node, 'transport'), 'warning', 'a network address without TLS');
-is(said($node, 'data_checksums'), 'ok', 'data checksums are on');
+is(said($node, 'data_checksums'), 'warning', 'data checksums are off');
 is(said($node, $_), 'warning', "$_ warns") for ('log_settings', 'log_level', 'durability');
 is(said($node, 'journal'), 'ok', 'a new start has lost nothing');
 $node->append_conf('postgresql.conf', "listen_addresses = ''\nlog_statement = none\nlog_min_messages = warning\nfsync = on\n");
