@@ -43,8 +43,8 @@ INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))
 DATA_built = $(INSTALL_SQL)
-# The script that writes an export into files; users find it in $(pg_config --sharedir)/extension.
-DATA = $(srcdir)/sql/immiiq-export.psql
+# The script that writes an export into files, users find it in $(pg_config --sharedir)/extension; scripts from version to version.
+DATA = $(srcdir)/sql/immiiq-export.psql $(sort $(wildcard $(srcdir)/sql/updates/*.sql))
 # The verifier of exported logs: a program of its own, without a server.
 SCRIPTS_built = immiiq-verify
 VERIFY_SOURCES = verify/immiiq-verify.c $(addprefix src/,audit/export.c audit/commit.c audit/canonical.c audit/tree.c crypto/crypto.c)

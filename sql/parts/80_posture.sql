@@ -323,3 +323,56 @@ REVOKE ALL ON FUNCTION immiiq.verify_references() FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
     ('auditor', 'EXECUTE', 'FUNCTION immiiq.verify_references()'),
     ('operator', 'EXECUTE', 'FUNCTION immiiq.verify_references()');
+
+-- ---- DROP EXTENSION ----
+
+-- Columns of an enc type, of an array or a domain of one, or of a composite type that has one; partitions follow their table.
+CREATE FUNCTION immiiq.sealed_columns() RETURNS TABLE (relation regclass, column_name name)
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH RECURSIVE own AS (
+        SELECT d.classid, d.objid FROM pg_depend AS d JOIN pg_extension AS e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+        WHERE e.extname = 'immiiq' AND d.deptype = 'e'
+    ), sealed AS (
+        SELECT o.objid AS oid FROM own AS o JOIN pg_type AS t ON t.oid = o.objid WHERE o.classid = 'pg_type'::regclass AND t.typname LIKE 'enc\_%' AND t.typtype = 'b'
+        UNION
+        SELECT t.oid FROM sealed AS s CROSS JOIN pg_type AS t
+        WHERE (t.typtype = 'b' AND t.typelem = s.oid) OR (t.typtype = 'd' AND t.typbasetype = s.oid)
+            OR (t.typtype = 'c' AND EXISTS (SELECT FROM pg_attribute AS a WHERE a.attrelid = t.typrelid AND a.atttypid = s.oid AND NOT a.attisdropped))
+    )
+    SELECT a.attrelid::regclass, a.attname
+    FROM sealed AS s JOIN pg_attribute AS a ON a.atttypid = s.oid JOIN pg_class AS c ON c.oid = a.attrelid
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'm', 'f') AND NOT c.relispartition
+        AND NOT EXISTS (SELECT FROM own AS o WHERE o.classid = 'pg_class'::regclass AND o.objid = c.oid)
+    ORDER BY c.oid::regclass::text, a.attnum
+$$;
+COMMENT ON FUNCTION immiiq.sealed_columns() IS 'the application''s columns that hold sealed values';
+REVOKE ALL ON FUNCTION immiiq.sealed_columns() FROM PUBLIC;
+
+CREATE FUNCTION immiiq.before_drop(by_force boolean) RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    shown constant int := 50;
+    columns text[] := ARRAY(SELECT format('%s.%I', c.relation, c.column_name) FROM immiiq.sealed_columns() AS c);
+    lost text;
+BEGIN
+    SELECT format('organisations: %s, with their keys: what is sealed under them, in backups and exports too, can be opened by nobody then; log entries: %s; members: %s; sessions: %s; holds: %s.',
+            (SELECT count(*) FROM immiiq.org), (SELECT coalesce(sum(t.size), 0) FROM immiiq.tree AS t WHERE t.org_id <> '00000000-0000-0000-0000-000000000000'), (SELECT count(*) FROM immiiq.member),
+            (SELECT count(*) FROM immiiq.session), (SELECT count(*) FROM immiiq.hold AS h WHERE h.released_at IS NULL)) INTO lost;
+    IF cardinality(columns) > 0 THEN
+        lost := format('sealed columns: %s (%s); ', cardinality(columns),
+            array_to_string(columns[:shown], ', ') || CASE WHEN cardinality(columns) > shown THEN ', …' ELSE '' END) || lost;
+    END IF;
+    IF cardinality(columns) > 0 AND NOT by_force THEN
+        RAISE EXCEPTION 'extension immiiq cannot be dropped while columns hold sealed values'
+            USING ERRCODE = 'dependent_objects_still_exist', DETAIL = 'Lost with it: ' || lost,
+                HINT = 'To keep the values, copy them into plain columns, organisation by organisation (immiiq.operate), and drop the sealed ones. DROP EXTENSION immiiq CASCADE drops them with their values.';
+    ELSIF cardinality(columns) > 0 OR EXISTS (SELECT FROM immiiq.org) THEN
+        RAISE WARNING 'extension immiiq is dropped with everything that it holds'
+            USING DETAIL = 'Lost with it: ' || lost, HINT = 'Only a dump or a backup from before brings it back, together with the root key.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION immiiq.before_drop(boolean) IS 'DROP EXTENSION: says what would be lost, and refuses sealed columns unless CASCADE was said';
+REVOKE ALL ON FUNCTION immiiq.before_drop(boolean) FROM PUBLIC;

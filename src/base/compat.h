@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_proc.h"
 #include "commands/vacuum.h"
 #include "common/base64.h"
@@ -99,7 +100,8 @@
 	ExecInsertIndexTuples(result, slot, estate, update, no_error, conflict, arbiters)
 #define build_attrmap_by_name(in, out, missing_ok) build_attrmap_by_name(in, out)
 #define object_ownercheck(classid, object, role)                                                   \
-	(AssertMacro((classid) == DatabaseRelationId), pg_database_ownercheck(object, role))
+	((classid) == ExtensionRelationId ? pg_extension_ownercheck(object, role)                      \
+									  : pg_database_ownercheck(object, role))
 #define object_aclcheck(classid, object, role, mode)                                               \
 	(AssertMacro((classid) == ProcedureRelationId), pg_proc_aclcheck(object, role, mode))
 

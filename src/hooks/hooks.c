@@ -180,6 +180,7 @@ hooks_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 	query_string = context_utility_before(pstmt, query_string, stage);
 	pstmt = firewall_utility_before(pstmt);
 	hold_utility_before(pstmt->utilityStmt);
+	types_utility_before(pstmt->utilityStmt);
 	worker_utility_before(pstmt->utilityStmt);
 	audit_utility_begin(&audit, pstmt->utilityStmt);
 	pstmt = context_restore_before(pstmt, stage, &restoring);

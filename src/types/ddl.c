@@ -17,12 +17,16 @@
 #include "catalog/pg_attribute.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_policy.h"
 #include "catalog/pg_rewrite.h"
 #include "catalog/pg_statistic_ext.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/parsenodes.h"
 #include "utils/array.h"
@@ -521,6 +525,33 @@ types_object_changed(Oid class_id, Oid object_id, int sub_id)
 			}
 			break;
 	}
+}
+
+void
+types_utility_before(Node *statement)
+{
+	DropStmt *drop = (DropStmt *) statement;
+	Oid extension = InvalidOid;
+	Oid type = BOOLOID;
+	Datum cascade;
+	ListCell *lc;
+
+	if (!IsA(statement, DropStmt) || drop->removeType != OBJECT_EXTENSION)
+		return;
+	foreach (lc, drop->objects)
+	{
+		if (strcmp(strVal(lfirst(lc)), "immiiq") == 0)
+			extension = get_extension_oid("immiiq", true);
+	}
+	/* who may not drop it gets the server's own refusal */
+	if (!OidIsValid(extension) || !object_ownercheck(ExtensionRelationId, extension, GetUserId()))
+		return;
+	cascade = BoolGetDatum(drop->behavior == DROP_CASCADE);
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT immiiq.before_drop($1)", 1, &type, &cascade, NULL, false,
+							  1) != SPI_OK_SELECT)
+		elog(ERROR, "could not look at what the extension holds");
+	SPI_finish();
 }
 
 void

@@ -33,8 +33,10 @@ extern char *types_open(Datum value, Oid typid, const pg_uuid_t *org);
 
 /* Called by hooks/ when DDL has made or changed an object: refuses what would store an unbound value. */
 extern void types_object_changed(Oid class_id, Oid object_id, int sub_id);
-/* Called by hooks/ after a utility statement: refuses sealed partition keys. */
+/* Called by hooks/ before a utility statement: DROP EXTENSION says what would be lost, and needs CASCADE for sealed columns. */
 struct Node;
+extern void types_utility_before(struct Node *statement);
+/* Called by hooks/ after a utility statement: refuses sealed partition keys. */
 extern void types_utility_after(struct Node *statement);
 
 #endif /* IMMIIQ_TYPES_H */
