@@ -36,6 +36,16 @@ COMMENT ON FUNCTION immiiq.throttle_settle(boolean) IS 'counts what was reserved
 CREATE FUNCTION immiiq.throttle_forget(class text, key bytea) RETURNS boolean
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_throttle_forget';
 COMMENT ON FUNCTION immiiq.throttle_forget(text, bytea) IS 'unlocks a bucket';
+CREATE FUNCTION immiiq.issue_access_token(session uuid) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_issue_access_token';
+COMMENT ON FUNCTION immiiq.issue_access_token(uuid) IS 'a JWT that immiiq.token takes for this session, for fifteen minutes at most; null when it has ended';
+CREATE FUNCTION immiiq.session_owner(session uuid, ip inet, OUT org_id uuid, OUT member_id uuid, OUT expires_at timestamptz,
+                                     OUT active boolean, OUT allowed boolean) RETURNS record
+    LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'immiiq_session_owner';
+COMMENT ON FUNCTION immiiq.session_owner(uuid, inet) IS 'whose session it is, whether it can be used, and from this address (null: that of the sign-in)';
+CREATE FUNCTION immiiq.acting_email(org uuid, member uuid) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'immiiq_acting_email';
+COMMENT ON FUNCTION immiiq.acting_email(uuid, uuid) IS 'the address of a member who is active in an active organisation, else null';
 CREATE FUNCTION immiiq.hash_password(password text) RETURNS text
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_hash_password';
 COMMENT ON FUNCTION immiiq.hash_password(text) IS 'Argon2id at 19 MiB, 2 passes';
@@ -56,6 +66,7 @@ REVOKE ALL ON FUNCTION immiiq.new_token(text), immiiq.derive_token(text, bytea),
     immiiq.keyed_hash(text, bytea), immiiq.same_bytes(bytea, bytea), immiiq.answer_at(timestamptz, interval),
     immiiq.report_sign_in(text, text, text, text, uuid, uuid, uuid, inet, text),
     immiiq.throttle_reserve(text[], bytea[]), immiiq.throttle_settle(boolean), immiiq.throttle_forget(text, bytea),
+    immiiq.issue_access_token(uuid), immiiq.session_owner(uuid, inet), immiiq.acting_email(uuid, uuid),
     immiiq.hash_password(text), immiiq.verify_password(text, text), immiiq.password_kind(text) FROM PUBLIC;
 
 -- ---- addresses ----
@@ -181,14 +192,7 @@ INSERT INTO immiiq.privilege VALUES
     ('operator', 'SELECT, INSERT, UPDATE, DELETE', 'TABLE immiiq.ip_rule');
 
 CREATE FUNCTION immiiq.address_allowed(org uuid, ip inet) RETURNS boolean
-    LANGUAGE plpgsql STABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-AS $$
-BEGIN
-    -- Where there is a rule, an address that is not known is in no network.
-    RETURN (SELECT coalesce(bool_or(coalesce(immiiq.plain_address(ip) <<= r.network, false)), true) FROM immiiq.ip_rule AS r WHERE r.org_id = org);
-END
-$$;
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_address_allowed';
 COMMENT ON FUNCTION immiiq.address_allowed(uuid, inet) IS 'true when the organisation has no allowlist, or it holds the address';
 REVOKE ALL ON FUNCTION immiiq.address_allowed(uuid, inet) FROM PUBLIC;
 
@@ -251,8 +255,9 @@ CREATE FUNCTION immiiq.log_sign_in() RETURNS trigger
 AS $$
 DECLARE
     opened constant boolean := NEW.verdict = 'ok' AND NEW.session_id IS NOT NULL;
+    recorded boolean;
 BEGIN
-    PERFORM immiiq.record_event_of('sign-in', NEW.org_id, NEW.client_id, coalesce(NEW.member_id, NEW.client_id)::text,
+    recorded := immiiq.record_event_of('sign-in', NEW.org_id, NEW.client_id, coalesce(NEW.member_id, NEW.client_id)::text,
         jsonb_strip_nulls(jsonb_build_object('attempt_id', NEW.attempt_id, 'method', NEW.method, 'verdict', NEW.verdict, 'reason', NEW.reason,
             'session_id', NEW.session_id, 'known_device', NEW.known_device, 'country', NEW.country)),
         NEW.at, CASE WHEN opened THEN CASE WHEN NEW.member_id IS NULL THEN 'portal' ELSE 'member' END END,
@@ -397,8 +402,10 @@ BEGIN
     result.method := method;
     result.identifier := identifier;
     result.device := immiiq.sign_in_device(identifier, device);
-    result.known_device := result.device IS NOT NULL
-        AND EXISTS (SELECT FROM immiiq.known_device AS d WHERE d.device = result.device);
+    result.known_device := false;
+    IF result.device IS NOT NULL THEN
+        result.known_device := EXISTS (SELECT FROM immiiq.known_device AS d WHERE d.device = result.device);
+    END IF;
     result.ip := immiiq.plain_address(ip);
     result.network := immiiq.network_of(ip);
     -- What a browser says of itself is kept without control characters, and not without end.
@@ -476,28 +483,26 @@ DECLARE
     result immiiq.sign_in_result;
     made timestamptz;
     ttl constant interval := make_interval(secs => extract(epoch FROM current_setting('immiiq.session_ttl')::interval)::double precision);
-    made_by constant regprocedure := to_regprocedure('immiiq.issue_access_token(uuid)');
 BEGIN
-    -- One at a time; the unique index holds where a snapshot is too old to see the other's session.
+    result.session_id := gen_random_uuid();
     IF client IS NULL THEN
+        -- One at a time; the unique index holds where a snapshot is too old to see the other's session.
         PERFORM FROM immiiq.member AS m WHERE m.org_id = org AND m.member_id = member FOR NO KEY UPDATE;
         result.session_token := immiiq.new_token('s');
-    ELSE
-        result.session_token := immiiq.new_token('p');
-    END IF;
-    IF client IS NULL THEN
         UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
         WHERE s.org_id = org AND s.member_id = member AND NOT s.impersonated AND s.revoked_at IS NULL;
     ELSE
+        result.session_token := immiiq.new_token('p');
         UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
         WHERE s.org_id = org AND s.client_id = client AND s.revoked_at IS NULL;
     END IF;
     made := clock_timestamp();
-    INSERT INTO immiiq.session (org_id, member_id, client_id, token_hash, issued_at, expires_at, method, client_ip, user_agent, device, country)
-    VALUES (org, CASE WHEN client IS NULL THEN member END, client, immiiq.token_digest('sp', result.session_token), made, made + ttl,
-            attempt.method, attempt.ip, attempt.user_agent, attempt.device, attempt.country)
-    ON CONFLICT DO NOTHING
-    RETURNING session_id, expires_at INTO result.session_id, result.expires_at;
+    result.expires_at := made + ttl;
+    INSERT INTO immiiq.session (session_id, org_id, member_id, client_id, token_hash, issued_at, expires_at, method, client_ip, user_agent, device,
+                                country)
+    VALUES (result.session_id, org, CASE WHEN client IS NULL THEN member END, client, immiiq.token_digest('sp', result.session_token), made,
+            result.expires_at, attempt.method, attempt.ip, attempt.user_agent, attempt.device, attempt.country)
+    ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'could not serialize access due to concurrent sign-in' USING ERRCODE = 'serialization_failure';
     END IF;
@@ -512,9 +517,7 @@ BEGIN
             DO UPDATE SET last_seen_at = clock_timestamp(), user_agent = excluded.user_agent;
         END IF;
     END IF;
-    IF made_by IS NOT NULL THEN
-        result.access_token := immiiq.issue_access_token(result.session_id);
-    END IF;
+    result.access_token := immiiq.issue_access_token(result.session_id);
     INSERT INTO immiiq.sign_in_attempt (method, verdict, identifier, known_device, device, org_id, member_id, client_id, session_id,
                                         client_ip, network, country, user_agent)
     VALUES (attempt.method, 'ok', attempt.identifier, attempt.known_device, attempt.device, org, member, client, result.session_id,
@@ -806,7 +809,8 @@ CREATE FUNCTION immiiq.redeem_link(token_or_code text, nonce text DEFAULT NULL, 
 AS $$
 DECLARE
     by_code constant boolean := coalesce(token_or_code ~ '^[0-9]{6}$', false);
-    address constant bytea := immiiq.sign_in_identifier(email);
+    address constant bytea := CASE WHEN by_code OR email IS NOT NULL THEN immiiq.sign_in_identifier(email) END;
+    acting text;
     attempt immiiq.sign_in_context;
     digest bytea;
     wait interval;
@@ -865,10 +869,8 @@ BEGIN
             found_link.org_id, found_link.member_id, NULL, NULL);
     END IF;
     attempt := immiiq.begin_sign_in(CASE WHEN by_code THEN 'code' ELSE 'link' END, used.identifier, ip, user_agent, device, country);
-    IF NOT EXISTS (SELECT FROM immiiq.member AS m JOIN immiiq.org AS o ON o.org_id = m.org_id
-                   WHERE m.org_id = used.org_id AND m.member_id = used.member_id AND m.active AND o.active
-                       AND immiiq.sign_in_identifier(m.email) = used.identifier)
-    THEN
+    acting := immiiq.acting_email(used.org_id, used.member_id);
+    IF acting IS NULL OR immiiq.sign_in_identifier(acting) <> used.identifier THEN
         -- Not active, or the address has become another since.
         RETURN immiiq.refuse_sign_in(attempt, 'not active', used.org_id, used.member_id, NULL, NULL);
     END IF;
@@ -1209,21 +1211,14 @@ DECLARE
     used immiiq.refresh_token;
     rotated boolean;
     owner record;
-    attempt immiiq.sign_in_context;
     result immiiq.sign_in_result;
-    made_by constant regprocedure := to_regprocedure('immiiq.issue_access_token(uuid)');
 BEGIN
     UPDATE immiiq.refresh_token AS r SET used_at = clock_timestamp() WHERE r.token_hash = digest AND r.used_at IS NULL RETURNING r.* INTO used;
     rotated := FOUND;
     IF NOT rotated THEN
         SELECT r.* INTO used FROM immiiq.refresh_token AS r WHERE r.token_hash = digest;
     END IF;
-    SELECT s.org_id, s.member_id, s.expires_at, s.device, s.country,
-           s.revoked_at IS NULL AND s.expires_at > clock_timestamp() AND m.active AND o.active AS active,
-           immiiq.address_allowed(s.org_id, coalesce(ip, s.client_ip)) AS allowed INTO owner
-    FROM immiiq.session AS s JOIN immiiq.member AS m ON m.org_id = s.org_id AND m.member_id = s.member_id
-        JOIN immiiq.org AS o ON o.org_id = s.org_id
-    WHERE s.session_id = used.session_id;
+    owner := immiiq.session_owner(used.session_id, ip);
     IF NOT coalesce(owner.active AND owner.allowed, false) THEN
         RETURN immiiq.refuse_sign_in(immiiq.begin_sign_in('refresh', NULL, ip, user_agent, NULL, NULL),
             CASE WHEN used.session_id IS NULL THEN 'unknown' WHEN owner.active THEN 'address not allowed' ELSE 'session ended' END,
@@ -1242,9 +1237,7 @@ BEGIN
         INSERT INTO immiiq.refresh_token (token_hash, session_id, counter)
         VALUES (immiiq.token_digest('r', result.refresh_token), used.session_id, used.counter + 1);
     END IF;
-    IF made_by IS NOT NULL THEN
-        result.access_token := immiiq.issue_access_token(used.session_id);
-    END IF;
+    result.access_token := immiiq.issue_access_token(used.session_id);
     result.verdict := 'ok';
     result.org_id := owner.org_id;
     result.member_id := owner.member_id;

@@ -154,24 +154,6 @@ END
 $$;
 COMMENT ON FUNCTION immiiq.session_claims(uuid, interval) IS 'the claims that every JWT of a session has';
 
-CREATE FUNCTION immiiq.issue_access_token(session uuid) RETURNS text
-    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
-    SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    claims constant jsonb := immiiq.session_claims(session, interval '15 minutes');
-    key record;
-BEGIN
-    IF claims IS NULL THEN
-        RETURN NULL;
-    END IF;
-    key := immiiq.signing_jwt_key();
-    RETURN immiiq.sign_jwt(key.number, format('{"alg":"EdDSA","typ":"at+jwt","kid":"%s"}', key.kid),
-        (claims || jsonb_build_object('aud', CASE claims ->> 'actor' WHEN 'portal' THEN 'immiiq-portal' ELSE 'immiiq' END))::text);
-END
-$$;
-COMMENT ON FUNCTION immiiq.issue_access_token(uuid) IS 'a JWT that immiiq.token takes for this session, for fifteen minutes at most';
-
 CREATE FUNCTION immiiq.issue_jwt(claims jsonb, ttl interval DEFAULT '15 minutes') RETURNS text
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -222,7 +204,7 @@ COMMENT ON FUNCTION immiiq.issue_jwt(jsonb, interval)
 CREATE FUNCTION immiiq.verify_jwt(token text, audience text) RETURNS jsonb
     LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'immiiq_verify_jwt';
 COMMENT ON FUNCTION immiiq.verify_jwt(text, text) IS 'the claims of a JWT of ours for this audience whose session lives; error IQ010 for any other token';
-REVOKE ALL ON FUNCTION immiiq.session_claims(uuid, interval), immiiq.issue_access_token(uuid), immiiq.issue_jwt(jsonb, interval),
+REVOKE ALL ON FUNCTION immiiq.session_claims(uuid, interval), immiiq.issue_jwt(jsonb, interval),
     immiiq.verify_jwt(text, text) FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
     ('application', 'EXECUTE', 'FUNCTION immiiq.issue_jwt(jsonb, interval)'),

@@ -119,6 +119,13 @@ typedef const char *(*ContextAccessReader)(const char *text, size_t len, Context
 extern void context_set_access_reader(ContextAccessReader reader);
 /* Why a session cannot be used now, as immiiq.token would find; NULL when it can. */
 extern const char *context_session_problem(const pg_uuid_t *session);
+/* What is stored of a session: id, organisation, member or client, expiry, address. False, and why, when it has ended; organisation nil when there is none. */
+extern bool context_read_session(const pg_uuid_t *session, ContextIdentity *identity,
+								 const char **reason);
+/* True while the member and its organisation are active; *email, unless NULL, is the member's address then. */
+extern bool context_member_acts(const pg_uuid_t *org, const pg_uuid_t *member, char **email);
+/* The organisation's allowlist: true when it is empty, or one of its networks holds the address; "" is in none. */
+extern bool context_address_allowed(const pg_uuid_t *org, const char *address);
 
 /*
  * Called by hooks/ for every utility statement, nested ones too: refuses what

@@ -33,6 +33,7 @@
 
 #define MEMBER_ORG					   1
 #define MEMBER_ID					   2
+#define MEMBER_EMAIL				   3
 #define MEMBER_SCOPE				   5
 #define MEMBER_MODULES				   6
 #define MEMBER_ACTIVE				   7
@@ -229,18 +230,24 @@ session_scope(const SessionRow *row, AttrNumber attno)
 	return CONTEXT_SCOPE_NONE;
 }
 
+/* Finds the member's row. */
+static void
+session_member_open(SessionRow *row, const pg_uuid_t *org, const pg_uuid_t *member)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], MEMBER_ORG, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	ScanKeyInit(&keys[1], MEMBER_ID, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(member));
+	session_row_open(row, "member", "member_pkey", keys, 2);
+}
+
 /* Reads what the member may see: their own rights, and what teams and permission groups add. */
 static bool
 session_read_member(ContextIdentity *identity, const char **reason)
 {
 	SessionRow row;
-	ScanKeyData keys[2];
 
-	ScanKeyInit(&keys[0], MEMBER_ORG, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(&identity->org));
-	ScanKeyInit(&keys[1], MEMBER_ID, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(&identity->member));
-	session_row_open(&row, "member", "member_pkey", keys, 2);
+	session_member_open(&row, &identity->org, &identity->member);
 	*reason = NULL;
 	if (row.tuple == NULL)
 		*reason = "member removed";
@@ -316,9 +323,8 @@ session_in_several_teams(const ContextIdentity *identity)
 	return several;
 }
 
-/* The organisation's allowlist: true when it is empty, or one of its networks holds the address; "" is in none. */
-static bool
-session_address_allowed(const pg_uuid_t *org, const char *address)
+bool
+context_address_allowed(const pg_uuid_t *org, const char *address)
 {
 	SessionRow row;
 	ScanKeyData key;
@@ -366,7 +372,7 @@ session_resolve(const uint8_t *hash, const pg_uuid_t *session, ContextIdentity *
 	{
 		if (!session_read_member(identity, reason))
 			return false;
-		if (!session_address_allowed(&identity->org, *context_client_ip() != '\0'
+		if (!context_address_allowed(&identity->org, *context_client_ip() != '\0'
 														 ? context_client_ip()
 														 : identity->address))
 		{
@@ -390,4 +396,30 @@ session_org_exists(const pg_uuid_t *org)
 	bool active;
 
 	return session_read_org(org, &active);
+}
+
+bool
+context_read_session(const pg_uuid_t *session, ContextIdentity *identity, const char **reason)
+{
+	memset(identity, 0, sizeof(*identity));
+	return session_read(NULL, session, identity, reason);
+}
+
+bool
+context_member_acts(const pg_uuid_t *org, const pg_uuid_t *member, char **email)
+{
+	SessionRow row;
+	bool active;
+
+	session_member_open(&row, org, member);
+	active = row.tuple != NULL && session_bool(&row, MEMBER_ACTIVE);
+	if (active && email != NULL)
+	{
+		bool isnull;
+		Datum value = session_column(&row, MEMBER_EMAIL, TEXTOID, &isnull);
+
+		*email = isnull ? "" : TextDatumGetCString(value);
+	}
+	session_row_close(&row);
+	return active && session_read_org(org, &active) && active;
 }

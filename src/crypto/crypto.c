@@ -633,11 +633,27 @@ bool
 crypto_ed25519_sign(const uint8_t seed[CRYPTO_SEED_BYTES], const void *msg, size_t len,
 					uint8_t sig[CRYPTO_SIG_BYTES])
 {
-	uint8_t pub[crypto_sign_PUBLICKEYBYTES];
+	/* Half of the work is the public key, which is the same as long as the seed is. */
+	static uint8_t known_seed[CRYPTO_HASH_BYTES];
+	static uint8_t known_pub[crypto_sign_PUBLICKEYBYTES];
+	static bool known = false;
+	uint8_t seed_hash[CRYPTO_HASH_BYTES];
 	uint8_t sk[crypto_sign_SECRETKEYBYTES];
-	bool ok = crypto_init() && crypto_sign_seed_keypair(pub, sk, seed) == 0 &&
-			  crypto_sign_detached(sig, NULL, msg, len, sk) == 0;
+	bool ok = crypto_init() && crypto_sha256(seed, CRYPTO_SEED_BYTES, seed_hash);
 
+	if (ok && !(known && memcmp(known_seed, seed_hash, sizeof(seed_hash)) == 0))
+	{
+		known = false;
+		ok = crypto_sign_seed_keypair(known_pub, sk, seed) == 0;
+		memcpy(known_seed, seed_hash, sizeof(seed_hash));
+		known = ok;
+	}
+	if (ok)
+	{
+		memcpy(sk, seed, CRYPTO_SEED_BYTES);
+		memcpy(sk + CRYPTO_SEED_BYTES, known_pub, sizeof(known_pub));
+		ok = crypto_sign_detached(sig, NULL, msg, len, sk) == 0;
+	}
 	sodium_memzero(sk, sizeof(sk));
 	return ok;
 }

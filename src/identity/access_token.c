@@ -10,14 +10,17 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -32,6 +35,7 @@
 
 PG_FUNCTION_INFO_V1(immiiq_jwt_public_key);
 PG_FUNCTION_INFO_V1(immiiq_sign_jwt);
+PG_FUNCTION_INFO_V1(immiiq_issue_access_token);
 PG_FUNCTION_INFO_V1(immiiq_verify_jwt);
 PG_FUNCTION_INFO_V1(immiiq_read_id_token);
 PG_FUNCTION_INFO_V1(immiiq_verify_id_token);
@@ -39,12 +43,16 @@ PG_FUNCTION_INFO_V1(immiiq_jwks_problem);
 
 /* Columns by position, as sql/parts/76_jwt.sql creates them. */
 #define JWT_KEY_KID			   1
+#define JWT_KEY_NUMBER		   2
 #define JWT_KEY_PUBLIC_KEY	   3
+#define JWT_KEY_SIGNS_FROM	   5
 #define JWT_KEY_VERIFIES_UNTIL 6
 
 #define ACCESS_TYPE			   "at+jwt" /* RFC 9068 */
 #define ACCESS_AUDIENCE		   "immiiq"
 #define ACCESS_PORTAL_AUDIENCE "immiiq-portal"
+#define ACCESS_TTL			   (15 * 60) /* seconds; a signing key verifies for as long after its last token */
+#define ACCESS_KID_MAX		   64
 #define ACCESS_CLOCK_SLACK	   30 /* seconds that another server's clock may be ahead */
 #define ID_TOKEN_CLOCK_SLACK   60
 
@@ -86,6 +94,30 @@ immiiq_jwt_public_key(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(result);
 }
 
+/* A compact token by a numbered signing key; 22023 when it is too large. */
+static text *
+access_sign(int32 number, const char *header, size_t header_len, const char *payload,
+			size_t payload_len)
+{
+	uint8_t seed[CRYPTO_SEED_BYTES];
+	size_t size;
+	text *result;
+	bool done;
+
+	if (payload_len > JWT_MAX || header_len > JWT_MAX ||
+		(size = jwt_signed_size(header_len, payload_len)) > JWT_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the claims are too large")));
+	result = palloc(VARHDRSZ + size);
+	SET_VARSIZE(result, VARHDRSZ + size);
+	access_seed(number, seed);
+	done = jwt_sign(seed, header, header_len, payload, payload_len, VARDATA(result));
+	crypto_wipe(seed, sizeof(seed));
+	if (!done)
+		elog(ERROR, "could not sign a token");
+	return result;
+}
+
 /*
  * immiiq.sign_jwt(number int, header text, payload text) → text: a compact
  * token by this signing key.  22023 when immiiq would refuse to read it.
@@ -95,28 +127,11 @@ immiiq_sign_jwt(PG_FUNCTION_ARGS)
 {
 	text *header = PG_GETARG_TEXT_PP(1);
 	text *payload = PG_GETARG_TEXT_PP(2);
-	size_t header_len = VARSIZE_ANY_EXHDR(header);
-	size_t payload_len = VARSIZE_ANY_EXHDR(payload);
-	uint8_t seed[CRYPTO_SEED_BYTES];
-	size_t size;
-	text *result;
-	Jwt *jwt;
-	bool done;
+	text *result = access_sign(PG_GETARG_INT32(0), VARDATA_ANY(header), VARSIZE_ANY_EXHDR(header),
+							   VARDATA_ANY(payload), VARSIZE_ANY_EXHDR(payload));
+	Jwt *jwt = palloc(sizeof(Jwt));
 
-	if (payload_len > JWT_MAX || header_len > JWT_MAX ||
-		(size = jwt_signed_size(header_len, payload_len)) > JWT_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("the claims are too large")));
-	result = palloc(VARHDRSZ + size);
-	SET_VARSIZE(result, VARHDRSZ + size);
-	access_seed(PG_GETARG_INT32(0), seed);
-	done = jwt_sign(seed, VARDATA_ANY(header), header_len, VARDATA_ANY(payload), payload_len,
-					VARDATA(result));
-	crypto_wipe(seed, sizeof(seed));
-	if (!done)
-		elog(ERROR, "could not sign a token");
-	jwt = palloc(sizeof(Jwt));
-	if (!jwt_parse(VARDATA(result), size, jwt) || !jwt_read_claims(jwt))
+	if (!jwt_parse(VARDATA(result), VARSIZE(result) - VARHDRSZ, jwt) || !jwt_read_claims(jwt))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("the claims are too large or nested too deeply")));
 	pfree(jwt);
@@ -162,6 +177,113 @@ access_find_key(const JwtJsonNode *kid, uint8_t key[CRYPTO_PUB_BYTES])
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+/*
+ * The key that signs now: the latest that has begun to, of those that verify
+ * for long enough.  False when there is none.  jwt_key has a handful of rows.
+ */
+static bool
+access_signing_key(int32 *number, char kid[ACCESS_KID_MAX])
+{
+	Relation rel = table_open(base_relation("jwt_key"), AccessShareLock);
+	TupleDesc desc = RelationGetDescr(rel);
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz latest = DT_NOBEGIN;
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool found = false;
+
+	if (desc->natts < JWT_KEY_VERIFIES_UNTIL ||
+		TupleDescAttr(desc, JWT_KEY_NUMBER - 1)->atttypid != INT4OID ||
+		TupleDescAttr(desc, JWT_KEY_SIGNS_FROM - 1)->atttypid != TIMESTAMPTZOID ||
+		TupleDescAttr(desc, JWT_KEY_VERIFIES_UNTIL - 1)->atttypid != TIMESTAMPTZOID)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("table immiiq.jwt_key is not as the extension made it")));
+	scan = systable_beginscan(rel, InvalidOid, false, NULL, 0, NULL);
+	while ((tuple = systable_getnext(scan)) != NULL)
+	{
+		bool null;
+		TimestampTz from = DatumGetTimestampTz(heap_getattr(tuple, JWT_KEY_SIGNS_FROM, desc, &null));
+		TimestampTz until =
+			DatumGetTimestampTz(heap_getattr(tuple, JWT_KEY_VERIFIES_UNTIL, desc, &null));
+		int32 n = DatumGetInt32(heap_getattr(tuple, JWT_KEY_NUMBER, desc, &null));
+
+		if (from > now || until <= TimestampTzPlusMilliseconds(now, ACCESS_TTL * 1000) ||
+			(found && (from < latest || (from == latest && n < *number))))
+			continue;
+		latest = from;
+		*number = n;
+		text_to_cstring_buffer(DatumGetTextPP(heap_getattr(tuple, JWT_KEY_KID, desc, &null)), kid,
+							   ACCESS_KID_MAX);
+		found = true;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* A uuid as a quoted string. */
+static void
+access_put_uuid(StringInfo json, const char *name, const pg_uuid_t *uuid)
+{
+	appendStringInfo(json, ",\"%s\":\"%s\"", name,
+					 DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid))));
+}
+
+/*
+ * immiiq.issue_access_token(session uuid) → text: a JWT that immiiq.token takes
+ * for this session, for fifteen minutes at most; null when it has ended.
+ */
+Datum
+immiiq_issue_access_token(PG_FUNCTION_ARGS)
+{
+	ContextIdentity identity;
+	const char *reason;
+	char kid[ACCESS_KID_MAX];
+	char header[ACCESS_KID_MAX + 64];
+	int32 number;
+	int64 now = access_now();
+	int64 until;
+	bool portal;
+	pg_uuid_t jti;
+	StringInfoData payload;
+
+	if (!context_read_session(PG_GETARG_UUID_P(0), &identity, &reason))
+		PG_RETURN_NULL();
+	if (!access_signing_key(&number, kid))
+	{
+		/* the first one is made when it is needed */
+		SPI_connect();
+		if (SPI_execute("SELECT immiiq.signing_jwt_key()", false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not make a signing key");
+		SPI_finish();
+		CommandCounterIncrement();
+		if (!access_signing_key(&number, kid))
+			elog(ERROR, "there is no signing key");
+	}
+	portal = !base_uuid_is_nil(&identity.client);
+	until = Min(now + ACCESS_TTL, (int64) timestamptz_to_time_t(identity.expires_at));
+	jti = *DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+
+	snprintf(header, sizeof(header), "{\"alg\":\"EdDSA\",\"typ\":\"%s\",\"kid\":\"%s\"}",
+			 ACCESS_TYPE, kid);
+	initStringInfo(&payload);
+	appendStringInfoString(&payload, "{\"iss\":");
+	escape_json(&payload, access_issuer);
+	appendStringInfo(&payload,
+					 ",\"aud\":\"%s\",\"actor\":\"%s\",\"iat\":" INT64_FORMAT
+					 ",\"exp\":" INT64_FORMAT,
+					 portal ? ACCESS_PORTAL_AUDIENCE : ACCESS_AUDIENCE,
+					 portal ? "portal" : "member", now, until);
+	access_put_uuid(&payload, "sub", portal ? &identity.client : &identity.member);
+	access_put_uuid(&payload, "org", &identity.org);
+	access_put_uuid(&payload, "sid", &identity.session);
+	access_put_uuid(&payload, "jti", &jti);
+	if (identity.impersonated)
+		appendStringInfoString(&payload, ",\"impersonated\":true");
+	appendStringInfoChar(&payload, '}');
+	PG_RETURN_TEXT_P(access_sign(number, header, strlen(header), payload.data, payload.len));
 }
 
 /* The uuid of a claim; false when it is none in its one form. */

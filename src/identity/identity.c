@@ -6,10 +6,12 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inet.h"
@@ -34,6 +36,9 @@ PG_FUNCTION_INFO_V1(immiiq_report_sign_in);
 PG_FUNCTION_INFO_V1(immiiq_current_session);
 PG_FUNCTION_INFO_V1(immiiq_current_client);
 PG_FUNCTION_INFO_V1(immiiq_current_address);
+PG_FUNCTION_INFO_V1(immiiq_address_allowed);
+PG_FUNCTION_INFO_V1(immiiq_session_owner);
+PG_FUNCTION_INFO_V1(immiiq_acting_email);
 
 #define IDENTITY_TIDY_S	 2	   /* between two looks at sessions that are still to be revoked */
 #define IDENTITY_PURGE_S 600   /* between two at what is long dead */
@@ -301,4 +306,71 @@ immiiq_current_address(PG_FUNCTION_ARGS)
 	if (*address == '\0')
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(DirectFunctionCall1(inet_in, CStringGetDatum(address)));
+}
+
+/* An address as the allowlist takes it. */
+static const char *
+identity_address(Datum ip)
+{
+	return TextDatumGetCString(DirectFunctionCall1(network_host, ip));
+}
+
+/* immiiq.address_allowed(org uuid, ip inet) → boolean: true when the organisation has no allowlist, or it holds the address. */
+Datum
+immiiq_address_allowed(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0))
+		PG_RETURN_BOOL(true);
+	PG_RETURN_BOOL(
+		context_address_allowed(PG_GETARG_UUID_P(0),
+								PG_ARGISNULL(1) ? "" : identity_address(PG_GETARG_DATUM(1))));
+}
+
+/*
+ * immiiq.session_owner(session uuid, ip inet) → one row: whose session it is,
+ * when it expires, whether session, member and organisation are active, and
+ * whether the allowlist has the address (null: that of the sign-in).
+ */
+Datum
+immiiq_session_owner(PG_FUNCTION_ARGS)
+{
+	ContextIdentity identity;
+	TupleDesc desc;
+	Datum values[5] = {0};
+	bool nulls[5] = {true, true, true, true, true};
+	const char *reason;
+	bool alive;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (!PG_ARGISNULL(0))
+	{
+		alive = context_read_session(PG_GETARG_UUID_P(0), &identity, &reason);
+		if (!base_uuid_is_nil(&identity.org))
+		{
+			memset(nulls, false, sizeof(nulls));
+			nulls[1] = base_uuid_is_nil(&identity.member);
+			values[0] = UUIDPGetDatum(&identity.org);
+			values[1] = UUIDPGetDatum(&identity.member);
+			values[2] = TimestampTzGetDatum(identity.expires_at);
+			values[3] =
+				BoolGetDatum(alive && context_member_acts(&identity.org, &identity.member, NULL));
+			values[4] = BoolGetDatum(
+				context_address_allowed(&identity.org, PG_ARGISNULL(1)
+														   ? identity.address
+														   : identity_address(PG_GETARG_DATUM(1))));
+		}
+	}
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* immiiq.acting_email(org uuid, member uuid) → text: the member's address while member and organisation are active, else null. */
+Datum
+immiiq_acting_email(PG_FUNCTION_ARGS)
+{
+	char *email;
+
+	if (!context_member_acts(PG_GETARG_UUID_P(0), PG_GETARG_UUID_P(1), &email))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(email));
 }
