@@ -1,5 +1,5 @@
 /*
- * Password hashes for SQL, so many at a time as the machine has processors.
+ * Password hashes for SQL, so many at a time that a processor is left for others.
  * Trusts crypto/ with the hashes; refuses to wait for its turn without end.
  */
 #include "postgres.h"
@@ -42,7 +42,7 @@ void
 password_init(void)
 {
 	DefineCustomIntVariable("immiiq.password_hashers",
-							"Passwords that are hashed at the same time; 0 stands for the number of processors.",
+							"Passwords that are hashed at the same time; 0 stands for all processors but one.",
 							NULL, &password_hashers, 0, 0, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
 
@@ -76,7 +76,7 @@ password_limit(void)
 	if (password_hashers > 0)
 		return password_hashers;
 	processors = sysconf(_SC_NPROCESSORS_ONLN);
-	return processors > 0 ? (int) processors : 1;
+	return processors > 2 ? (int) processors - 1 : 1;
 }
 
 /* Waits for a turn. ERROR 53400 when there is none in time. */
