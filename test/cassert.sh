@@ -20,16 +20,27 @@ apt_get() {
 	apt-get -q -o Dir::Etc::SourceList="$area/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
 		-o Dir::State="$area/apt" -o Dir::Cache="$area/apt/cache" -o APT::Sandbox::User=root "$@"
 }
-# Mirrors do not have the sources of every update: the release's own will do.
-{ apt_get update && { apt_get source "postgresql-$MAJOR" || apt_get source "postgresql-$MAJOR/$(. /etc/os-release && echo "$VERSION_CODENAME")"; }; } > apt.log 2>&1 || { tail -n 20 apt.log; exit 1; }
-cd postgresql-"$MAJOR"-*/
+# Mirrors do not have the sources of every update: the release's own will do. Debian's patches would install into /usr.
+fetch() { apt_get source --download-only "$1"; }
+{ apt_get update && { fetch "postgresql-$MAJOR" || fetch "postgresql-$MAJOR/$(. /etc/os-release && echo "$VERSION_CODENAME")"; }; } > apt.log 2>&1 ||
+	{ tail -n 20 apt.log; exit 1; }
+tar -xf "postgresql-$MAJOR"_*.orig.tar.*
+cd "postgresql-$MAJOR".*/
 echo "== $(basename "$PWD") with assertions"
-{
-	CFLAGS='-O1 -g -fno-omit-frame-pointer' CPPFLAGS=-DUSE_VALGRIND ./configure --prefix="$area/pg" --enable-cassert \
-		--enable-debug --enable-tap-tests --without-icu --with-libxml --with-openssl
+cat > build.sh <<-BUILD
+	set -e
 	unset MAKELEVEL MAKEFLAGS # or the headers are not made
-	make -s -j2 world-bin && make -s install-world-bin
-} > "$area/make.log" 2>&1 || { tail -n 20 "$area/make.log"; exit 1; }
+	CFLAGS='-O1 -g -fno-omit-frame-pointer' CPPFLAGS=-DUSE_VALGRIND ./configure --prefix='$area/pg' --enable-cassert \
+		--enable-debug --enable-tap-tests --without-icu --with-libxml --with-openssl
+	make -s -j2 world-bin
+	make -s install-world-bin
+BUILD
+as_user=()
+if [ "$(id -u)" = 0 ]; then
+	chown -R nobody "$area"
+	as_user=(runuser -u nobody --)
+fi
+"${as_user[@]}" bash build.sh > "$area/make.log" 2>&1 || { tail -n 20 "$area/make.log"; exit 1; }
 cp /usr/share/postgresql/"$MAJOR"/extension/pgtap* "$("$area/pg/bin/pg_config" --sharedir)/extension/"
 cd "$tree"
 rm -rf "$area"/postgresql-*
