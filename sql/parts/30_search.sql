@@ -242,7 +242,7 @@ DO $do$
 DECLARE
     argument text;
 BEGIN
-    FOREACH argument IN ARRAY ARRAY['text', 'text[]', 'int8', 'numeric', 'date', 'timestamptz', 'jsonb'] LOOP
+    FOREACH argument IN ARRAY ARRAY['text', 'text[]', 'int8', 'numeric', 'date', 'timestamptz', 'jsonb', 'pg_catalog.enc_jsonb_base'] LOOP
         EXECUTE pg_catalog.replace($sql$
 CREATE FUNCTION pg_catalog.enc_query(@argument@, integer, integer) RETURNS pg_catalog.enc_query
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'enc_query';
@@ -318,7 +318,8 @@ BEGIN
         UNION ALL
         SELECT o.operator, o.title, o.commutator, NULL, o.left_type, o.right_type
         FROM (VALUES ('@>', 'contains', '<@', 'pg_catalog.enc_jsonb_base', 'jsonb'), ('<@', 'contained', '@>', 'jsonb', 'pg_catalog.enc_jsonb_base'),
-            ('@>', 'contains', '<@', 'pg_catalog.enc_jsonb_base', 'text'), ('<@', 'contained', '@>', 'text', 'pg_catalog.enc_jsonb_base'))
+            ('@>', 'contains', '<@', 'pg_catalog.enc_jsonb_base', 'text'), ('<@', 'contained', '@>', 'text', 'pg_catalog.enc_jsonb_base'),
+            ('@>', 'contains', '<@', 'pg_catalog.enc_jsonb_base', 'pg_catalog.enc_jsonb_base'), ('<@', 'contained', '@>', 'pg_catalog.enc_jsonb_base', 'pg_catalog.enc_jsonb_base'))
             AS o (operator, title, commutator, left_type, right_type)
     LOOP
         options := pg_catalog.concat(', COMMUTATOR = OPERATOR(pg_catalog.' || commutator || ')', ', NEGATOR = OPERATOR(pg_catalog.' || negator || ')',

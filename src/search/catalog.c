@@ -110,19 +110,25 @@ catalog_add(const CatalogType *type, const char *name, CatalogKind kind, Catalog
 	entry->type = type;
 	entry->name = name;
 	entry->query = 0;
+	entry->commuted = false;
 	entry->negated = false;
 	entry->words = 0;
 	return entry;
 }
 
+/* One of catalog_searches against something, and the commuted one where there is one. */
 static void
-catalog_add_search(const CatalogType *type, int search, const char *name, CatalogSide left,
-				   CatalogSide right)
+catalog_add_search(const CatalogType *type, int search, CatalogSide other, bool commuted)
 {
-	CatalogOperator *entry = catalog_add(type, name, CATALOG_SEARCH, left, right);
+	const char *name = commuted ? catalog_searches[search].commuted : catalog_searches[search].name;
+	CatalogOperator *entry = name == NULL ? NULL
+							 : commuted
+								 ? catalog_add(type, name, CATALOG_SEARCH, other, CATALOG_BASE)
+								 : catalog_add(type, name, CATALOG_SEARCH, CATALOG_BASE, other);
 
 	if (entry == NULL)
 		return;
+	entry->commuted = commuted;
 	entry->query = catalog_searches[search].query;
 	entry->negated = catalog_searches[search].negated;
 	entry->words = catalog_searches[search].words & type->plain->words;
@@ -133,30 +139,28 @@ static bool
 catalog_fill_searches(CatalogType *type)
 {
 	Oid args[3] = {InvalidOid, INT4OID, INT4OID};
-	bool plain = type->plain->plain_type != TEXTOID;
+	const Oid sides[] = {type->base, TEXTOID, type->plain->plain_type};
+	bool has[] = {(type->plain->words & SEARCH_CONTAINS) != 0, true,
+				  type->plain->plain_type != TEXTOID};
 
 	type->matches = catalog_find_operator("@~", type->base, catalog_query_type_oid);
 	if (!OidIsValid(type->matches))
 		return false;
 	type->matches_function = get_opcode(type->matches);
-	args[0] = TEXTOID;
-	type->query[CATALOG_TEXT] = catalog_function("enc_query", 3, args);
-	args[0] = type->plain->plain_type;
-	type->query[CATALOG_PLAIN] = catalog_function("enc_query", 3, args);
-	if (!OidIsValid(type->query[CATALOG_TEXT]) || !OidIsValid(type->query[CATALOG_PLAIN]))
-		return false;
-	for (int i = 0; i < lengthof(catalog_searches); i++)
+	for (int side = CATALOG_BASE; side <= CATALOG_PLAIN; side++)
 	{
-		if ((catalog_searches[i].words & type->plain->words) == 0)
+		if (!has[side])
 			continue;
-		catalog_add_search(type, i, catalog_searches[i].name, CATALOG_BASE, CATALOG_TEXT);
-		if (catalog_searches[i].commuted == NULL)
-			continue;
-		catalog_add_search(type, i, catalog_searches[i].commuted, CATALOG_TEXT, CATALOG_BASE);
-		if (plain)
+		args[0] = sides[side];
+		type->query[side] = catalog_function("enc_query", 3, args);
+		if (!OidIsValid(type->query[side]))
+			return false;
+		for (int i = 0; i < lengthof(catalog_searches); i++)
 		{
-			catalog_add_search(type, i, catalog_searches[i].name, CATALOG_BASE, CATALOG_PLAIN);
-			catalog_add_search(type, i, catalog_searches[i].commuted, CATALOG_PLAIN, CATALOG_BASE);
+			if ((catalog_searches[i].words & type->plain->words) == 0)
+				continue;
+			catalog_add_search(type, i, side, false);
+			catalog_add_search(type, i, side, true);
 		}
 	}
 	return true;

@@ -39,7 +39,7 @@ typedef struct CatalogType
 	Oid probe_array[3];
 	Oid matches; /* (base) @~ enc_query; 0 where the type has no tokens */
 	Oid matches_function;
-	Oid query[3]; /* constructors of enc_query, by CatalogSide */
+	Oid query[3]; /* constructors of enc_query, by CatalogSide; 0 where there is none */
 } CatalogType;
 
 typedef struct CatalogOperator
@@ -50,7 +50,8 @@ typedef struct CatalogOperator
 	CatalogSide right;
 	const CatalogType *type;
 	const char *name;
-	QueryOp query; /* CATALOG_SEARCH: what is looked for, with the sealed value on the left */
+	QueryOp query; /* CATALOG_SEARCH: what is looked for */
+	bool commuted; /* in the value on the right */
 	bool negated;
 	int32 words; /* CATALOG_SEARCH: SEARCH_…, of which the column needs one */
 } CatalogOperator;

@@ -352,7 +352,7 @@ Node *
 declaration_bind_search(const CatalogOperator *oper, Node *left, Node *right, bool scalar_array,
 						bool any, List *rtable)
 {
-	bool sealed_left = oper->left == CATALOG_BASE;
+	bool sealed_left = !oper->commuted;
 	Node *sealed = sealed_left ? left : right;
 	Node *other = sealed_left ? right : left;
 	CatalogSide side = sealed_left ? oper->right : oper->left;

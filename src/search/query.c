@@ -117,6 +117,30 @@ query_argument(const PlainType *plain, QueryOp op, Datum argument, bool is_text,
 	return bytes;
 }
 
+/* The plain value of a sealed argument; false when it is not the active organisation's, or does not open. */
+static bool
+query_open(const PlainType *plain, Datum value, Datum *result)
+{
+	const pg_uuid_t *org = probe_org();
+	struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
+	const uint8 *buf = (const uint8 *) VARDATA_ANY(v);
+	Envelope env;
+	uint8 *bytes;
+	size_t len;
+
+	if (!envelope_parse(buf, VARSIZE_ANY_EXHDR(v), &env) || env.type != plain->code ||
+		env.algorithm == ENVELOPE_PROBE)
+		return false;
+	bytes = env.algorithm == ENVELOPE_UNSEALED ? value_open(buf, &env, org, &len)
+											   : value_try_open(buf, &env, org, &len);
+	if (bytes == NULL)
+		return false;
+	*result = plain->to_datum(bytes, len);
+	crypto_wipe(bytes, len);
+	pfree(bytes);
+	return true;
+}
+
 struct varlena *
 query_make(const PlainType *plain, QueryOp op, int32 typmod, Datum argument, bool is_text)
 {
@@ -397,8 +421,9 @@ query_what(int32 what, int32 typmod, QueryOp *op)
 
 PG_FUNCTION_INFO_V1(enc_query);
 /*
- * (text | text[] | plain type, int4 modifier, int4 operator) → enc_query: IQ011
- * when nobody is active; the plain type's SQLSTATE for unreadable text; 22025
+ * (text | text[] | plain type | base type, int4 modifier, int4 operator) →
+ * enc_query: NULL for a sealed value that is not the active organisation's;
+ * IQ011 when nobody is active; the plain type's SQLSTATE for unreadable text; 22025
  * for a pattern that ends in its escape character.
  */
 Datum
@@ -412,6 +437,8 @@ enc_query(PG_FUNCTION_ARGS)
 	struct varlena *query;
 	MemoryContext old;
 	QueryOp op;
+	Datum opened;
+	bool sealed;
 
 	(void) probe_org();
 	if (!memo->by_value)
@@ -431,14 +458,18 @@ enc_query(PG_FUNCTION_ARGS)
 	query_forget(memo);
 	plain = query_what(what, typmod, &op);
 	/* The argument's type has to be one of that which the third argument tells. */
-	if (memo->type != TEXTOID &&
+	sealed = memo->type == base_type(plain->base_name);
+	if (!sealed && memo->type != TEXTOID &&
 		memo->type != (plain->code == ENVELOPE_TYPE_TEXT ? TEXTARRAYOID : plain->plain_type))
 		ereport(ERROR,
 				(errcode(ERRCODE_IMMIIQ_SEALED), errmsg("query for a column of another type")));
+	opened = argument;
+	if (sealed && !query_open(plain, argument, &opened))
+		PG_RETURN_NULL();
 	query = memo->type == TEXTARRAYOID
 				? query_make_list(plain, op, typmod, DatumGetArrayTypeP(argument),
 								  (what & QUERY_ANY) != 0)
-				: query_make(plain, op, typmod, argument, memo->type == TEXTOID);
+				: query_make(plain, op, typmod, opened, memo->type == TEXTOID);
 	old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	memo->argument = datumCopy(argument, memo->by_value, memo->length);
 	memo->query = (struct varlena *) DatumGetPointer(datumCopy(PointerGetDatum(query), false, -1));
@@ -512,17 +543,20 @@ Datum
 enc_search(PG_FUNCTION_ARGS)
 {
 	const CatalogOperator *oper = catalog_operator(fcinfo->flinfo->fn_oid);
-	bool sealed_left;
+	CatalogSide side;
+	Datum argument;
 	bool unknown;
 	bool result;
 	struct varlena *query;
 
 	if (oper == NULL || oper->query == 0)
 		elog(ERROR, "operator of an unknown type");
-	sealed_left = oper->left == CATALOG_BASE;
-	query = query_make(oper->type->plain, oper->query, -1, PG_GETARG_DATUM(sealed_left ? 1 : 0),
-					   (sealed_left ? oper->right : oper->left) == CATALOG_TEXT);
-	result = query_matches(PG_GETARG_DATUM(sealed_left ? 0 : 1), query, &unknown);
+	side = oper->commuted ? oper->left : oper->right;
+	argument = PG_GETARG_DATUM(oper->commuted ? 0 : 1);
+	if (side == CATALOG_BASE && !query_open(oper->type->plain, argument, &argument))
+		PG_RETURN_NULL();
+	query = query_make(oper->type->plain, oper->query, -1, argument, side == CATALOG_TEXT);
+	result = query_matches(PG_GETARG_DATUM(oper->commuted ? 1 : 0), query, &unknown);
 	PG_RETURN_BOOL(result != oper->negated);
 }
 
