@@ -779,6 +779,32 @@ $$;
 COMMENT ON FUNCTION immiiq.grant_kind(text, regrole) IS 'grants what immiiq.privilege lists for a kind of role; used by immiiq.grant_application and its sisters';
 REVOKE ALL ON FUNCTION immiiq.grant_kind(text, regrole) FROM PUBLIC;
 
+-- Takes a kind back; what another kind of the same role lists as well stays. A role that is gone is given as its number.
+CREATE FUNCTION immiiq.revoke_kind(kind text, role regrole) RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    given record;
+BEGIN
+    DELETE FROM immiiq.role_grant AS g WHERE g.kind = revoke_kind.kind AND g.role = revoke_kind.role;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE oid = role) THEN
+        RETURN;
+    END IF;
+    FOR given IN SELECT p.kind = revoke_kind.kind AS taken, p.privileges, p.object FROM immiiq.privilege AS p
+        WHERE p.kind = revoke_kind.kind OR EXISTS (SELECT FROM immiiq.role_grant AS g WHERE g.kind = p.kind AND g.role = revoke_kind.role)
+        ORDER BY taken DESC, p.object
+    LOOP
+        EXECUTE format(CASE WHEN given.taken THEN 'REVOKE %s ON %s FROM %s' ELSE 'GRANT %s ON %s TO %s' END, given.privileges, given.object, role);
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM immiiq.role_grant AS g WHERE g.role = revoke_kind.role) THEN
+        EXECUTE format('REVOKE USAGE ON SCHEMA immiiq FROM %s', role);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION immiiq.revoke_kind(text, regrole) IS 'takes back what grant_application or a sister of it gave: application, auditor, operator, mailer or owner';
+REVOKE ALL ON FUNCTION immiiq.revoke_kind(text, regrole) FROM PUBLIC;
+
 CREATE FUNCTION immiiq.grant_application(role regrole) RETURNS void
     LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE AS $$ SELECT immiiq.grant_kind('application', role) $$;
 COMMENT ON FUNCTION immiiq.grant_application(regrole) IS 'makes a role the web tier''s: it sees what the active member may see';

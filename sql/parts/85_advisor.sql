@@ -95,7 +95,8 @@ BEGIN
             AND EXISTS (SELECT FROM unnest(i.indkey) AS u (num) LEFT JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = u.num
                         WHERE a.atttypid IS DISTINCT FROM 'uuid'::regtype);
     RETURN QUERY SELECT 'warning', t.relation::text, format('its key %I counts up: ids are guessed, and tell how many rows others have', a.attname),
-            format('ALTER TABLE %s ADD COLUMN new_id uuid NOT NULL DEFAULT gen_random_uuid(), ADD UNIQUE (%I, new_id);', t.relation, t.org)
+            format('ALTER TABLE %1$s ADD COLUMN new_id uuid NOT NULL DEFAULT gen_random_uuid(), DROP CONSTRAINT %2$I, ADD PRIMARY KEY (%3$I, new_id), ADD UNIQUE (%3$I, %4$I);',
+                t.relation, (SELECT c.relname FROM pg_class AS c WHERE c.oid = i.indexrelid), t.org, a.attname)
         FROM immiiq.advisor_table AS t
             JOIN pg_index AS i ON i.indrelid = t.oid AND i.indisprimary
             JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey)
@@ -203,6 +204,13 @@ BEGIN
         FROM pg_roles AS r CROSS JOIN unnest(ARRAY['pg_read_all_data', 'pg_write_all_data', 'pg_execute_server_program', 'pg_read_server_files',
                 'pg_write_server_files', 'pg_monitor', 'pg_read_all_stats', 'pg_read_all_settings', 'pg_stat_scan_tables', 'pg_signal_backend', 'pg_database_owner']) AS g (name)
         WHERE r.oid = ANY (app) AND NOT r.rolsuper AND pg_has_role(r.oid, g.name, 'MEMBER');
+    RETURN QUERY SELECT 'critical', r.rolname::text, format('the application has the rights of %s, too', g.kind),
+            CASE WHEN o.oid = r.oid THEN format('SELECT immiiq.revoke_kind(%L, %L);', g.kind, g.role) ELSE format('REVOKE %I FROM %I;', o.rolname, r.rolname) END
+        FROM immiiq.role_grant AS g JOIN pg_roles AS o ON o.oid = g.role::oid
+            JOIN pg_roles AS r ON r.oid = ANY (app) AND NOT r.rolsuper AND pg_has_role(r.oid, o.oid, 'MEMBER')
+        WHERE g.kind <> 'application';
+    RETURN QUERY SELECT 'warning', g.role::text, format('has the rights of %s and does not exist any more', g.kind), format('SELECT immiiq.revoke_kind(%L, %L);', g.kind, g.role)
+        FROM immiiq.role_grant AS g WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.role::oid);
     RETURN QUERY SELECT 'critical', t.relation::text, format('the application (%s) has the powers of its owner', r.rolname),
             CASE WHEN r.oid = t.relowner THEN format('ALTER TABLE %s OWNER TO CURRENT_USER;', t.relation) ELSE format('REVOKE %I FROM %I;', pg_get_userbyid(t.relowner), r.rolname) END
         FROM immiiq.advisor_table AS t JOIN pg_roles AS r ON r.oid = ANY (app) AND NOT r.rolsuper AND pg_has_role(r.oid, t.relowner, 'MEMBER')

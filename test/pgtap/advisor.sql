@@ -1,6 +1,6 @@
 -- immiiq.advisor: a clean schema is silent; every hole is built, found, and closed by the SQL that the advisor gives.
 \i test/pgtap/setup.psql
-SELECT plan(125);
+SELECT plan(139);
 
 -- ---- a clean schema ----
 
@@ -86,6 +86,10 @@ INSERT INTO hole (finding, build) VALUES
     ('the application is member of pg_execute_server_program', 'GRANT pg_execute_server_program TO regress_immiiq_app'),
     ('the application (regress_immiiq_app) has the powers of its owner', 'ALTER TABLE firm.client OWNER TO regress_immiiq_app'),
     ('the application (regress_immiiq_app) has the powers of its owner', 'ALTER TABLE firm.client OWNER TO regress_immiiq_nobody; GRANT regress_immiiq_nobody TO regress_immiiq_app'),
+    ('the application has the rights of operator, too', 'SELECT immiiq.grant_operator(''regress_immiiq_app'')'),
+    ('the application has the rights of auditor, too', 'SELECT immiiq.grant_auditor(''regress_immiiq_app'')'),
+    ('the application has the rights of mailer, too', 'GRANT regress_immiiq_mailer TO regress_immiiq_app'),
+    ('has the rights of auditor and does not exist any more', 'CREATE ROLE regress_immiiq_gone; SELECT immiiq.grant_auditor(''regress_immiiq_gone''); DROP OWNED BY regress_immiiq_gone; DROP ROLE regress_immiiq_gone'),
     ('PUBLIC has SELECT on it', 'GRANT SELECT ON firm.client TO PUBLIC'),
     ('the application (regress_immiiq_app) has TRIGGER, TRUNCATE on it', 'GRANT TRUNCATE, TRIGGER ON firm.client TO regress_immiiq_app'),
     ('the application (regress_immiiq_app) may make objects in it, for others to stumble upon', 'GRANT CREATE ON SCHEMA firm TO regress_immiiq_app'),
@@ -99,10 +103,10 @@ INSERT INTO hole (finding, build) VALUES
     ('the application (regress_immiiq_app) may use this foreign server', 'CREATE FOREIGN DATA WRAPPER w; CREATE SERVER elsewhere FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN SERVER elsewhere TO regress_immiiq_app'),
     ('publishes protected tables: their plain columns leave this server', 'CREATE PUBLICATION few FOR TABLE firm.client'),
     ('publishes protected tables: their plain columns leave this server', 'CREATE PUBLICATION every FOR ALL TABLES'),
+    ('its key number counts up: ids are guessed, and tell how many rows others have', 'CREATE TABLE firm.counted (org_id uuid, number int GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (org_id, number)); SELECT immiiq.protect(''firm.counted'', NULL)'),
     ('this event trigger is off: DDL can undo protection in silence', 'ALTER EVENT TRIGGER immiiq_keep_protected DISABLE');
--- Remedies that close one hole by what another finding is about, or that cannot run inside a function.
+-- ALTER SYSTEM cannot run inside a function: t/085_advisor.pl runs these remedies.
 INSERT INTO hole (finding, build, remedy) VALUES
-    ('its key number counts up: ids are guessed, and tell how many rows others have', 'CREATE TABLE firm.counted (org_id uuid, number int GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (org_id, number)); SELECT immiiq.protect(''firm.counted'', NULL)', false),
     ('statements are logged, with the values that stand in them', 'SET LOCAL log_statement = ''all''', false),
     ('slow statements are logged, with the values that stand in them and their parameters', 'SET LOCAL log_min_duration_statement = 100', false),
     ('parameters are logged with errors', 'SET LOCAL log_parameter_max_length_on_error = -1', false),
@@ -142,4 +146,20 @@ SELECT ok(coalesce(o.closed, false), format('closed by its remedy: %s', h.findin
 FROM hole AS h JOIN outcome AS o USING (n) WHERE h.remedy ORDER BY n;
 SELECT cmp_ok((SELECT count(DISTINCT regexp_replace(finding, '(column|on|that|domain|has|of|policy) [a-z_.0-9()=]+', '\1 …', 'g')) FROM hole)::int, '>=', 30, 'these are thirty kinds and more');
 SELECT is_empty('SELECT * FROM immiiq.advisor', 'and afterwards the schema is clean');
+
+-- ---- kinds of roles, taken back ----
+
+CREATE ROLE regress_immiiq_several;
+SELECT immiiq.grant_operator('regress_immiiq_several'), immiiq.grant_auditor('regress_immiiq_several') \gset ignored_
+SELECT lives_ok($$SELECT immiiq.revoke_kind('operator', 'regress_immiiq_several')$$, 'a kind is taken back');
+SELECT ok(NOT has_function_privilege('regress_immiiq_several', 'immiiq.operate(uuid, text)', 'EXECUTE'), 'and what it gave');
+SELECT ok(NOT EXISTS (SELECT FROM immiiq.privilege AS p WHERE p.kind = 'auditor' AND p.object LIKE 'FUNCTION %'
+    AND NOT has_function_privilege('regress_immiiq_several', substr(p.object, 10), 'EXECUTE')), 'not what the role''s other kind gives as well');
+SELECT immiiq.revoke_kind('auditor', 'regress_immiiq_several') \gset ignored_
+SELECT is((SELECT count(*)::int FROM pg_shdepend WHERE refobjid = 'regress_immiiq_several'::regrole AND deptype = 'a'
+    AND dbid = (SELECT oid FROM pg_database WHERE datname = current_database())), 0, 'after the last kind nothing is left');
+DROP ROLE regress_immiiq_several;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT throws_ok($$SELECT immiiq.revoke_kind('application', 'regress_immiiq_app')$$, '42501', NULL, 'the application takes nothing from itself: it would be out of the firewall');
+RESET SESSION AUTHORIZATION;
 SELECT * FROM finish();
