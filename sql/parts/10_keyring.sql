@@ -95,3 +95,16 @@ CREATE FUNCTION immiiq.keyring_problem() RETURNS text
     LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keyring_problem';
 COMMENT ON FUNCTION immiiq.keyring_problem() IS 'what was wrong when root keys were last loaded, null when nothing';
 REVOKE ALL ON FUNCTION immiiq.keyring_problem() FROM PUBLIC;
+
+-- ---- the head of each organisation's ledger of erasures, beside the root key (heads.c) ----
+
+CREATE FUNCTION immiiq.in_quarantine(org uuid) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keyring_quarantine';
+COMMENT ON FUNCTION immiiq.in_quarantine(uuid) IS 'true when this database was restored from before an erasure of the organisation: its sealed values stay shut';
+CREATE FUNCTION immiiq.keep_ledger_head(org uuid, seq int8, hash bytea) RETURNS boolean
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'keyring_keep_head';
+COMMENT ON FUNCTION immiiq.keep_ledger_head(uuid, int8, bytea) IS 'writes the head of an organisation''s ledger beside the root key; false when no setting names a file';
+CREATE FUNCTION immiiq.ledger_file_problem() RETURNS text
+    LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'keyring_heads_problem';
+COMMENT ON FUNCTION immiiq.ledger_file_problem() IS 'what keeps heads of the ledger from being kept beside the root key, null when nothing';
+REVOKE ALL ON FUNCTION immiiq.in_quarantine(uuid), immiiq.keep_ledger_head(uuid, int8, bytea), immiiq.ledger_file_problem() FROM PUBLIC;

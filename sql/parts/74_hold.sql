@@ -332,6 +332,23 @@ END
 $$;
 COMMENT ON FUNCTION immiiq.place_matter_hold(uuid, text, timestamptz) IS 'keeps the rows of a matter, in the tables where immiiq.matter_column says which';
 
+CREATE FUNCTION immiiq.end_hold(org uuid, hold uuid) RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- What the hold alone kept of clients who are erased goes with it; their erasure takes the rows.
+    DELETE FROM immiiq.kept_entry AS k WHERE k.org_id = org AND k.hold_id = hold;
+    IF immiiq.destroy_client_keys(org, hold, false) > 0 THEN
+        PERFORM immiiq.rekey_want_wipe();
+    END IF;
+    PERFORM immiiq.resume_erasures(org);
+    UPDATE immiiq.rekey AS k SET problem = NULL WHERE k.org_id = org AND k.problem LIKE 'IQ050:%';
+END
+$$;
+COMMENT ON FUNCTION immiiq.end_hold(uuid, uuid) IS 'lets what waited for a hold go on, once it is released';
+REVOKE ALL ON FUNCTION immiiq.end_hold(uuid, uuid) FROM PUBLIC;
+
 CREATE FUNCTION immiiq.release_hold(hold uuid, reason text) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -349,13 +366,7 @@ BEGIN
         PERFORM immiiq.note_unreachable('release_hold');
         RAISE EXCEPTION 'no such hold, or it is released already' USING ERRCODE = 'no_data_found';
     END IF;
-    -- What the hold alone kept of clients who are erased goes with it; their erasure takes the rows.
-    DELETE FROM immiiq.kept_entry AS k WHERE k.org_id = org AND k.hold_id = hold;
-    IF immiiq.destroy_client_keys(org, hold, false) > 0 THEN
-        PERFORM immiiq.rekey_want_wipe();
-    END IF;
-    PERFORM immiiq.resume_erasures(org);
-    UPDATE immiiq.rekey AS k SET problem = NULL WHERE k.org_id = org AND k.problem LIKE 'IQ050:%';
+    PERFORM immiiq.end_hold(org, hold);
 END
 $$;
 COMMENT ON FUNCTION immiiq.release_hold(uuid, text) IS 'ends a hold; what waited for it goes on';

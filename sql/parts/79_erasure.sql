@@ -119,6 +119,7 @@ CREATE TABLE immiiq.erasure (
     cancel_reason text,
     problem text,
     retry_at timestamptz,
+    replayed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (org_id, erasure_id),
     CHECK ((client_id IS NOT NULL) OPERATOR(pg_catalog.=) (kind OPERATOR(pg_catalog.=) 'client'))
 );
@@ -126,6 +127,7 @@ CREATE INDEX erasure_client_idx ON immiiq.erasure (org_id, client_id);
 COMMENT ON TABLE immiiq.erasure IS 'erasures of clients and closings of organisations: where each stands';
 COMMENT ON COLUMN immiiq.erasure.counts IS 'table → rows deleted and rows anonymised';
 COMMENT ON COLUMN immiiq.erasure.waits_for_hold IS 'something stayed because of a hold; its release lets the rest go';
+COMMENT ON COLUMN immiiq.erasure.replayed IS 'replay_erasures has brought its line of the ledger';
 COMMENT ON COLUMN immiiq.erasure.wal_horizon IS 'WAL before this place may hold what was erased';
 
 -- Objects of documents whose rows are gone: to be deleted by whoever holds the store.
@@ -186,6 +188,15 @@ $$;
 
 -- ---- the ledger ----
 
+-- Organisations whose head is not yet kept beside the root key; nothing that a dump must carry.
+CREATE TABLE immiiq.ledger_pending (
+    org_id uuid NOT NULL CONSTRAINT ledger_pending_pkey PRIMARY KEY,
+    problem text,
+    retry_at timestamptz
+);
+COMMENT ON TABLE immiiq.ledger_pending IS 'organisations with erasures of which the file beside the root key does not know yet';
+REVOKE ALL ON immiiq.ledger_pending FROM PUBLIC;
+
 CREATE FUNCTION immiiq.ledger_line(l immiiq.erasure_ledger) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     RETURN pg_catalog.concat('{"immiiq":"erasure-ledger/v1","org":"', (l).org_id, '","seq":', (l).seq, ',"at":"',
@@ -211,15 +222,62 @@ BEGIN
     l.hash := sha256(convert_to(immiiq.ledger_line(l), 'UTF8'));
     l.signature := immiiq.sign_statement(immiiq.ledger_line(l));
     INSERT INTO immiiq.erasure_ledger SELECT l.*;
+    IF l.kind IN ('erase', 'close') THEN
+        INSERT INTO immiiq.ledger_pending AS p (org_id) VALUES (org) ON CONFLICT ON CONSTRAINT ledger_pending_pkey DO UPDATE SET problem = NULL, retry_at = NULL;
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION immiiq.add_ledger(uuid, text, jsonb) IS 'appends to an organisation''s ledger';
 REVOKE ALL ON FUNCTION immiiq.add_ledger(uuid, text, jsonb) FROM PUBLIC;
 
+-- After the commit of what the ledger says: the file never knows of what was rolled back.
+CREATE FUNCTION immiiq.keep_ledger(org uuid) RETURNS void
+    LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM immiiq.ledger_pending AS p WHERE p.org_id = org;
+    SELECT immiiq.keep_ledger_head(org, l.seq, l.hash) FROM immiiq.erasure_ledger AS l
+    WHERE l.org_id = org AND l.kind IN ('erase', 'close') ORDER BY l.seq DESC LIMIT 1;
+$$;
+COMMENT ON FUNCTION immiiq.keep_ledger(uuid) IS 'keeps the place of an organisation''s last erasure beside the root key';
+REVOKE ALL ON FUNCTION immiiq.keep_ledger(uuid) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.keep_ledgers() RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    org uuid;
+BEGIN
+    FOR org IN SELECT p.org_id FROM immiiq.ledger_pending AS p WHERE p.retry_at IS NULL OR p.retry_at <= clock_timestamp() LOOP
+        BEGIN
+            PERFORM immiiq.keep_ledger(org);
+        EXCEPTION WHEN OTHERS THEN
+            UPDATE immiiq.ledger_pending AS p SET problem = SQLSTATE || ': ' || SQLERRM, retry_at = clock_timestamp() + interval '30 seconds' WHERE p.org_id = org;
+        END;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION immiiq.keep_ledgers() IS 'keep_ledger for every organisation that waits for it';
+REVOKE ALL ON FUNCTION immiiq.keep_ledgers() FROM PUBLIC;
+
+CREATE FUNCTION immiiq.recall_ledgers() RETURNS void
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO immiiq.ledger_pending (org_id) SELECT DISTINCT l.org_id FROM immiiq.erasure_ledger AS l WHERE l.kind IN ('erase', 'close')
+    ON CONFLICT ON CONSTRAINT ledger_pending_pkey DO UPDATE SET retry_at = NULL
+$$;
+COMMENT ON FUNCTION immiiq.recall_ledgers() IS 'has every organisation''s head looked at again: what a worker does first, after a promotion, too';
+REVOKE ALL ON FUNCTION immiiq.recall_ledgers() FROM PUBLIC;
+
 CREATE FUNCTION immiiq.record_hold() RETURNS trigger
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    -- replay_erasures brings the line first.
+    IF EXISTS (SELECT FROM immiiq.erasure_ledger AS l WHERE l.org_id = NEW.org_id AND l.kind = CASE TG_OP WHEN 'UPDATE' THEN 'release' ELSE 'hold' END
+        AND l.detail ->> 'hold' = NEW.hold_id::text)
+    THEN
+        RETURN NULL;
+    END IF;
     IF TG_OP = 'UPDATE' THEN
         PERFORM immiiq.add_ledger(NEW.org_id, 'release', jsonb_build_object('hold', NEW.hold_id, 'reason', NEW.release_reason));
     ELSE
@@ -598,7 +656,7 @@ BEGIN
             e.phase := 'rows';
         ELSIF e.kind = 'org' THEN
             PERFORM immiiq.empty_directory(org);
-            PERFORM immiiq.add_ledger(org, 'close', jsonb_build_object('request', request));
+            PERFORM immiiq.add_ledger(org, 'close', jsonb_build_object('request', request)) WHERE NOT e.replayed;
             -- Written first: afterwards there is no key under which the log could seal it.
             PERFORM immiiq.purge_statistics(e.counts);
             e.erased_at := clock_timestamp();
@@ -622,7 +680,8 @@ BEGIN
             DELETE FROM immiiq.session AS s WHERE s.org_id = org AND s.client_id = e.client_id;
             DELETE FROM immiiq.link AS l WHERE l.org_id = org AND l.client_id = e.client_id;
             e.commitments := immiiq.known_commitments(e);
-            PERFORM immiiq.add_ledger(org, 'erase', jsonb_build_object('request', request, 'client', e.client_id));
+            PERFORM immiiq.add_ledger(org, 'erase', jsonb_build_object('request', request, 'client', e.client_id)) WHERE NOT e.replayed;
+            e.replayed := false;
         END IF;
         IF left_over > 0 THEN
             e.phase := 'tidy';
@@ -635,6 +694,8 @@ BEGIN
         IF NOT immiiq.is_sealed(e.last_xid) THEN
             RETURN 'wait';
         END IF;
+        -- No certificate before the place beside the root key knows of it.
+        PERFORM immiiq.keep_ledger(org);
         PERFORM immiiq.purge_statistics(e.counts);
         PERFORM immiiq.rekey_want_wipe();
         e.waits_for_hold := EXISTS (SELECT FROM immiiq.erasure_retained(e) AS r WHERE r.reason = 'hold');
@@ -663,7 +724,7 @@ BEGIN
     UPDATE immiiq.erasure AS r
     SET phase = e.phase, started_at = e.started_at, head_before = e.head_before, counts = e.counts, commitments = e.commitments, last_xid = e.last_xid,
         erased_at = e.erased_at, wal_horizon = e.wal_horizon, rotate_by = e.rotate_by, rotated_at = e.rotated_at, waits_for_hold = e.waits_for_hold, finished_at = e.finished_at,
-        certificate = e.certificate, problem = NULL, retry_at = NULL
+        certificate = e.certificate, replayed = e.replayed, problem = NULL, retry_at = NULL
     WHERE r.org_id = org AND r.erasure_id = request;
     RETURN said;
 END
@@ -1008,6 +1069,119 @@ $$;
 COMMENT ON FUNCTION immiiq.resume_erasures(uuid) IS 'lets erasures go on that waited for a hold';
 REVOKE ALL ON FUNCTION immiiq.resume_erasures(uuid) FROM PUBLIC;
 
+-- ---- a database that was restored from before an erasure ----
+
+CREATE FUNCTION immiiq.read_ledger(ledger text) RETURNS SETOF immiiq.erasure_ledger
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    parts text[];
+    j jsonb;
+    number int8;
+    line text;
+    l immiiq.erasure_ledger;
+BEGIN
+    FOR line, number IN SELECT t.line, t.number FROM regexp_split_to_table(ledger, '\r?\n') WITH ORDINALITY AS t (line, number) WHERE t.line <> '' LOOP
+        parts := regexp_match(line, '^(\{"immiiq":"erasure-ledger/v1",.*),"hash":"([0-9a-f]{64})","signature":"([A-Za-z0-9+/]{86}==)"\}$');
+        IF parts IS NOT NULL THEN
+            BEGIN
+                j := (parts[1] || '}')::jsonb;
+                l.org_id := j ->> 'org';
+                l.seq := j ->> 'seq';
+                l.at := j ->> 'at';
+                l.kind := j ->> 'kind';
+                l.detail := j -> 'detail';
+                l.previous := decode(j ->> 'previous', 'hex');
+                l.hash := decode(parts[2], 'hex');
+                l.signature := decode(parts[3], 'base64');
+            EXCEPTION WHEN data_exception THEN
+                parts := NULL;
+            END;
+        END IF;
+        IF (immiiq.ledger_line(l) = parts[1] || '}' AND l.hash = sha256(convert_to(parts[1] || '}', 'UTF8'))
+            AND immiiq.verify_ed25519(immiiq.sign_off_key(), convert_to(parts[1] || '}', 'UTF8'), l.signature)) IS NOT TRUE
+        THEN
+            RAISE EXCEPTION 'line % of the ledger is not what this database would have signed', number USING ERRCODE = 'data_corrupted';
+        END IF;
+        RETURN NEXT l;
+    END LOOP;
+END
+$$;
+COMMENT ON FUNCTION immiiq.read_ledger(text) IS 'the lines of export_erasures, each verified; XX001 for one that does not';
+REVOKE ALL ON FUNCTION immiiq.read_ledger(text) FROM PUBLIC;
+
+-- One transaction: until it commits, everybody else finds the organisation's values shut.
+CREATE FUNCTION immiiq.replay_erasures(ledger text) RETURNS int8
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    fresh immiiq.erasure_ledger[] := '{}';
+    l immiiq.erasure_ledger;
+    known immiiq.erasure_ledger;
+    request uuid;
+    said text;
+BEGIN
+    LOCK TABLE immiiq.erasure_ledger IN SHARE ROW EXCLUSIVE MODE;
+    FOR l IN SELECT r.* FROM immiiq.read_ledger(ledger) AS r JOIN immiiq.org AS o USING (org_id) ORDER BY r.org_id, r.seq LOOP
+        SELECT * INTO known FROM immiiq.erasure_ledger AS g WHERE g.org_id = l.org_id AND g.seq = l.seq;
+        IF NOT FOUND THEN
+            SELECT * INTO known FROM immiiq.erasure_ledger AS g WHERE g.org_id = l.org_id ORDER BY g.seq DESC LIMIT 1;
+            IF l.seq <> coalesce(known.seq, 0) + 1 OR l.previous <> coalesce(known.hash, ''::bytea) THEN
+                RAISE EXCEPTION 'the ledger of organisation % does not go on where this database''s ends, at %', l.org_id, coalesce(known.seq, 0)
+                    USING ERRCODE = 'data_corrupted';
+            END IF;
+            INSERT INTO immiiq.erasure_ledger SELECT l.*;
+            fresh := fresh || l;
+        ELSIF known.hash <> l.hash THEN
+            RAISE EXCEPTION 'the ledger of organisation % is another one from line %', l.org_id, l.seq USING ERRCODE = 'data_corrupted';
+        END IF;
+    END LOOP;
+
+    FOREACH l IN ARRAY fresh LOOP
+        IF l.kind = 'release' THEN
+            UPDATE immiiq.hold AS h SET released_at = clock_timestamp(), released_role = session_user, release_reason = l.detail ->> 'reason'
+            WHERE h.org_id = l.org_id AND h.hold_id = (l.detail ->> 'hold')::uuid AND h.released_at IS NULL;
+            IF FOUND THEN
+                PERFORM immiiq.end_hold(l.org_id, (l.detail ->> 'hold')::uuid);
+            END IF;
+        END IF;
+    END LOOP;
+
+    FOREACH l IN ARRAY fresh LOOP
+        CONTINUE WHEN l.kind NOT IN ('erase', 'close');
+        request := l.detail ->> 'request';
+        INSERT INTO immiiq.erasure AS r (org_id, erasure_id, kind, client_id, reason, due_at, confirmed_at, replayed)
+        VALUES (l.org_id, request, CASE l.kind WHEN 'close' THEN 'org' ELSE 'client' END, (l.detail ->> 'client')::uuid,
+            format('the database was restored from before line %s of the ledger', l.seq), clock_timestamp(), clock_timestamp(), true)
+        ON CONFLICT ON CONSTRAINT erasure_pkey DO UPDATE SET due_at = least(r.due_at, clock_timestamp()), confirmed_at = coalesce(r.confirmed_at, clock_timestamp()),
+            phase = CASE WHEN r.started_at IS NULL THEN 'scheduled' ELSE 'rows' END, last_xid = NULL, replayed = true;
+        LOOP
+            said := immiiq.erasure_step(l.org_id, request);
+            EXIT WHEN (SELECT r.phase IN ('tidy', 'done') FROM immiiq.erasure AS r WHERE r.org_id = l.org_id AND r.erasure_id = request);
+            IF said <> 'more' THEN
+                RAISE EXCEPTION 'line % of the ledger of organisation % could not be carried out', l.seq, l.org_id USING ERRCODE = 'IQ050',
+                    HINT = 'A hold that the ledger does not know keeps the client: release it first.';
+            END IF;
+            -- What it captured has no place in the log before the commit; it is of rows that go.
+            UPDATE immiiq.erasure AS r SET last_xid = NULL WHERE r.org_id = l.org_id AND r.erasure_id = request;
+        END LOOP;
+    END LOOP;
+
+    FOREACH l IN ARRAY fresh LOOP
+        IF l.kind = 'hold' AND NOT EXISTS (SELECT FROM unnest(fresh) AS f WHERE f.org_id = l.org_id AND f.kind = 'release' AND f.detail ->> 'hold' = l.detail ->> 'hold') THEN
+            INSERT INTO immiiq.hold (org_id, hold_id, kind, client_id, matter_id, until, reason)
+            VALUES (l.org_id, (l.detail ->> 'hold')::uuid, l.detail ->> 'kind', (l.detail ->> 'client')::uuid, (l.detail ->> 'matter')::uuid,
+                (l.detail ->> 'until')::timestamptz, l.detail ->> 'reason')
+            ON CONFLICT DO NOTHING;
+        END IF;
+    END LOOP;
+    RETURN cardinality(fresh);
+END
+$$;
+COMMENT ON FUNCTION immiiq.replay_erasures(text) IS 'brings a restored database up to an exported ledger: erases anew whom it names, and ends the quarantine; how many lines were new';
+REVOKE ALL ON FUNCTION immiiq.replay_erasures(text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('operator', 'EXECUTE', 'FUNCTION immiiq.replay_erasures(text)');
+
 -- ---- retention ----
 
 CREATE TABLE immiiq.retention_rule (
@@ -1169,6 +1343,7 @@ AS $$
             WHERE (e.phase IN ('rows', 'key', 'tidy') OR (e.phase = 'scheduled' AND e.due_at <= clock_timestamp() AND (e.kind = 'client' OR e.confirmed_at IS NOT NULL))
                 OR (e.phase = 'done' AND e.rotate_by <= clock_timestamp() AND e.rotated_at IS NULL))
                 AND (e.retry_at IS NULL OR e.retry_at <= clock_timestamp()))
+        OR EXISTS (SELECT FROM immiiq.ledger_pending AS p WHERE p.retry_at IS NULL OR p.retry_at <= clock_timestamp())
         OR EXISTS (SELECT FROM immiiq.erasure AS e WHERE e.phase = 'held' AND NOT EXISTS (SELECT FROM immiiq.active_hold AS h
             WHERE h.org_id = e.org_id AND (e.kind = 'org' OR h.kind = 'org' OR h.client_id = e.client_id)))
         OR EXISTS (SELECT FROM immiiq.retention_rule AS r WHERE r.active AND NOT EXISTS (SELECT FROM immiiq.retention_run AS u
@@ -1184,6 +1359,7 @@ DECLARE
     e immiiq.erasure;
     said text;
 BEGIN
+    PERFORM immiiq.keep_ledgers();
     -- Holds that ended by themselves let what waited go on, too.
     UPDATE immiiq.erasure AS r SET phase = CASE WHEN r.started_at IS NULL THEN 'scheduled' ELSE 'rows' END, waits_for_hold = false
     WHERE r.phase = 'held' AND NOT EXISTS (SELECT FROM immiiq.active_hold AS h

@@ -103,8 +103,14 @@ BEGIN
                 CASE WHEN total = 1000 THEN ', the first thousand' ELSE '' END), NULL;
         ELSE
             RETURN QUERY SELECT 'organisation_keys', 'fail', format('the keys of %s of %s organisations do not open, first %s', number, total, worst),
-                'Load the root key under which they were wrapped; make organisations with immiiq.create_org().';
+                'IQ002 and IQ003: load the root key under which they were wrapped; make organisations with immiiq.create_org(). IQ004: immiiq.replay_erasures().';
         END IF;
+
+        -- What would tell that this database was restored from before an erasure.
+        found := immiiq.ledger_file_problem();
+        SELECT coalesce(min(p.problem), found) INTO found FROM immiiq.ledger_pending AS p;
+        RETURN QUERY SELECT 'ledger', CASE WHEN found IS NULL THEN 'ok' ELSE 'warning' END, coalesce(found, 'heads of the ledger of erasures are kept beside the root key'),
+            CASE WHEN found IS NOT NULL THEN 'Set immiiq.ledger_file to a file in a folder of the server''s user, outside of backups: without it a restored database is not noticed.' END;
 
         -- The worker and its ring.
         SELECT * INTO ring FROM immiiq.journal_status();

@@ -16,6 +16,8 @@
 #define ERRCODE_IMMIIQ_ROOT_KEY MAKE_SQLSTATE('I', 'Q', '0', '0', '2')
 /* organisation key absent or does not open */
 #define ERRCODE_IMMIIQ_KEY MAKE_SQLSTATE('I', 'Q', '0', '0', '3')
+/* the database was restored from before an erasure */
+#define ERRCODE_IMMIIQ_QUARANTINE MAKE_SQLSTATE('I', 'Q', '0', '0', '4')
 /* token refused, whatever the reason */
 #define ERRCODE_IMMIIQ_TOKEN MAKE_SQLSTATE('I', 'Q', '0', '1', '0')
 /* nobody is active in this transaction */

@@ -78,9 +78,13 @@ erasure_wanted(void)
 void
 erasure_round(void)
 {
+	static bool recalled = false;
 	const char *due;
 
 	erasure_looked = GetCurrentTimestamp();
+	if (!recalled)
+		(void) drive_sql("SELECT immiiq.recall_ledgers()", 0, NULL, NULL, NULL);
+	recalled = true;
 	due = drive_sql("SELECT immiiq.erasure_is_due()", 0, NULL, NULL, NULL);
 	if (due == NULL || strcmp(due, "t") != 0)
 		return;

@@ -40,6 +40,7 @@
 #include "utils/tuplestore.h"
 
 #include "base/base.h"
+#include "keyring/heads.h"
 #include "keyring/keyring.h"
 #include "keyring/keyring_private.h"
 #include "keyring/wrap.h"
@@ -62,6 +63,14 @@ enum
 	Anum_key_wrapped,
 	Anum_key_created,
 	Natts_key = Anum_key_created
+};
+
+/* Columns of immiiq.erasure_ledger, in the order of sql/parts/79_erasure.sql. */
+enum
+{
+	Anum_ledger_org = 1,
+	Anum_ledger_seq = 2,
+	Anum_ledger_hash = 7
 };
 
 StaticAssertDecl(Anum_key_wrapped == KEYRING_ANUM_WRAPPED, "wrapped is where wipe.c looks");
@@ -416,6 +425,7 @@ keyring_init(void)
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 						errmsg("could not start libsodium and OpenSSL's AES-256")));
 	rootkeys_init();
+	heads_init();
 	if (!base_preloaded)
 		return;
 	CacheRegisterRelcacheCallback(keyring_relcache_changed, (Datum) 0);
@@ -627,9 +637,9 @@ bind_row(const KeyRow *row, KeyringBinding *binding)
 	binding->root_id = row->root_id;
 }
 
-/* Opens a wrapped key; false when its root key is absent or wrong, or the row is damaged. */
+/* Opens a wrapped key whoever has been erased; false when its root key is absent or wrong, or the row is damaged. */
 static bool
-try_open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
+unwrap_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 {
 	KeyringBinding binding;
 	KeyringRoot root;
@@ -647,11 +657,92 @@ try_open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 	return ok;
 }
 
-/* The same; ERROR IQ002. */
+/* What names the installation in the file of ledger heads, in every copy of the database. */
+static bool
+installation_name(uint8 out[HEADS_INSTALLATION_BYTES])
+{
+	static const pg_uuid_t nil = {{0}};
+	uint8 key[CRYPTO_KEY_BYTES];
+	KeyRow row;
+	bool ok;
+
+	ok = scan_keys(0, &nil, PURPOSE_INSTALLATION, &row) && unwrap_row(&row, key) &&
+		 keyring_derive(key, "ledger-head", NULL, 0, out, HEADS_INSTALLATION_BYTES);
+	crypto_wipe(key, sizeof(key));
+	return ok;
+}
+
+/* Whether the database's ledger has this line. */
+static bool
+ledger_has(const pg_uuid_t *org, const LedgerHead *head)
+{
+	Oid relid = base_relation_or_invalid("erasure_ledger");
+	Relation rel;
+	ScanKeyData key[2];
+	SysScanDesc scan;
+	HeapTuple tuple;
+	bool has = false;
+
+	if (!OidIsValid(relid))
+		return false;
+	rel = table_open(relid, AccessShareLock);
+	ScanKeyInit(&key[0], Anum_ledger_org, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(org));
+	ScanKeyInit(&key[1], Anum_ledger_seq, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) head->seq));
+	scan = systable_beginscan(rel, base_relation("erasure_ledger_pkey"), true, NULL, 2, key);
+	if (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool isnull;
+		bytea *hash =
+			DatumGetByteaPP(heap_getattr(tuple, Anum_ledger_hash, RelationGetDescr(rel), &isnull));
+
+		has = !isnull && VARSIZE_ANY_EXHDR(hash) == CRYPTO_HASH_BYTES &&
+			  memcmp(VARDATA_ANY(hash), head->hash, CRYPTO_HASH_BYTES) == 0;
+	}
+	systable_endscan(scan);
+	table_close(rel, AccessShareLock);
+	return has;
+}
+
+bool
+keyring_in_quarantine(const pg_uuid_t *org)
+{
+	uint8 installation[HEADS_INSTALLATION_BYTES];
+	LedgerHead head;
+
+	if (base_uuid_is_nil(org) || !heads_exist())
+		return false;
+	/* A standby is as old as its primary lets it be; a restore that stops on its way is no standby. */
+	if (RecoveryInProgress() && access(STANDBY_SIGNAL_FILE, F_OK) == 0)
+		return false;
+	return installation_name(installation) && heads_find(installation, org, &head) &&
+		   !ledger_has(org, &head);
+}
+
+/* Opens a wrapped key; false as unwrap_row, and in quarantine. */
+static bool
+try_open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
+{
+	if (keyring_in_quarantine(&row->org))
+	{
+		cache_stale = true;
+		return false;
+	}
+	return unwrap_row(row, key);
+}
+
+/* The same; ERROR IQ002, IQ004. */
 static void
 open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 {
-	if (!try_open_row(row, key))
+	if (keyring_in_quarantine(&row->org))
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_QUARANTINE),
+				 errmsg(
+					 "this database is from before an erasure: the organisation's sealed values stay shut"),
+				 errhint("As an operator, SELECT immiiq.replay_erasures(…) with the ledger that "
+						 "immiiq.export_erasures() gave.")));
+	if (!unwrap_row(row, key))
 		raise_root_key();
 }
 
@@ -1716,7 +1807,8 @@ rewrap_row(Relation rel, HeapTuple tuple, const KeyRow *row, void *arg)
 
 	if (strcmp(row->root_id, rewrap.root->id) == 0)
 		return;
-	open_row(row, key);
+	if (!unwrap_row(row, key))
+		raise_root_key();
 	strlcpy(wrapped.root_id, rewrap.root->id, sizeof(wrapped.root_id));
 	bind_row(&wrapped, &binding);
 	stored = palloc(VARHDRSZ + KEYRING_WRAPPED_BYTES);
@@ -1984,6 +2076,9 @@ PG_FUNCTION_INFO_V1(keyring_create_org_keys);
 PG_FUNCTION_INFO_V1(keyring_guard);
 PG_FUNCTION_INFO_V1(keyring_status);
 PG_FUNCTION_INFO_V1(keyring_problem);
+PG_FUNCTION_INFO_V1(keyring_quarantine);
+PG_FUNCTION_INFO_V1(keyring_keep_head);
+PG_FUNCTION_INFO_V1(keyring_heads_problem);
 
 /*
  * immiiq.create_org_keys(org uuid) → void.  Makes the data key, index secret
@@ -2096,6 +2191,48 @@ keyring_problem(PG_FUNCTION_ARGS)
 
 	rootkeys_problem(problem, sizeof(problem));
 	if (problem[0] == '\0')
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(problem));
+}
+
+/* immiiq.in_quarantine(org uuid) → boolean: this database is from before an erasure of the organisation. IQ004 when the file is damaged. */
+Datum
+keyring_quarantine(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(keyring_in_quarantine(PG_GETARG_UUID_P(0)));
+}
+
+/*
+ * immiiq.keep_ledger_head(org uuid, seq int8, hash bytea) → boolean: writes the
+ * head beside the root key; false when no file is set, or the database is behind
+ * what it says.  IQ002, IQ004, 58xxx and F0000 when it cannot be written.
+ */
+Datum
+keyring_keep_head(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t *org = PG_GETARG_UUID_P(0);
+	bytea *hash = PG_GETARG_BYTEA_PP(2);
+	uint8 installation[HEADS_INSTALLATION_BYTES];
+	LedgerHead head;
+
+	base_require_preload();
+	if (VARSIZE_ANY_EXHDR(hash) != CRYPTO_HASH_BYTES)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("a hash has %d bytes", CRYPTO_HASH_BYTES)));
+	head.seq = PG_GETARG_INT64(1);
+	memcpy(head.hash, VARDATA_ANY(hash), CRYPTO_HASH_BYTES);
+	if (!installation_name(installation))
+		raise_root_key();
+	PG_RETURN_BOOL(!keyring_in_quarantine(org) && heads_put(installation, org, &head));
+}
+
+/* immiiq.ledger_file_problem() → text: what keeps heads of the ledger from being kept, null when nothing. */
+Datum
+keyring_heads_problem(PG_FUNCTION_ARGS)
+{
+	const char *problem = heads_problem();
+
+	if (problem == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(cstring_to_text(problem));
 }

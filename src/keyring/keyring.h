@@ -98,6 +98,11 @@ extern int keyring_commit_client(const pg_uuid_t *org, const pg_uuid_t *client, 
 extern int keyring_destroy_client(const pg_uuid_t *org, const pg_uuid_t *client, bool in_place);
 /* Makes the organisation's next subject-wrapping key, wraps its clients' keys anew and deletes the ones before; how many it wrapped. */
 extern int64_t keyring_rotate_subjects(const pg_uuid_t *org);
+/*
+ * True when the file of ledger heads knows of an erasure that this database's
+ * ledger does not have: no key of the organisation opens then.  Never on a standby.
+ */
+extern bool keyring_in_quarantine(const pg_uuid_t *org);
 /* True when the organisation has any key, whether it can be opened or not. */
 extern bool keyring_org_has_keys(const pg_uuid_t *org);
 

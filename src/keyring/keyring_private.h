@@ -14,6 +14,10 @@
 #define KEYRING_ANUM_SUBJECT_WRAPPED 5
 
 extern void rootkeys_init(void);
+/* NULL unless a base backup would copy a file of this resolved path. */
+extern const char *rootkeys_place_problem(const char *path);
+/* immiiq.root_key_file */
+extern const char *rootkeys_file(void);
 extern void rootkeys_shmem_request(void);
 extern void rootkeys_shmem_startup(void);
 

@@ -80,9 +80,8 @@ is_inside(const char *path, const char *dir)
 	return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
 }
 
-/* NULL unless a base backup would copy a file of this resolved path. */
-static const char *
-place_problem(const char *path)
+const char *
+rootkeys_place_problem(const char *path)
 {
 	char resolved[PATH_MAX];
 	char link[MAXPGPATH];
@@ -155,7 +154,7 @@ read_file(const char *path, char *buf, size_t size, size_t *len)
 			 there.st_dev != st.st_dev || there.st_ino != st.st_ino)
 		problem = "its path could not be resolved";
 	else
-		problem = place_problem(resolved);
+		problem = rootkeys_place_problem(resolved);
 
 	*len = 0;
 	while (problem == NULL)
@@ -364,7 +363,13 @@ rootkeys_shmem_startup(void)
 	keyring_reload();
 }
 
-/* ---- for keyring.c ---- */
+/* ---- for keyring.c and heads.c ---- */
+
+const char *
+rootkeys_file(void)
+{
+	return root_key_file;
+}
 
 uint64
 rootkeys_generation(void)

@@ -1,6 +1,6 @@
 -- Erasure: who may ask, what goes, what stays and why, keys, certificates, holds in the middle, closing, retention.
 \i test/pgtap/setup.psql
-SELECT plan(101);
+SELECT plan(108);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -66,6 +66,9 @@ COMMIT;
 SELECT throws_ok(format('SELECT immiiq.erasure_step(%L, %L)', :'alpha', :'one'), '42501', NULL, 'steps are for no role');
 SELECT throws_ok(format('SELECT immiiq.destroy_client_keys(%L, %L, true)', :'alpha', :'one'), '42501', NULL, 'nor is the destruction of keys');
 SELECT throws_ok(format('SELECT immiiq.presign_erased(%L, %L, %L, %L, NULL, NULL)', :'alpha', :'one', :'one', 'k'), '42501', NULL, 'nor URLs without a document');
+SELECT throws_ok(s, '42501', NULL, 'nor is ' || s)
+FROM unnest(ARRAY['SELECT immiiq.replay_erasures($$$$)', 'SELECT immiiq.read_ledger($$$$)', 'SELECT immiiq.keep_ledgers()', 'SELECT immiiq.in_quarantine(gen_random_uuid())',
+    'SELECT immiiq.keep_ledger_head(gen_random_uuid(), 1, $$$$)', 'INSERT INTO immiiq.erasure_ledger DEFAULT VALUES', 'DELETE FROM immiiq.ledger_pending']) AS s;
 SELECT throws_ok($$UPDATE immiiq.erasure SET due_at = now()$$, '42501', NULL, 'requests are not written by hand');
 SELECT throws_ok('SELECT immiiq.export_erasures()', '42501', NULL, 'nor is the ledger the application''s');
 BEGIN;
