@@ -3,6 +3,7 @@
 # make psql [MEMBER=…]                     psql on the demo's data as one of its members
 # make portal [PORT=…]                    docs/examples/portal on the demo's data, for your browser
 # make attack [CASES=…]                    the attack suite alone: any SQL against another organisation's rows
+# make mutants                            the log's verifiers with each of their checks gone in turn: a test must miss it
 # make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
 # make cassert, make valgrind               make check on a server with assertions, pgTAP files under valgrind (cassert does both)
 # make check-versions                      make check on PostgreSQL 17 and 18, in fresh Debians of their own
@@ -13,7 +14,7 @@ EXTVERSION = 1.0
 MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
-SCRATCH = check attack check-slow valgrind demo psql portal bench
+SCRATCH = check attack mutants check-slow valgrind demo psql portal bench
 CHROOTS = fresh check-versions radosgw cassert
 ifneq ($(filter $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)),)
 

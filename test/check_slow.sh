@@ -92,5 +92,7 @@ if start_server && test/roles.sh; then
 else
 	must "a server starts" false
 fi
+# Last: it installs a library that can lack a check.
+must "the verifiers of the log without one of their checks are found out" test/mutants.sh
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -10,6 +10,7 @@ check) exec test/check.sh ;;
 attack)
 	start_server && test/roles.sh
 	test/attack/run.pl ${CASES:-} ;;
+mutants) exec test/mutants.sh ;;
 check-slow) exec test/check_slow.sh ;;
 valgrind) exec test/valgrind.sh ;;
 s3) exec test/oracle/s3.sh ;;

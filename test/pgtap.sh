@@ -3,7 +3,7 @@
 # An error that the file does not expect ends it, as under pg_prove.
 set -eu
 database=regress_$(basename "$1" .sql)_$$
-export PGOPTIONS='--client-min-messages=warning'
+export PGOPTIONS="--client-min-messages=warning ${PGTAP_OPTIONS:-}"
 
 createdb "$database"
 trap 'dropdb --force "$database" > /dev/null' EXIT

@@ -193,7 +193,8 @@ verify_resume(VerifyRun *run, VerifyLeader *leader, const VerifyUnit *unit)
 		audit_copy_hash(batch, desc, BATCH_ORG_ROOT, stored);
 	}
 	systable_endscan_ordered(scan);
-	if (number == 0 || !tree_prove_inclusion(&source, number - 1, leader->since, path, &len) ||
+	/* a number 0 is beyond every tree */
+	if (!tree_prove_inclusion(&source, number - 1, leader->since, path, &len) ||
 		!tree_verify_inclusion(leaf, number - 1, leader->since,
 							   (const uint8_t(*)[TREE_HASH_BYTES]) path, len, leader->since_root))
 	{
@@ -1005,9 +1006,7 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 		verify_read_since(&leader, text_to_cstring(PG_GETARG_TEXT_PP(1)));
 	shared.images = PG_ARGISNULL(2) || PG_GETARG_BOOL(2);
 	pg_atomic_init_u64(&shared.next, 0);
-	pg_atomic_init_u64(&shared.leaves, 0);
 	pg_atomic_init_u64(&shared.leaf_sum, 0);
-	pg_atomic_init_u64(&shared.entries, 0);
 	pg_atomic_init_u64(&shared.entry_sum, 0);
 	crypto_nonce(shared.key, sizeof(shared.key));
 	run.consume = verify_judge;
@@ -1028,8 +1027,7 @@ immiiq_verify_audit(PG_FUNCTION_ARGS)
 		audit_verify_total(shared.progress, leader.count);
 		verify_run_units(&run, &leader, IsInParallelMode() ? 0 : Min(workers, VERIFY_MAX_WORKERS));
 		if (shared.count)
-			every = pg_atomic_read_u64(&shared.leaves) != pg_atomic_read_u64(&shared.entries) ||
-					pg_atomic_read_u64(&shared.leaf_sum) != pg_atomic_read_u64(&shared.entry_sum);
+			every = pg_atomic_read_u64(&shared.leaf_sum) != pg_atomic_read_u64(&shared.entry_sum);
 		verify_database(&run, &leader);
 		verify_pruned(&run);
 		verify_unsealed(&run, every || !run.have_state || run.marked);

@@ -80,10 +80,8 @@ typedef struct VerifyShared
 	uint32 units;
 	uint32 scans;		   /* partitions that are counted together */
 	pg_atomic_uint64 next; /* the unit that nobody has taken */
-	/* number and sum of the short hashes of leaves, and of the entries that should have one */
-	pg_atomic_uint64 leaves;
+	/* sums of the keyed short hashes of leaves, and of the entries that should have one */
 	pg_atomic_uint64 leaf_sum;
-	pg_atomic_uint64 entries;
 	pg_atomic_uint64 entry_sum;
 } VerifyShared;
 

@@ -186,7 +186,7 @@ verify_says(const PrunedImage *image, const char *name, const char *value)
 		if (!canonical_get_column(image->plain, image->len, &pos, &column))
 			return false;
 		if (column.name_len == strlen(name) && memcmp(column.name, name, column.name_len) == 0)
-			return column.value != NULL && column.value_len == strlen(value) &&
+			return column.value_len == strlen(value) &&
 				   memcmp(column.value, value, column.value_len) == 0;
 	}
 	return false;

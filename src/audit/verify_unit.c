@@ -476,8 +476,8 @@ verify_context(VerifyRun *run, const CanonicalEntry *entry, DateADT month)
 		 memcmp(run->context_org.data, entry->org, UUID_LEN) == 0))
 		return true;
 	if (!verify_find_entry(run, true, month, entry->incarnation, entry->txid, entry->context, &row) ||
-		row.body == NULL || !canonical_parse_entry(row.body, row.len, &context) ||
-		context.who == NULL || memcmp(context.org, entry->org, UUID_LEN) != 0)
+		!canonical_parse_entry(row.body, row.len, &context) || context.who == NULL ||
+		memcmp(context.org, entry->org, UUID_LEN) != 0)
 		return false;
 	verify_note_who(run, &context);
 	return true;
@@ -768,7 +768,6 @@ verify_unit(VerifyRun *run, const VerifyUnit *unit)
 		message->first = (int64) last;
 		verify_send(run, 0, false);
 	}
-	pg_atomic_fetch_add_u64(&run->shared->leaves, count);
 	pg_atomic_fetch_add_u64(&run->shared->leaf_sum, sum);
 	if (run->shared->progress >= 0)
 		audit_verify_advance(run->shared->progress, count);
@@ -801,7 +800,6 @@ void
 verify_count_entries(VerifyRun *run, TableScanDesc scan)
 {
 	TupleTableSlot *slot = table_slot_create(scan->rs_rd, NULL);
-	uint64 count = 0;
 	uint64 sum = 0;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
@@ -817,12 +815,10 @@ verify_count_entries(VerifyRun *run, TableScanDesc scan)
 			(!run->shared->all &&
 			 !base_uuid_equal(DatumGetUUIDP(slot->tts_values[ENTRY_ORG - 1]), &run->shared->org)))
 			continue;
-		count++;
 		sum += verify_short_hash(run, incarnation, txid, (uint32) verify_slot_int(slot, ENTRY_SEQ));
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	table_endscan(scan);
-	pg_atomic_fetch_add_u64(&run->shared->entries, count);
 	pg_atomic_fetch_add_u64(&run->shared->entry_sum, sum);
 }
 

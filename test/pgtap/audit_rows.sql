@@ -1,7 +1,7 @@
 -- Rows against the log: what a superuser changes, puts in or takes out with the triggers off is found and named by its key.
 -- Each attack is committed with the triggers on again, or rolled back; verify_audit() must say this much and no more.
 \i test/pgtap/setup.psql
-SELECT plan(40);
+SELECT plan(45);
 
 CREATE TABLE legacy (org_id uuid NOT NULL, legacy_id int PRIMARY KEY, body text);
 INSERT INTO legacy VALUES (:'alpha', 1, 'from before');
@@ -139,6 +139,19 @@ BEGIN;
 SELECT unseen($$UPDATE immiiq.member SET scope = 'all'$$) \gset ignored_
 SELECT matches(problems(), 'row of immiiq.member with org_id [0-9a-f-]{36}, member_id [0-9a-f-]{36} is not as its last entry has it: scope', 'a member given more than they had');
 ROLLBACK;
+SELECT client_id AS client_five FROM note WHERE note_id = 5 \gset
+BEGIN;
+SELECT unseen($$DELETE FROM note WHERE note_id = 5$$) \gset ignored_
+ALTER TABLE immiiq.subject_key DISABLE TRIGGER USER;
+DELETE FROM immiiq.subject_key WHERE client_id = :'client_five';
+SELECT matches(problems(), 'warning \d+: row of public.note is gone without an entry, and so is its key: it may have been erased', 'a row taken out whose client''s key is gone, too');
+SELECT matches(problems(), 'warning -: key \d+ is gone: whether its entries open was not checked', 'which is said');
+ROLLBACK;
+BEGIN;
+ALTER TABLE immiiq.seal_state DISABLE TRIGGER USER;
+DELETE FROM immiiq.seal_state;
+SELECT matches(problems(), 'warning -: rows were not compared: the log waits for its first round of sealing', 'what the sealer remembers taken out: rows are not judged, and that is said');
+ROLLBACK;
 BEGIN;
 SELECT unseen($$UPDATE legacy SET body = 'forged'$$) \gset ignored_
 SELECT matches(problems(), 'row of public.legacy with legacy_id 1 is not as its last entry has it: body', 'a row from before, which has an entry now');
@@ -183,6 +196,14 @@ ROLLBACK;
 BEGIN;
 UPDATE pg_proc SET prosrc = 'immiiq_refuse_truncate' WHERE oid = 'immiiq.capture()'::regprocedure;
 SELECT matches(problems(), 'capture of immiiq.capture\(\): the function is not the one that captures', 'another function under the name');
+ROLLBACK;
+BEGIN;
+UPDATE pg_proc SET probin = '$libdir/other' WHERE oid = 'immiiq.capture()'::regprocedure;
+SELECT matches(problems(), 'capture of immiiq.capture\(\): the function is not the one that captures', 'another library behind it');
+ROLLBACK;
+BEGIN;
+UPDATE pg_proc SET prolang = (SELECT oid FROM pg_language WHERE lanname = 'internal') WHERE oid = 'immiiq.capture()'::regprocedure;
+SELECT matches(problems(), 'capture of immiiq.capture\(\): the function is not the one that captures', 'another language');
 ROLLBACK;
 SELECT is(problems(), NULL, 'in the end all is whole');
 SET ROLE regress_immiiq_auditor;

@@ -5,10 +5,11 @@
 ALTER TABLE immiiq.journal DISABLE TRIGGER log_journal;
 ALTER TABLE immiiq.field_opened DISABLE TRIGGER log_opened;
 CALL immiiq.seal();
-SELECT plan(42);
+SELECT plan(64);
 
 CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
 SELECT FROM immiiq.protect('note', 'cases') \gset
+GRANT INSERT ON note TO regress_immiiq_app;
 \set gamma 'ca3a0000-0000-4000-8000-000000000000'
 CALL immiiq.seal(); -- the DDL, so that nothing follows Gamma's batch in its round
 SELECT immiiq.create_org('Gamma', :'gamma') AS ignored \gset
@@ -19,7 +20,12 @@ INSERT INTO note VALUES (:'alpha', 1, 'one'), (:'alpha', 2, 'two'), (:'alpha', 3
 CALL immiiq.seal();
 INSERT INTO note VALUES (:'alpha', 4, 'four'), (:'alpha', 5, 'five');
 CALL immiiq.seal();
+SET SESSION AUTHORIZATION regress_immiiq_app; -- with a member, a session and an address
+BEGIN;
+SELECT FROM immiiq.authenticate(:'beta_owner_token', '192.0.2.7', 'agent') \gset
 INSERT INTO note VALUES (:'beta', 6, 'six');
+COMMIT;
+RESET SESSION AUTHORIZATION;
 CALL immiiq.seal();
 INSERT INTO note VALUES (:'alpha', 7, 'seven');
 CALL immiiq.seal();
@@ -52,13 +58,39 @@ SELECT set_config('test.base', :base::text, false) \gset ignored_
 CREATE FUNCTION unguard() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'tree', 'seal_state'] LOOP
+    FOREACH name IN ARRAY ARRAY['entry', 'leaf', 'batch', 'tree_head', 'log_key', 'tree', 'seal_state', 'node'] LOOP
         EXECUTE format('ALTER TABLE immiiq.%I DISABLE TRIGGER USER', name);
     END LOOP;
 END
 $$;
 -- SHA-256(0x00 || body), as a superuser who recomputes hashes has it.
 CREATE FUNCTION leaf_hash(body bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT sha256('\x00'::bytea || body) $$;
+
+-- Where the value of a field of a body begins, from 1.
+CREATE FUNCTION field_at(body bytea, wanted int) RETURNS int LANGUAGE plpgsql AS $$
+DECLARE pos int := 0; tag int; len int; shift int;
+BEGIN
+    LOOP
+        tag := get_byte(body, pos);
+        len := 0; shift := 0;
+        LOOP
+            pos := pos + 1;
+            len := len | (get_byte(body, pos) & 127) << shift;
+            EXIT WHEN get_byte(body, pos) < 128;
+            shift := shift + 7;
+        END LOOP;
+        IF tag = wanted THEN RETURN pos + 2; END IF;
+        pos := pos + 1 + len;
+    END LOOP;
+END
+$$;
+-- Changes one byte of a field of the n-th entry, and its leaf so that it fits.
+CREATE FUNCTION forge_field(place int8, wanted int, byte int) RETURNS void LANGUAGE sql AS $$
+    UPDATE immiiq.entry e SET body = set_byte(body, field_at(body, wanted) - 1 + byte, get_byte(body, field_at(body, wanted) - 1 + byte) # 1)
+    FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = place;
+    UPDATE immiiq.leaf l SET hash = leaf_hash(e.body) FROM immiiq.entry e, place p
+    WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND l.org_id = e.org_id AND l.position = p.position AND n = place
+$$;
 
 SELECT is(problems(), NULL, 'the log is whole before');
 
@@ -138,6 +170,90 @@ UPDATE immiiq.leaf l SET txid = e.txid + 1000000 FROM immiiq.entry e, place p
 WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND l.org_id = e.org_id AND l.position = p.position AND n = 7;
 UPDATE immiiq.entry e SET txid = e.txid + 1000000 FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
 SELECT is(problems(), 'error alpha 7: body of the entry names another transaction or place in it', 'an entry and its leaf moved to another transaction');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf l SET seq = 99 FROM place p WHERE l.org_id = :'alpha' AND l.position = p.position AND n = 5;
+UPDATE immiiq.entry e SET seq = 99 FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 5;
+SELECT is(problems(), 'error alpha 5: body of the entry names another transaction or place in it', 'an entry and its leaf moved within the transaction');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf l SET incarnation = 7 FROM place p WHERE l.org_id = :'alpha' AND l.position = p.position AND n = 7;
+UPDATE immiiq.entry e SET incarnation = 7 FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT is(problems(), 'error alpha 7: body of the entry names another transaction or place in it', 'an entry and its leaf moved to another life of the database');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf l SET month = l.month + interval '1 month' FROM place p WHERE l.org_id = :'alpha' AND l.position = p.position AND n = 7;
+UPDATE immiiq.entry e SET month = e.month + interval '1 month' FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 7;
+SELECT is(problems(), 'error alpha 7: columns of the entry differ from its body', 'an entry moved to a later month, so that it be pruned later');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+ALTER TABLE immiiq.entry ALTER body DROP NOT NULL;
+UPDATE immiiq.entry e SET body = NULL FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 4;
+SELECT is(problems(), 'error alpha 4: entry has no body
+error alpha 5: entry of the same transaction that says who is missing', 'a body taken out, of an entry that says who');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET body = body || '\x00' FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 4;
+SELECT is(problems(), 'error alpha 4: entry is not the one that was sealed: its hash differs from the leaf
+error alpha 5: entry of the same transaction that says who is missing', 'a byte behind the body that says who');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET body = (SELECT o.body FROM immiiq.entry o JOIN place q ON (o.incarnation, o.txid, o.seq) = (q.incarnation, q.txid, q.seq) WHERE q.n = 5)
+FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 4;
+SELECT is(problems(), 'error alpha 4: entry is not the one that was sealed: its hash differs from the leaf
+error alpha 5: entry of the same transaction that says who is missing', 'a body that does not say who in the place of the one that does');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.entry e SET body = (SELECT o.body FROM immiiq.entry o JOIN immiiq.leaf q ON (o.incarnation, o.txid, o.seq) = (q.incarnation, q.txid, q.seq)
+    WHERE q.org_id = :'beta' ORDER BY q.position DESC LIMIT 1)
+FROM place p WHERE (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq) AND n = 4;
+SELECT is(problems(), 'error alpha 4: entry is not the one that was sealed: its hash differs from the leaf
+error alpha 5: entry of the same transaction that says who is missing', 'somebody of another organisation in the place of who wrote');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+SELECT forge_field(7, 15, 30) \gset ignored_
+SELECT matches(problems(), '^error alpha 7: origin of the entry does not open under the organisation''s audit key
+error alpha 7: leaves \d+ to \d+ do not give the root', 'another origin: address, agent, application');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+SELECT forge_field(7, 13, 3) \gset ignored_
+SELECT matches(problems(), '^error alpha 7: image of the entry does not open', 'another commitment of the columns: the image is bound to it');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+SELECT forge_field(7, 12, 3) \gset ignored_
+SELECT matches(problems(), '^error alpha 7: image of the entry does not open', 'another row named in the body');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+SELECT forge_field(7, 4, 6) \gset ignored_
+SELECT matches(problems(), '^error alpha 7: columns of the entry differ from its body', 'another time in the body');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+SELECT forge_field(7, 9, 0) \gset ignored_
+SELECT matches(problems(), '^error alpha 7: image of the entry does not open', 'another table named in the body');
 ROLLBACK;
 
 ---- An entry put in
@@ -231,6 +347,35 @@ SELECT is(problems(), (SELECT string_agg(format('error alpha %s: columns of the 
     'what searches go by, changed: the member, the session, the address, the row, the client, the time');
 ROLLBACK;
 
+SELECT max(position) AS beta_last FROM immiiq.leaf WHERE org_id = :'beta' \gset
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf SET member_id = :'gamma' WHERE org_id = :'beta' AND position = :beta_last;
+SELECT is(problems(), format('error beta %s: columns of the leaf differ from its entry', :beta_last), 'another member in a leaf that names one');
+UPDATE immiiq.leaf SET member_id = :'beta_owner', session_id = :'gamma' WHERE org_id = :'beta' AND position = :beta_last;
+SELECT is(problems(), format('error beta %s: columns of the leaf differ from its entry', :beta_last), 'another session');
+ROLLBACK;
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf SET address_tag = address_tag # 1 WHERE org_id = :'beta' AND position = :beta_last;
+SELECT is(problems(), format('error beta %s: columns of the leaf differ from its entry', :beta_last), 'another address');
+UPDATE immiiq.leaf SET address_tag = NULL WHERE org_id = :'beta' AND position = :beta_last;
+SELECT is(problems(), format('error beta %s: columns of the leaf differ from its entry', :beta_last), 'no address');
+ROLLBACK;
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf SET member_id = NULL WHERE org_id = :'beta' AND position = :beta_last;
+SELECT is(problems(), format('error beta %s: columns of the leaf differ from its entry', :beta_last), 'no member');
+UPDATE immiiq.leaf SET member_id = :'beta_owner', session_id = NULL WHERE org_id = :'beta' AND position = :beta_last;
+SELECT is(problems(), format('error beta %s: columns of the leaf differ from its entry', :beta_last), 'no session');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+INSERT INTO immiiq.leaf SELECT org_id, -position, txid, incarnation, seq, month, hash FROM immiiq.leaf WHERE org_id = :'alpha' AND position = :base + 1;
+SELECT matches(problems(), 'error alpha -: leaf has the impossible position -\d+', 'a leaf before the first');
+ROLLBACK;
+
 ---- The tail
 
 BEGIN;
@@ -303,6 +448,24 @@ BEGIN;
 SELECT unguard() \gset ignored_
 UPDATE immiiq.tree_head SET key_hash = key_hash + 1 WHERE size = :batches;
 SELECT is(problems(), format('error - -: head of %s batches is signed by a key that the log does not know', :batches), 'a head under an unknown key');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.tree_head SET signature = signature || '\x00' WHERE size = :batches;
+SELECT is(problems(), format('error - -: head of %s batches has a signature that does not hold', :batches), 'a signature with a byte behind it');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.log_key SET public_key = set_byte(public_key, 0, get_byte(public_key, 0) # 1);
+SELECT matches(problems(), format('head of %s batches is signed by a key that the log does not know', :batches), 'another public key under the same hash');
+ROLLBACK;
+
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.log_key SET origin = 'example.com/log';
+SELECT matches(problems(), format('head of %s batches is signed by a key that the log does not know', :batches), 'another name of the log');
 ROLLBACK;
 
 -- a key of the attacker's own: RFC 8037's, with the name that C2SP gives it

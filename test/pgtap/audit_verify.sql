@@ -1,6 +1,6 @@
 -- verify_audit over several units of work: with parallel workers, from a checkpoint on, at the seams of units; its progress; who may.
 \i test/pgtap/setup.psql
-SELECT plan(33);
+SELECT plan(35);
 
 CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
 SELECT FROM immiiq.protect('note', 'cases') \gset
@@ -113,6 +113,16 @@ SELECT unguard() \gset ignored_
 DELETE FROM immiiq.batch WHERE batch_no >= :known_size;
 DELETE FROM immiiq.tree_head WHERE size >= :known_size;
 SELECT matches(problems(:'kept'), 'log is shorter than the checkpoint of \d+ batches', 'a log cut behind the checkpoint''s back');
+ROLLBACK;
+BEGIN;
+SELECT unguard() \gset ignored_
+DELETE FROM immiiq.node WHERE org_id = :'alpha';
+SELECT matches(problems(:'kept'), '^error \d+: hashes before position \d+ are missing; roots of this organisation were not checked', 'hashes that the organisation''s tree goes on from, taken out');
+ROLLBACK;
+BEGIN;
+SELECT unguard() \gset ignored_
+UPDATE immiiq.leaf SET position = position + 1000000 WHERE org_id = :'alpha' AND position = :top;
+SELECT matches(problems(), 'leaves \d+ to \d+ are missing', 'the last leaf moved far behind');
 ROLLBACK;
 SELECT throws_ok($$SELECT FROM immiiq.verify_audit(since => 'example.com/log' || chr(10) || '1' || chr(10))$$, '22023', 'checkpoint is of another log', 'a checkpoint of another log is refused');
 SELECT throws_ok(format('SELECT FROM immiiq.verify_audit(since => %L)', replace(:'kept', E'\n' || :known_size || E'\n', E'\n' || :known_size + 1 || E'\n')), '22023',

@@ -11,7 +11,7 @@ my ($alpha, $beta) = ('a1fa0000-0000-4000-8000-000000000000', 'be7a0000-0000-400
 my $clock = PostgreSQL::Test::Utils::tempdir . '/clock.so';
 system('cc', '-shared', '-fPIC', '-o', $clock, 'test/t/clock.c', '-ldl') == 0 or die 'could not build the clock';
 
-my $node = new_cluster('retention', start => 0, config => "immiiq.audit_keep = ''");
+my $node = new_cluster('retention', start => 0, config => "immiiq.audit_keep = ''\nimmiiq.seal_interval = '60s'");
 
 # Starts the server with a clock that goes wrong by so many days.
 sub start_at
@@ -68,7 +68,7 @@ sql('CALL immiiq.prune_audit()');
 is(sql("$old '$alpha'"), $before, 'an empty setting keeps everything');
 
 # A transaction that is still open; then one whose entries of long ago stand behind newer ones.
-sql("COMMIT PREPARED 'long'");
+like(sql("COMMIT PREPARED 'long'; $problems"), qr/^warning: 1 entries have waited for their seal for over five minutes$/m, 'an entry that waits for its seal for too long is told of');
 sql("CALL immiiq.seal()");
 my $last = sql("SELECT max(position) FROM immiiq.leaf WHERE org_id = '$alpha' AND position < (SELECT min(position) FROM immiiq.leaf
 	WHERE org_id = '$alpha' AND month > now() - interval '1 year')");
@@ -149,6 +149,32 @@ forged("UPDATE immiiq.pruned AS p SET (incarnation, txid, seq, month) = (SELECT 
 	WHERE o.org_id = '$beta') WHERE p.org_id = '$alpha'", qr/under a statement which (is none|says something else)/, 'the statement of another organisation');
 forged("DELETE FROM immiiq.entry WHERE table_name(body) = 'prune'" =~ s/table_name\(body\) = 'prune'/(incarnation, txid, seq) IN (SELECT incarnation, txid, seq FROM immiiq.pruned)/r,
 	qr/under a statement which is not in the log/, 'the statement taken out of the log');
+# Statements of a superuser's own, to which the row of what was pruned is made to point.
+my $month_before = sql("SELECT before FROM immiiq.pruned WHERE org_id = '$alpha'");
+sub stated
+{
+	my ($kind, $org, $object, $last_text, $set, $want, $name) = @_;
+	my ($at) = grep { /^ROW/ } split /\n/, sql(qq{BEGIN;
+		SELECT immiiq.record_event('$kind', $org, NULL, '$object', '{"first": 1, "last": $last_text, "before": "$month_before", "keep-days": 2556}');
+		SELECT format('ROW(%s, %s, %s, %L::date)', immiiq.audit_incarnation(), pg_current_xact_id()::text::int8, immiiq.last_entry(), immiiq.entry_month()); COMMIT; CALL immiiq.seal()});
+	my $said = sql("BEGIN; $guards; UPDATE immiiq.pruned SET (incarnation, txid, seq, month) = $at $set WHERE org_id = '$alpha'; $found; ROLLBACK");
+	like($said, $want, $name);
+	return;
+}
+stated('prune', "'$alpha'", $alpha, $last, '', qr/^(?!.*under a statement)/s, 'a statement that says the same is one');
+stated('prun', "'$alpha'", $alpha, $last, '', qr/under a statement which is none/, 'an event of a shorter name');
+stated('prunf', "'$alpha'", $alpha, $last, '', qr/under a statement which is none/, 'an event of another name');
+stated('prune', 'NULL', $beta, $last, '', qr/under a statement which says something else/, 'a statement in the installation\'s log of another organisation');
+stated('prune', 'NULL', $alpha, $last, '', qr/^(?!.*under a statement)/s, 'but of this one');
+stated('prune', "'$alpha'", $alpha, substr($last, 0, 1), '', qr/under a statement which says something else/, 'a statement whose number is the beginning of the other');
+stated('prune', "'$alpha'", $alpha, 'null', '', qr/under a statement which says something else/, 'a statement without the number');
+stated('prune', "'$alpha'", $alpha, 999999, ', last = 999999', qr/under a statement which were sealed after the month/, 'positions that no batch has');
+my $newest = sql("SELECT max(position) FROM immiiq.leaf WHERE org_id = '$alpha'");
+stated('prune', "'$alpha'", $alpha, $newest, ", last = $newest", qr/under a statement which were sealed after the month/, 'positions that were sealed long after the month');
+my $statement = "FROM immiiq.pruned AS p WHERE p.org_id = '$alpha' AND (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq)";
+forged("UPDATE immiiq.entry AS e SET body = '\\x01' $statement", qr/under a statement which is none/, 'nonsense in the place of the statement');
+forged("UPDATE immiiq.entry AS e SET body = set_byte(body, length(body) - 20, get_byte(body, length(body) - 20) # 1) $statement",
+	qr/under a statement which says something else/, 'a statement that does not open');
 # a superuser who lets the server state what was not so: the statement's own time shows it
 sql(qq{BEGIN; $guards;
 	SELECT immiiq.record_event('prune', '$alpha', NULL, '$alpha', jsonb_build_object('first', $first, 'last', $first,
@@ -166,6 +192,15 @@ start_at(400);
 sql(q{CALL immiiq.prune_audit('30 days')});
 sql('CALL immiiq.seal()');
 like(sql($problems), qr/warning: entries up to here were kept for less than seven years/, 'kept for less than seven years');
+
+# Without a root key it is said what could not be looked at, and nothing is called wrong that may be right.
+sql(q{ALTER SYSTEM SET immiiq.root_key_file = ''});
+$node->restart;
+my $unkeyed = sql($problems);
+like($unkeyed, qr/warning: key cannot be had: what the statement says under which entries up to here were taken away was not checked/, 'without a root key: the statement');
+like($unkeyed, qr/warning: \d+ rows of public\.note could not be compared: the keys of their organisation cannot be had/, 'the rows');
+like($unkeyed, qr/warning: installation key cannot be had/, 'whose key signs');
+unlike($unkeyed, qr/is gone/, 'but no row is said to be gone');
 $node->stop;
 
 done_testing();
