@@ -35,6 +35,7 @@ make_cluster() {
 		shared_preload_libraries = 'immiiq'
 		immiiq.root_key_file = '$SCRATCH/keys/root'
 		immiiq.databases = '*'
+		immiiq.coverage_interval = 0
 	CONF
 }
 

@@ -13,6 +13,111 @@ COMMENT ON FUNCTION immiiq.record_event_of(text, uuid, uuid, text, jsonb, timest
     'for the worker''s triggers: records what somebody else did; in any other process, that the caller did it';
 REVOKE ALL ON FUNCTION immiiq.record_event_of(text, uuid, uuid, text, jsonb, timestamptz, text, uuid, uuid, text, text, text, text) FROM PUBLIC;
 
+-- Whether capture was on. The triggers that capture and those that guard the log, with what ALTER TABLE cannot put back: the transaction that wrote
+-- their row of the catalog. The worker records this in the log when it changes; what it remembers is no evidence, the log is.
+CREATE TABLE immiiq.coverage_state (
+    incarnation int4 NOT NULL CONSTRAINT coverage_state_pkey PRIMARY KEY,
+    at timestamptz NOT NULL,
+    state jsonb NOT NULL
+);
+COMMENT ON TABLE immiiq.coverage_state IS 'how the worker last found the triggers that capture';
+REVOKE ALL ON immiiq.coverage_state FROM PUBLIC;
+
+CREATE FUNCTION immiiq.coverage_now() RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    SELECT COALESCE(pg_catalog.jsonb_object_agg(s.object::text, pg_catalog.jsonb_build_object('name', s.name, 'on', s.active, 'version', s.version)), '{}')
+    FROM (
+        SELECT c.oid AS object, pg_catalog.concat(n.nspname, '.', c.relname) AS name,
+            COALESCE(c.relhastriggers AND pg_catalog.bool_and(t.tgenabled OPERATOR(pg_catalog.=) 'A'), false) AS active,
+            pg_catalog.string_agg(pg_catalog.concat(t.oid, ' ', t.xmin), ', ' ORDER BY t.oid) AS version
+        FROM pg_catalog.pg_class AS c
+        JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+        LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
+            AND t.tgname OPERATOR(pg_catalog.=) ANY ('{immiiq_capture,immiiq_truncate,guard_log,guard_log_row}'::name[])
+        WHERE t.oid IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_policy AS p
+            WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid AND p.polname OPERATOR(pg_catalog.=) 'immiiq_select')
+        GROUP BY c.oid, n.nspname
+        UNION ALL
+        SELECT f.oid, 'immiiq.capture()', true, f.xmin::text
+        FROM pg_catalog.pg_proc AS f
+        WHERE f.oid OPERATOR(pg_catalog.=) 'immiiq.capture()'::pg_catalog.regprocedure
+    ) AS s;
+END;
+COMMENT ON FUNCTION immiiq.coverage_now() IS 'the triggers that capture and those that guard the log, as they are, by the oid of their table';
+REVOKE ALL ON FUNCTION immiiq.coverage_now() FROM PUBLIC;
+
+CREATE FUNCTION immiiq.record_coverage(since timestamptz DEFAULT NULL) RETURNS boolean
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    now constant timestamptz := clock_timestamp();
+    found constant jsonb := immiiq.coverage_now();
+    last immiiq.coverage_state;
+BEGIN
+    SELECT * INTO last FROM immiiq.coverage_state AS s WHERE s.incarnation = immiiq.audit_incarnation();
+    IF last.state = found OR NOT immiiq.record_event_of('coverage', NULL, NULL, 'capture',
+            jsonb_build_object('incarnation', immiiq.audit_incarnation(), 'since', coalesce(since, last.at), 'state', found),
+            now, 'database', NULL, NULL, session_user, NULL, NULL, NULL) THEN
+        RETURN false;
+    END IF;
+    DELETE FROM immiiq.coverage_state;
+    INSERT INTO immiiq.coverage_state VALUES (immiiq.audit_incarnation(), now, found);
+    RETURN true;
+END
+$$;
+COMMENT ON FUNCTION immiiq.record_coverage(timestamptz) IS 'records in the log how the triggers that capture are, when that has changed; since: when somebody last looked';
+REVOKE ALL ON FUNCTION immiiq.record_coverage(timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION immiiq.event_tag(kind text, object text) RETURNS int8
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_event_tag';
+COMMENT ON FUNCTION immiiq.event_tag(text, text) IS 'what audit_log.row_tag is for such an event of the installation''s log';
+REVOKE ALL ON FUNCTION immiiq.event_tag(text, text) FROM PUBLIC;
+
+-- Between two states that the log has of one life of the database, and between the last of them and now.
+CREATE FUNCTION immiiq.coverage_gaps() RETURNS TABLE (name text, what text, since timestamptz, until timestamptz)
+    LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+    WITH event AS MATERIALIZED (
+        SELECT l.position, l.at, (f.new_row OPERATOR(pg_catalog.->>) 'since')::timestamptz AS since,
+            f.new_row OPERATOR(pg_catalog.->) 'state' AS state, (f.new_row OPERATOR(pg_catalog.->>) 'incarnation')::int4 AS incarnation
+        FROM immiiq.leaf AS l
+        JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) l.month AND e.incarnation OPERATOR(pg_catalog.=) l.incarnation
+            AND e.txid OPERATOR(pg_catalog.=) l.txid AND e.seq OPERATOR(pg_catalog.=) l.seq
+        CROSS JOIN LATERAL immiiq.entry_fields(e.body, e.body) AS f
+        WHERE l.org_id OPERATOR(pg_catalog.=) 'ffffffff-ffff-ffff-ffff-ffffffffffff'
+            AND l.row_tag OPERATOR(pg_catalog.=) immiiq.event_tag('coverage', 'capture')
+    ), state AS (
+        SELECT pg_catalog.row_number() OVER (PARTITION BY e.incarnation ORDER BY e.position) AS n, e.incarnation, e.at, e.since, e.state
+        FROM event AS e
+        WHERE e.state IS NOT NULL
+        UNION ALL
+        SELECT pg_catalog.count(*) OPERATOR(pg_catalog.+) 1, e.incarnation, NULL, pg_catalog.max(e.at), immiiq.coverage_now()
+        FROM event AS e
+        WHERE e.state IS NOT NULL AND e.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation()
+        GROUP BY e.incarnation
+    ), seen AS (
+        SELECT s.n, s.at, s.since, o.value OPERATOR(pg_catalog.->>) 'name' AS name, (o.value OPERATOR(pg_catalog.->>) 'on')::boolean AS active,
+            pg_catalog.lag((o.value OPERATOR(pg_catalog.->>) 'on')::boolean) OVER w AS was_active,
+            o.value OPERATOR(pg_catalog.->>) 'version' AS version, pg_catalog.lag(o.value OPERATOR(pg_catalog.->>) 'version') OVER w AS was,
+            pg_catalog.lag(s.n) OVER w AS was_n, pg_catalog.lag(s.at) OVER w AS was_at,
+            pg_catalog.min(s.at) FILTER (WHERE (o.value OPERATOR(pg_catalog.->>) 'on')::boolean)
+                OVER (PARTITION BY s.incarnation, o.key ORDER BY s.n ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS on_again
+        FROM state AS s CROSS JOIN LATERAL pg_catalog.jsonb_each(s.state) AS o
+        WINDOW w AS (PARTITION BY s.incarnation, o.key ORDER BY s.n)
+    )
+    SELECT s.name, 'off', CASE WHEN s.was_n OPERATOR(pg_catalog.=) (s.n OPERATOR(pg_catalog.-) 1) AND s.was_active THEN s.since ELSE s.at END, s.on_again
+    FROM seen AS s
+    WHERE NOT s.active AND s.was_active IS DISTINCT FROM false
+    UNION ALL
+    SELECT s.name, 'changed', CASE WHEN s.was_n OPERATOR(pg_catalog.=) (s.n OPERATOR(pg_catalog.-) 1) THEN s.since ELSE s.was_at END, s.at
+    FROM seen AS s
+    WHERE s.active AND s.was_active AND s.version OPERATOR(pg_catalog.<>) s.was
+    ORDER BY 3, 1;
+END;
+COMMENT ON FUNCTION immiiq.coverage_gaps() IS 'when capture, or a guard of the log, was off, or may have been: what changed between two looks; until null: up to now';
+REVOKE ALL ON FUNCTION immiiq.coverage_gaps() FROM PUBLIC;
+
 -- What the worker writes to the journal is in the log by the same commit.
 CREATE FUNCTION immiiq.log_journal() RETURNS trigger
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp

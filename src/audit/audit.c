@@ -88,6 +88,7 @@ audit_init(void)
 {
 	capture_init();
 	anchor_init();
+	coverage_init();
 	signer_init();
 	ddl_init();
 	DefineCustomStringVariable("immiiq.audit_keep",

@@ -26,6 +26,9 @@ extern bool audit_maintain_due(void);
 /* The worker's turn at immiiq.anchor_command, outside a transaction; waits for nothing. */
 extern void audit_anchor(void);
 extern bool audit_anchor_due(void);
+/* The worker's look at the triggers that capture, outside a transaction. */
+extern void audit_coverage(void);
+extern bool audit_coverage_due(void);
 
 /* One utility statement at work; lives on the stack of the hook. */
 typedef struct AuditUtility

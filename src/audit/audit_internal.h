@@ -262,6 +262,7 @@ extern bool signer_knows(const uint8 *public_key);
 extern void signer_sign(const char *note, uint8 *public_key, uint8 *signature);
 
 extern void anchor_init(void);
+extern void coverage_init(void);
 extern void signer_init(void);
 extern void capture_init(void);
 extern void ddl_init(void);

@@ -281,6 +281,34 @@ reconcile_check_triggers(VerifyRun *run)
 	SPI_finish();
 }
 
+/* Says when triggers were off, or may have been, by what the worker has recorded of them. */
+static void
+reconcile_check_coverage(VerifyRun *run)
+{
+	MemoryContext memory = CurrentMemoryContext;
+
+	SPI_connect();
+	if (SPI_execute("SELECT g.name, g.what, g.since, g.until FROM immiiq.coverage_gaps() AS g",
+					true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not ask when capture was off");
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple tuple = SPI_tuptable->vals[i];
+		TupleDesc desc = SPI_tuptable->tupdesc;
+		MemoryContext old = MemoryContextSwitchTo(memory);
+		char *until = SPI_getvalue(tuple, desc, 4);
+
+		verify_report(run, "warning", NULL, 0, "triggers of %s were %s between %s and %s%s",
+					  SPI_getvalue(tuple, desc, 1), SPI_getvalue(tuple, desc, 2),
+					  SPI_getvalue(tuple, desc, 3), until != NULL ? until : "now",
+					  strcmp(SPI_getvalue(tuple, desc, 2), "changed") == 0
+						  ? ": they may have been off meanwhile"
+						  : "");
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+}
+
 static bool
 reconcile_is_captured(const Reconcile *work, const CanonicalEntry *entry)
 {
@@ -784,6 +812,7 @@ verify_rows(VerifyRun *run)
 	bool more;
 
 	reconcile_check_triggers(run);
+	reconcile_check_coverage(run);
 	if (audit_transaction_captured())
 	{
 		verify_report(run, "warning", NULL, 0,

@@ -147,6 +147,13 @@ worker_run_prune(void)
 	prune_round();
 }
 
+static void
+worker_run_coverage(void)
+{
+	pgstat_report_activity(STATE_RUNNING, "immiiq: looking at the triggers that capture");
+	audit_coverage();
+}
+
 static WorkerTask worker_tasks[] = {
 	{"journal", worker_run_journal, NULL, 0, 0},
 	{"call sealer", worker_call_sealer, audit_seal_wanted, 0, 0},
@@ -156,6 +163,7 @@ static WorkerTask worker_tasks[] = {
 	{"erasure", erasure_round, erasure_wanted, 0, 0},
 	{"audit", worker_run_audit, audit_maintain_due, 0, 0},
 	{"anchor", worker_run_anchor, audit_anchor_due, 0, 0},
+	{"coverage", worker_run_coverage, audit_coverage_due, 0, 0},
 };
 
 static WorkerTask worker_sealing = {"seal", worker_seal, audit_seal_wanted, 0, 0};

@@ -48,7 +48,7 @@ SELECT is_empty(
       WHERE c.relkind = 'r' AND NOT coalesce(e.extconfig, '{}') @> ARRAY[c.oid]
       AND c.relname NOT IN ('privilege', 'installed_function',      -- the install script's own rows
                             'tree', 'seal_state', 'restored',       -- what the sealer makes anew
-                            'anchor_state',                         -- of this server's command
+                            'anchor_state', 'coverage_state',       -- of this server's command
                             'ledger_pending')                       -- and of its file beside the root key
       ORDER BY 1$$,
     'every table with data of the installation is carried by pg_dump');

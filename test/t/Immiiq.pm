@@ -58,6 +58,8 @@ sub new_cluster
 		$node->append_conf('postgresql.conf', "shared_preload_libraries = 'immiiq'");
 		$node->append_conf('postgresql.conf',
 			"immiiq.databases = '" . ($option{databases} // '*') . "'");
+		# its events would stand between those that tests count; 064_audit_coverage is about it
+		$node->append_conf('postgresql.conf', 'immiiq.coverage_interval = 0');
 		my $key = $option{root_key} // "test-1 " . join('', map { sprintf '%02x', $_ } 0 .. 31);
 		if ($key)
 		{

@@ -8,6 +8,7 @@
 #include "crypto/crypto.h"
 #include "tap.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 
 #define ENTRIES 40
@@ -193,6 +194,12 @@ static const Column columns[] = {
 };
 #define COLUMNS 4
 
+/* The second column's value, and how it is written, when a test says so. */
+static const char *odd_value = NULL;
+static size_t odd_len;
+static const char *odd_text;
+static size_t odd_text_len;
+
 static uint8_t salts[COLUMNS][COMMIT_SALT_BYTES];
 static uint8_t commitments[COLUMNS][32];
 
@@ -212,7 +219,12 @@ make_columns(Fault fault)
 		canonical_put_byte(&item, column.flags);
 		canonical_put_length(&item, (uint32_t) strlen(column.name));
 		canonical_put(&item, column.name, strlen(column.name));
-		if (column.value != NULL)
+		if (i == 1 && odd_value != NULL)
+		{
+			canonical_put_length(&item, (uint32_t) odd_len);
+			canonical_put(&item, odd_value, odd_len);
+		}
+		else if (column.value != NULL)
 		{
 			canonical_put_length(&item, (uint32_t) strlen(column.value));
 			canonical_put(&item, column.value, strlen(column.value));
@@ -264,7 +276,15 @@ out_columns(Fault fault, bool here)
 		}
 		out("{\"part\":%d,\"flags\":%d,\"name\":\"%s\",\"value\":", column.part, column.flags,
 			column.name);
-		out(column.value != NULL ? "\"%s\"" : "null", column.value);
+		if (i == 1 && odd_value != NULL)
+		{
+			out("\"");
+			memcpy(text + text_len, odd_text, odd_text_len);
+			text_len += odd_text_len;
+			out("\"");
+		}
+		else
+			out(column.value != NULL ? "\"%s\"" : "null", column.value);
 		out(",\"salt\":\"%s\"}", base64(salt, sizeof(salt)));
 	}
 	out("]");
@@ -635,12 +655,61 @@ every_byte(void)
 	check(taken == 0, "and it cannot be cut anywhere");
 }
 
+/* Values, and the ways to write them: there is one of each. */
+static void
+strings(void)
+{
+#define PAIR(value, json) value, sizeof(value) - 1, json, sizeof(json) - 1
+	static const struct
+	{
+		const char *value;
+		size_t len;
+		const char *json;
+		size_t json_len;
+		bool good;
+	} cases[] = {
+		{PAIR("\x01\x1f\x10\x0f", "\\u0001\\u001f\\u0010\\u000f"), true},
+		{PAIR("\"\\\b\f\n\r\t/", "\\\"\\\\\\b\\f\\n\\r\\t/"), true},
+		{PAIR("", ""), true},
+		{PAIR("\x7f\xc3\xa9", "\x7f\xc3\xa9"), true},
+		{PAIR("\x01", "\x01"), false},
+		{PAIR("\x1f", "\x1f"), false},
+		{PAIR("\n", "\\u000a"), false},
+		{PAIR("\b", "\\u0008"), false},
+		{PAIR("\f", "\\u000c"), false},
+		{PAIR("\r", "\\u000d"), false},
+		{PAIR("\t", "\\u0009"), false},
+		{PAIR("!", "\\u0021"), false},
+		{PAIR("\x1f", "\\u001F"), false},
+		{PAIR("\x01", "\\u1001"), false},
+		{PAIR("\x01", "\\u0101"), false},
+		{PAIR("\x01", "\\v0001"), false},
+		{PAIR("\x01", "\\U0001"), false},
+		{PAIR("\x10", "\\u000\0"), false},
+		{PAIR("/", "\\/"), false},
+		{PAIR("\xc3\xa9", "\\u00e9"), false},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+	{
+		odd_value = cases[i].value;
+		odd_len = cases[i].len;
+		odd_text = cases[i].json;
+		odd_text_len = cases[i].json_len;
+		make_export(NONE, 9, 12);
+		if (!check((verdict(text, text_len) == NULL) == cases[i].good,
+				   cases[i].good ? "a value as it is written" : "another way to write it"))
+			printf("# number %zu\n", i);
+	}
+	odd_value = NULL;
+}
+
 /* Reads a line as if what stands before it had been; true when it is taken. */
 static bool
 is_taken(const ExportReader *before, const char *line, size_t len)
 {
 	ExportReader reader = *before;
-	char *exact = malloc(len + 1);
+	char *exact = malloc(len);
 	bool taken;
 
 	memcpy(exact, line, len);
@@ -650,6 +719,33 @@ is_taken(const ExportReader *before, const char *line, size_t len)
 		export_free(&reader);
 	free(exact);
 	return taken;
+}
+
+/* An entry whose line ends within a string: nothing behind it is read. */
+static void
+ends(void)
+{
+	static const char *const last[] = {"\\", "\\u", "\\u0", "\\u00", "\\u001", "\\n", "x"};
+	ExportReader before = {.key = &key};
+	const char *line;
+	const char *value;
+	bool taken = false;
+
+	make_export(NONE, 9, 12);
+	line = strchr(text, '\n') + 1;
+	if (export_read_line(&before, text, (size_t) (line - 1 - text)) != NULL)
+		abort();
+	value = strstr(line, "\"value\":\"");
+	for (size_t i = 0; i < sizeof(last) / sizeof(last[0]); i++)
+	{
+		char copy[LINE];
+		size_t len = (size_t) (value + 9 - line);
+
+		memcpy(copy, line, len);
+		memcpy(copy + len, last[i], strlen(last[i]));
+		taken |= is_taken(&before, copy, len + strlen(last[i]));
+	}
+	check(!taken, "a line that ends within a string is refused");
 }
 
 /*
@@ -676,7 +772,7 @@ letters_gone_or_more(void)
 		for (size_t at = 0; (number < 2 || number == 5) && at <= len; at++)
 		{
 			/* among signatures there may be somebody else's */
-			bool free_to_say = number == 0 && line + at >= signatures && at + 3 < len;
+			bool free_to_say = number == 0 && line + at >= signatures && at + 2 < len;
 
 			memcpy(copy, line, at);
 			memcpy(copy + at + 1, line + at, len - at);
@@ -689,6 +785,21 @@ letters_gone_or_more(void)
 				taken++;
 				printf("# line %zu: %02x at %zu\n", number, more[i], at);
 			}
+			/* another letter, the next one among them: it may differ in a bit that counts for nothing */
+			memcpy(copy, line, len);
+			for (size_t i = 0; i <= sizeof(more) && at < len && !free_to_say; i++)
+			{
+				copy[at] = i < sizeof(more) ? more[i] : line[at] + 1;
+				/* by itself, a header may name another range */
+				if (copy[at] == line[at] ||
+					(number == 0 && isdigit((uint8_t) copy[at]) && isdigit((uint8_t) line[at])) ||
+					!is_taken(&before, copy, len))
+					continue;
+				taken++;
+				printf("# line %zu: %02x instead of %02x at %zu\n", number, copy[at], line[at], at);
+			}
+			if (at > 0)
+				taken += is_taken(&before, line, at) && at < len;
 			for (size_t n = 1; n <= 48 && at + n <= len; n++)
 			{
 				size_t rest = len - at - n;
@@ -1031,6 +1142,8 @@ main(int argc, char **argv)
 	faults();
 	consistency();
 	letters_gone_or_more();
+	strings();
+	ends();
 	/* -q: for who runs it many times */
 	if (argc != 2 || strcmp(argv[1], "-q") != 0)
 		every_byte();
