@@ -7,6 +7,9 @@
 # make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
 # make cassert, make valgrind               make check on a server with assertions, pgTAP files under valgrind (cassert does both)
 # make check-versions                      make check on PostgreSQL 17 and 18, in fresh Debians of their own
+# make dist, make sbom                     the archive for PGXN, the SPDX bill of materials; debian/ builds packages (dpkg-buildpackage -us -uc -b)
+# make package                             builds, installs and tests the Debian package in a fresh Debian
+# make docs                                README.md and docs/ as HTML, in html/; installs pandoc
 # make format                              src/ and test/ as .clang-format says
 
 EXTENSION = immiiq
@@ -15,18 +18,24 @@ MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
 SCRATCH = check attack mutants check-slow valgrind demo psql portal bench
-CHROOTS = fresh check-versions radosgw cassert
+CHROOTS = fresh check-versions radosgw cassert package check-package docs
 ifneq ($(filter $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)),)
 
 .PHONY: $(SCRATCH) $(CHROOTS) $(MAKECMDGOALS)
 $(SCRATCH):
 	@test/scratch.sh $@
-check-slow: fresh radosgw cassert
+check-slow: fresh radosgw cassert package
 fresh:
 	@test/fresh.sh
 check-versions:
 	@RELEASE=trixie test/fresh.sh check
 	@RELEASE=forky test/fresh.sh check
+package:
+	@test/fresh.sh check-package
+check-package:
+	@test/package.sh
+docs:
+	@dist/html.sh
 radosgw:
 	@test/oracle/radosgw.sh
 cassert:
@@ -45,7 +54,7 @@ INSTALL_SQL = sql/$(EXTENSION)--$(EXTVERSION).sql
 OBJS = $(patsubst $(srcdir)/%.c,%.o,$(sort $(wildcard $(srcdir)/src/*.c $(srcdir)/src/*/*.c)))
 DATA_built = $(INSTALL_SQL)
 # The script that writes an export into files, users find it in $(pg_config --sharedir)/extension; scripts from version to version.
-DATA = $(srcdir)/sql/immiiq-export.psql $(sort $(wildcard $(srcdir)/sql/updates/*.sql))
+DATA = $(patsubst $(srcdir)/%,%,$(srcdir)/sql/immiiq-export.psql $(sort $(wildcard $(srcdir)/sql/updates/*.sql)))
 # The verifier of exported logs: a program of its own, without a server.
 SCRIPTS_built = immiiq-verify
 VERIFY_SOURCES = verify/immiiq-verify.c $(addprefix src/,audit/export.c audit/commit.c audit/canonical.c audit/tree.c crypto/crypto.c)
@@ -88,10 +97,13 @@ $(INSTALL_SQL): $(SQL_PARTS:%=$(srcdir)/sql/parts/%.sql) $(srcdir)/Makefile
 immiiq-verify: $(VERIFY_SOURCES:%=$(srcdir)/%) $(wildcard $(srcdir)/src/audit/*.h $(srcdir)/src/crypto/*.h)
 	$(CC) -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -O2 -I$(srcdir)/src $(filter %.c,$^) $(LDFLAGS) -lsodium -lcrypto -o $@
 
-.PHONY: format dist
+.PHONY: format dist sbom
 format:
 	clang-format-14 -i $$($(srcdir)/test/formatted.sh)
 dist:
 	git archive --format=zip --prefix=$(EXTENSION)-$(EXTVERSION)/ -o $(EXTENSION)-$(EXTVERSION).zip HEAD
+sbom: all
+	$(srcdir)/dist/sbom.pl '$(VERSION)' $(INSTALL_SQL) > $(EXTENSION)-$(EXTVERSION).spdx.json.tmp
+	mv $(EXTENSION)-$(EXTVERSION).spdx.json.tmp $(EXTENSION)-$(EXTVERSION).spdx.json
 
 endif

@@ -24,6 +24,8 @@ must() {	# name, command …
 	fi
 }
 
+must "make docs: every page is whole in itself, every link and anchor leads somewhere" dist/html.sh
+
 for target in test/fuzz/*_fuzz.c; do
 	name=$(basename "$target" .c)
 	mkdir "$build/$name.corpus"

@@ -6,7 +6,10 @@ export LC_ALL=C
 
 goal=$1
 . "$(dirname "$0")/release.sh"
-packages="gcc libc6-dev libcrypt-dev make libsodium-dev libssl-dev postgresql-$MAJOR postgresql-server-dev-$MAJOR"
+case $goal in
+docs) packages=pandoc ;;
+*) packages="gcc libc6-dev libcrypt-dev make libsodium-dev libssl-dev postgresql-$MAJOR postgresql-server-dev-$MAJOR" ;;
+esac
 case $goal in
 check | check-slow | cassert | valgrind)
 	packages+=" $CLANG $CLANG_FORMAT git libipc-run-perl perl postgresql-$MAJOR-pgtap age nodejs opensc softhsm2" ;;
@@ -16,10 +19,12 @@ cassert)
 	packages+=" dpkg-dev libreadline-dev libxml2-dev zlib1g-dev valgrind" ;;
 valgrind)
 	packages+=" valgrind" ;;
+package)
+	packages+=" build-essential debhelper dpkg-dev git lintian postgresql-server-dev-all unzip" ;;
 portal)
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 check-slow)
-	packages+=" chromium curl debootstrap libclang-rt-14-dev memcached poppler-utils python3-django python3-psycopg2 python3-sqlalchemy ruby-activerecord ruby-pg swift-account swift-container swift-object swift-proxy valgrind"
+	packages+=" chromium curl debootstrap libclang-rt-14-dev memcached pandoc poppler-utils python3-django python3-psycopg2 python3-sqlalchemy ruby-activerecord ruby-pg swift-account swift-container swift-object swift-proxy valgrind"
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 esac
 

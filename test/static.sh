@@ -104,13 +104,50 @@ rooms() {
 	done
 }
 
-# Links between the documents lead somewhere.
+# Links between the documents lead somewhere, and their anchors to a heading.
 links() {
-	local file target
-	for file in README.md docs/*.md docs/examples/*/*.md; do
-		grep -oE '\]\([^)#]+' "$file" | cut -c 3- | grep -vE '^https?:' | while read -r target; do
-			[ -e "$(dirname "$file")/$target" ] || echo "$file: no $target"
-		done
+	perl -e '
+		use File::Basename;
+		my %anchors;
+		sub anchors {
+			my ($file) = @_;
+			return $anchors{$file} //= do {
+				open my $in, "<:utf8", $file or die;
+				my (%seen, $code);
+				for (<$in>) {
+					$code = !$code if /^\s*```/;
+					next if $code || !/^#+ (.*)/;
+					my $slug = lc $1;
+					$slug =~ s/[^\w\s-]//g;
+					$slug =~ s/\s/-/g;
+					$seen{ $slug . ($seen{$slug} ? "-$seen{$slug}" : "") } = 1;
+				}
+				\%seen;
+			};
+		}
+		for my $file (@ARGV) {
+			open my $in, "<", $file or die;
+			for (<$in>) {
+				while (/\]\(([^)#\s]*)(?:#([^)\s]+))?\)/g) {
+					my ($path, $anchor) = ($1, $2);
+					next if $path =~ /^https?:/;
+					my $target = length $path ? dirname($file) . "/$path" : $file;
+					if (!-e $target) { print "$file: no $path\n" }
+					elsif (defined $anchor && !anchors($target)->{$anchor}) { print "$file: no #$anchor in $target\n" }
+				}
+			}
+		}' README.md SECURITY.md CHANGELOG.md docs/*.md docs/examples/*/*.md
+}
+
+# What the documents name exists: immiiq's functions, views, tables, types and settings, and this repository's files.
+names() {
+	local documents name path
+	documents=$(ls README.md SECURITY.md CHANGELOG.md docs/*.md docs/examples/*/*.md)
+	comm -23 <(grep -ohE '\bimmiiq\.[a-z][a-z_0-9]*' $documents | sort -u) \
+		<({ sed -nE 's/^ *CREATE (UNLOGGED )?(FUNCTION|PROCEDURE|AGGREGATE|VIEW|TABLE|TYPE|SEQUENCE|DOMAIN) (immiiq\.[a-z_0-9]+).*/\3/p' sql/parts/*.sql
+			grep -ohE '"immiiq\.[a-z_]+"' -r src | tr -d '"'; printf 'immiiq.%s\n' c control envelope wrap yaml; } | sort -u) | sed 's/$/: named in a document, and nowhere made/'
+	grep -ohE '`(test|docs|sql|src|demo|verify|dist|debian)/[A-Za-z0-9_./-]+' $documents | tr -d '`' | sort -u | while read -r path; do
+		[ -e "$path" ] || [[ $path = *N* ]] || echo "$path: named in a document, and not there"
 	done
 }
 
@@ -157,7 +194,8 @@ silent "the library's SQL functions and the install parts agree" entry_points
 silent "docs/errors.md and base.h list the same SQLSTATEs" sqlstates
 silent "a capability has one name in four places" rooms
 silent "the portal's server has under 400 lines, and no permission check in them" portal
-silent "links between documents lead somewhere" links
+silent "links between documents, and their anchors, lead somewhere" links
+silent "what documents name exists" names
 [ -z "$CLANG_FORMAT" ] || silent "C files keep to .clang-format" format
-silent "shell scripts parse" bash -n test/*.sh test/attack/*.sh demo/*.sh docs/examples/*/*.sh
+silent "shell scripts parse" bash -n test/*.sh test/attack/*.sh dist/*.sh demo/*.sh docs/examples/*/*.sh
 echo "1..$count"

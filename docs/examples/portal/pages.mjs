@@ -142,6 +142,6 @@ export const posture = list => {
 <p class="lead">${count('holds')} of ${list.length} promises are kept${count('unknown') > 0 && `, ${count('unknown')} cannot be judged from inside`}${count('fails') > 0 && html`, <b>${count('fails')} ${count('fails') === 1 ? 'is' : 'are'} broken</b>`}. Read from the running database: ${moment(list[0].seen_at)}.</p></section>
 ${Object.keys(stands).filter(count).map(s => html`<section><h2 class="group">${count(s)} ${stands[s]}</h2><ul class="promises">${list.filter(row => row.status === s).map(row =>
         html`<li class="card ${s}"><h3><span class="light" aria-hidden="true"></span>${row.promise}</h3><small>${row.claim} · ${kinds[row.kind] ?? row.kind}</small>
-<details><summary>What was seen<span class="visually-hidden"> of ${row.claim}</span></summary><ul>${row.evidence?.split('\n').map(line => html`<li>${line}</li>`)}</ul></details></li>`)}</ul></section>`)}`
+<details${s === 'fails' && ' open'}><summary>What was seen<span class="visually-hidden"> of ${row.claim}</span></summary><ul>${row.evidence?.split('\n').map(line => html`<li>${line}</li>`)}</ul></details></li>`)}</ul></section>`)}`
         : none('Posture is open to members who see the whole practice and have the module reports.')}` };
 };

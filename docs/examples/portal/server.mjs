@@ -166,7 +166,7 @@ async function read(request) {
 }
 
 async function answer(request) {
-    const url = new URL(request.url, 'http://portal'), wanted = `${request.method} ${url.pathname}`;
+    const url = new URL(request.url, 'http://portal'), wanted = `${request.method.replace(/^HEAD$/, 'GET')} ${url.pathname}`;
     if (Object.hasOwn(files, wanted)) return { file: files[wanted] };
     // A form of another site is not ours, whatever cookies come with it.
     if (request.method === 'POST' && request.headers['sec-fetch-site'] !== 'same-origin') return { status: 403, page: page.failed(403, 'This form was not sent from this site.') };

@@ -8,6 +8,7 @@ SELECT immiiq.grant_mailer('practice_mailer');
 CREATE INDEX ON clients (org_id, name);
 CREATE INDEX ON clients (org_id, phone);
 CREATE INDEX ON clients (org_id, email);
+CREATE INDEX ON documents (org_id, number);
 
 -- Posture is read by an auditor's job, since application roles read no statistics of the server; whom its last look is shown is said here,
 -- as for the log: scope all and the module reports.
@@ -27,9 +28,6 @@ GRANT USAGE ON SCHEMA portal TO practice_app, practice_auditor;
 GRANT EXECUTE ON FUNCTION portal.posture() TO practice_app;
 GRANT EXECUTE ON FUNCTION portal.look() TO practice_auditor;
 GRANT SELECT, INSERT, DELETE ON portal.posture_seen TO practice_auditor;
-\connect - practice_auditor
-SELECT portal.look();
-
 -- A bucket for each practice, and a file for each document of a client who is open.
 \connect - practice_operator
 CREATE TEMPORARY TABLE practice AS SELECT number, org_id FROM generator.practice;
@@ -43,3 +41,10 @@ SELECT format($$
         FROM documents d JOIN clients c USING (org_id, client_id) WHERE c.status = 'open';
     COMMIT;$$, org_id, number, :'bucket', :'secret')
 FROM practice ORDER BY number \gexec
+
+-- The generator of the demo's data has done its work; then the first look at what holds.
+\connect - postgres
+SET client_min_messages = warning;
+DROP SCHEMA generator CASCADE;
+\connect - practice_auditor
+SELECT portal.look();
