@@ -2,7 +2,7 @@
 \i test/pgtap/setup.psql
 -- The firewall refuses an application role cursors and temporary tables.
 SET immiiq.firewall = off;
-SELECT plan(23);
+SELECT plan(37);
 
 CREATE TABLE client (
     org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, town enc_text(71,equality), born enc_date(72,equality,range), note enc_text(73,match), n int DEFAULT 0,
@@ -83,4 +83,57 @@ SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
 SELECT is((SELECT count(*) FROM client WHERE town = 'town 2' AND n = 1 AND note LIKE 'alpha%'), 4::bigint, 'and afterwards each opens and is found as before');
 COMMIT;
 RESET SESSION AUTHORIZATION;
+
+-- ---- what is pasted: text while somebody is active; else refused, or whole and never opened for whom it is not ----
+CREATE TABLE pasted (id serial, org_id uuid, kind text, v enc_text(90,equality), w enc_text(91,equality));
+CREATE TABLE source (kind text, v text);
+GRANT ALL ON pasted, pasted_id_seq, source TO regress_immiiq_app;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'beta_owner_token', true) AS ignored \gset
+INSERT INTO pasted (kind, v) VALUES ('beta', 'their secret');
+COMMIT;
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
+INSERT INTO pasted (kind, v, w) VALUES ('alpha', 'my secret', 'my other secret');
+COMMIT;
+INSERT INTO source
+SELECT x.* FROM pasted a, pasted b, LATERAL (VALUES ('whole', a.v::text), ('of another column', a.w::text), ('of another organisation', b.v::text),
+    ('cut', left(a.v::text, 40)), ('with a bit flipped', left(a.v::text, -4) || CASE WHEN a.v::text LIKE '%AAAA' THEN 'AAAQ' ELSE 'AAAA' END),
+    ('with bytes behind', a.v::text || 'AAAA'), ('with a character behind', a.v::text || '!'), ('with a blank behind', a.v::text || ' ')) AS x
+WHERE a.kind = 'alpha' AND b.kind = 'beta';
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
+INSERT INTO pasted (kind, v, w) SELECT kind, v, v FROM source;
+SELECT results_eq('SELECT p.v::text, p.w::text FROM pasted p JOIN source s USING (kind) ORDER BY kind', 'SELECT v, v FROM source ORDER BY kind', 'pasted by somebody it is plain text, whatever it is');
+SELECT is((SELECT count(*) FROM source s, pasted p WHERE p.v = s.v), 8::bigint, 'and found as such');
+DELETE FROM pasted WHERE kind NOT IN ('alpha', 'beta');
+COMMIT;
+SELECT lives_ok('INSERT INTO pasted (kind, v) SELECT kind, v FROM source WHERE kind = ''whole''', 'pasted by nobody it is taken whole');
+SELECT lives_ok('INSERT INTO pasted (kind, v) SELECT kind, v FROM source WHERE kind = ''of another organisation''', 'whosever it is');
+SELECT throws_ok(format('INSERT INTO pasted (kind, v) SELECT kind, v FROM source WHERE kind = %L', kind), code, NULL, 'pasted by nobody, refused ' || kind)
+FROM (VALUES ('of another column', 'IQ032'), ('cut', 'IQ031'), ('with a character behind', 'IQ031'), ('with a blank behind', 'IQ031')) AS c (kind, code);
+SELECT lives_ok('INSERT INTO pasted (kind, v) SELECT kind, v FROM source WHERE kind IN (''with a bit flipped'', ''with bytes behind'')', 'what is well formed cannot be told without the key');
+BEGIN;
+SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
+SELECT results_eq($$SELECT kind, v::text = 'my secret', v::text LIKE 'iq1:%' FROM pasted WHERE kind NOT IN ('with a bit flipped', 'with bytes behind') ORDER BY id$$,
+    $$VALUES ('beta', false, true), ('alpha', true, false), ('whole', true, false), ('of another organisation', false, true)$$, 'one''s own opens, another''s does not');
+-- What was opened a moment ago is opened no other way.
+SELECT is((SELECT count(v::text) FROM pasted WHERE kind IN ('alpha', 'whole') AND v::text > '' AND v::text < 'n'), 2::bigint, 'opened several times in a row');
+SELECT throws_ok(format($$SELECT v::text FROM pasted WHERE kind IN ('whole', %L) AND v::text > ''$$, kind), 'IQ031', NULL, 'and not what was pasted ' || kind)
+FROM (VALUES ('with a bit flipped'), ('with bytes behind')) AS k (kind);
+COMMIT;
+RESET SESSION AUTHORIZATION;
+
+-- ---- sealing and opening keep no memory ----
+CREATE FUNCTION own_memory() RETURNS int LANGUAGE sql VOLATILE AS $$
+    SELECT sum(m[1]::int)::int FROM regexp_matches(pg_read_file('/proc/self/status'), '(?:RssAnon|VmLck):\s+(\d+)', 'g') AS m
+$$;
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+SELECT count(('n ' || i)::enc_text(90,equality,match)::text) AS ignored FROM generate_series(1, 100000) AS i \gset
+SELECT own_memory() AS before \gset
+SELECT count(('n ' || i)::enc_text(90,equality,match)::text) AS ignored FROM generate_series(1, 100000) AS i \gset
+SELECT cmp_ok(own_memory() - :before, '<', 1024, 'a hundred thousand values sealed and opened once more leave less than a megabyte');
+COMMIT;
 SELECT * FROM finish();
