@@ -1,6 +1,6 @@
 -- JWTs of our own, access tokens, ID tokens of others.
 \i test/pgtap/setup.psql
-SELECT plan(192);
+SELECT plan(194);
 
 CREATE FUNCTION use_token(token text) RETURNS text LANGUAGE sql
     RETURN format('SELECT set_config(''immiiq.token'', %L, true)', token);
@@ -137,6 +137,9 @@ INSERT INTO forgery VALUES
     ('16,385 bytes', rpad(:'jwt', 16385, 'A')),
     ('another payload', split_part(:'jwt', '.', 1) || '.' || b64(claims_of(:'owner_session_id')) || '.' || split_part(:'jwt', '.', 3)),
     ('another signature', split_part(:'jwt', '.', 1) || '.' || split_part(:'jwt', '.', 2) || '.' || split_part(:'jwt2', '.', 3)),
+    ('the key inside that signed', immiiq.sign_jwt(900001, format('{"alg":"EdDSA","kid":"mine","jwk":{"kty":"OKP","crv":"Ed25519","kid":"mine","x":"%s"}}',
+        immiiq.base64url(immiiq.jwt_public_key(900001))), claims_of(:'owner_session_id'))),
+    ('addresses of keys', immiiq.sign_jwt(900001, '{"alg":"EdDSA","kid":"mine","jku":"https://x.example/jwks","x5u":"https://x.example/key"}', claims_of(:'owner_session_id'))),
     ('a key inside', b64('{"alg":"EdDSA","jwk":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}') || '.'
         || split_part(:'jwt', '.', 2) || '.' || split_part(:'jwt', '.', 3));
 -- What the signer itself refuses to write.

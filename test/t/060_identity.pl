@@ -134,6 +134,30 @@ ok($node->poll_query_until('postgres', "SELECT revoked_at IS NOT NULL FROM immii
 is(one("SELECT revoked_reason FROM immiiq.session WHERE session_id = '$id'"), 'refresh token used again', 'for this reason');
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM immiiq.pending_revocation'), 'and nothing is pending');
 
+# A stolen token and the good one at the same time, from many sides: the stolen one gets nothing, and the family ends.
+one('TRUNCATE got');
+($session, $refresh, $id) = sign_in('ana');
+$next = one("SELECT refresh_token FROM immiiq.rotate_refresh('$refresh')");
+$next = one("SELECT refresh_token FROM immiiq.rotate_refresh('$next')");
+at_once(32, "INSERT INTO got SELECT verdict || :client_id % 2, refresh_token FROM immiiq.rotate_refresh(CASE :client_id % 2 WHEN 0 THEN '$refresh' ELSE '$next' END);\n");
+is(one(q(SELECT count(*) FROM got WHERE verdict IN ('ok0', 'denied0') HAVING max(verdict) = 'denied0')), '16', 'of uses of a stolen token beside the good one none gets anything');
+ok($node->poll_query_until('postgres', "SELECT revoked_at IS NOT NULL FROM immiiq.session WHERE session_id = '$id'"), 'the session ends');
+is(one(q(SELECT string_agg(DISTINCT r.verdict, ',') FROM (SELECT token FROM got WHERE token IS NOT NULL UNION VALUES ('x')) AS g, immiiq.rotate_refresh(g.token) AS r)), 'denied', 'and nothing that was given in between is good for anything');
+is(one("SELECT count(*) FROM immiiq.session WHERE session_id = '$id' AND revoked_reason = 'refresh token used again'"), '1', 'for that reason');
+
+# As many passwords are hashed at a time as the setting says; the others wait.
+one('ALTER SYSTEM SET immiiq.password_hashers = 1');
+one('SELECT pg_reload_conf()');
+$node->safe_psql('postgres', 'SELECT 1');
+my $slow = $node->basedir . '/slow.sql';
+append_to_file($slow, q(SELECT immiiq.verify_password('$2b$14$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW', 'x')) . ";\n");
+my $hashing = IPC::Run::start([ 'pgbench', '-n', '-t', '1', '-c', '3', '-h', $node->host, '-p', $node->port, '-f', $slow, 'postgres' ], '>', \my $said, '2>', \my $complained);
+ok($node->poll_query_until('postgres', q(SELECT count(*) = 3 AND count(*) FILTER (WHERE wait_event_type = 'Extension') = 2 FROM pg_stat_activity WHERE query LIKE '%$2b$14$%' AND state = 'active' AND pid <> pg_backend_pid())),
+	'with a cap of one, one of three is hashed and two wait');
+IPC::Run::finish($hashing);
+one('ALTER SYSTEM RESET immiiq.password_hashers');
+one('SELECT pg_reload_conf()');
+
 # Nothing that is of use to anybody stands in a dump.
 ($session, $refresh) = sign_in('ana');
 $node->safe_psql('postgres', q(SELECT immiiq.issue_link('ana@alpha.example', 'confirm')), @app);
