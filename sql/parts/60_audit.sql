@@ -309,7 +309,7 @@ CREATE PROCEDURE immiiq.seal()
     LANGUAGE C AS 'MODULE_PATHNAME', 'immiiq_seal';
 COMMENT ON PROCEDURE immiiq.seal() IS 'seals, now, every captured entry whose transaction has ended; the worker does the same every immiiq.seal_interval';
 REVOKE ALL ON PROCEDURE immiiq.seal() FROM PUBLIC;
-INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'PROCEDURE immiiq.seal()');
+INSERT INTO immiiq.privilege VALUES ('auditor', 'EXECUTE', 'PROCEDURE immiiq.seal()'), ('operator', 'EXECUTE', 'PROCEDURE immiiq.seal()');
 
 CREATE FUNCTION immiiq.verify_audit(org uuid DEFAULT NULL, since text DEFAULT NULL, images boolean DEFAULT true, workers int4 DEFAULT NULL, rows boolean DEFAULT NULL)
     RETURNS TABLE (severity text, org_id uuid, "position" int8, problem text)

@@ -107,6 +107,7 @@ CREATE TABLE immiiq.erasure (
     started_at timestamptz,
     counts jsonb NOT NULL DEFAULT '{}',
     commitments text[] NOT NULL DEFAULT '{}',
+    key_ids int8[] NOT NULL DEFAULT '{}',
     last_xid int8,
     head_before text,
     erased_at timestamptz,
@@ -127,6 +128,7 @@ CREATE INDEX erasure_client_idx ON immiiq.erasure (org_id, client_id);
 COMMENT ON TABLE immiiq.erasure IS 'erasures of clients and closings of organisations: where each stands';
 COMMENT ON COLUMN immiiq.erasure.counts IS 'table → rows deleted and rows anonymised';
 COMMENT ON COLUMN immiiq.erasure.waits_for_hold IS 'something stayed because of a hold; its release lets the rest go';
+COMMENT ON COLUMN immiiq.erasure.key_ids IS 'the client''s keys that are gone: entries of the log name them';
 COMMENT ON COLUMN immiiq.erasure.replayed IS 'replay_erasures has brought its line of the ledger';
 COMMENT ON COLUMN immiiq.erasure.wal_horizon IS 'WAL before this place may hold what was erased';
 
@@ -307,8 +309,11 @@ INSERT INTO immiiq.privilege VALUES ('operator', 'EXECUTE', 'FUNCTION immiiq.exp
 -- Tables in the order in which rows can go: who refers before who is referred to.
 CREATE FUNCTION immiiq.erasure_plan(whole boolean)
     RETURNS TABLE (relation regclass, org name, client name, matter name, action text, changes jsonb, basis text, keep interval, from_column name, at_once boolean)
-    LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+    LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     WITH RECURSIVE planned AS (
         SELECT t.relation, t.org, t.client FROM immiiq.protected_table AS t JOIN pg_class AS c ON c.oid = t.relation
         WHERE CASE WHEN c.relnamespace = 'immiiq'::regnamespace
@@ -326,7 +331,8 @@ AS $$
     SELECT p.relation, p.org, p.client, m."column", coalesce(CASE WHEN whole THEN 'delete' END, r.action, 'delete'), r.changes, r.basis, r.keep, r.from_column,
         EXISTS (SELECT FROM pg_constraint AS k WHERE k.contype = 'f' AND k.conrelid = p.relation AND k.confrelid = p.relation)
     FROM planned AS p LEFT JOIN immiiq.erasure_rule AS r ON r.target = p.relation LEFT JOIN immiiq.matter_column AS m ON m.target = p.relation
-    ORDER BY (SELECT max(d.depth) FROM depth AS d WHERE d.relid = p.relation) DESC, p.relation
+    ORDER BY (SELECT max(d.depth) FROM depth AS d WHERE d.relid = p.relation) DESC, p.relation;
+END
 $$;
 COMMENT ON FUNCTION immiiq.erasure_plan(boolean) IS 'the tables of which an erasure takes rows, in order, and what it does there';
 REVOKE ALL ON FUNCTION immiiq.erasure_plan(boolean) FROM PUBLIC;
@@ -454,6 +460,15 @@ $$;
 COMMENT ON FUNCTION immiiq.erase_rows(immiiq.erasure, int8) IS 'deletes or anonymises rows of an erasure, at most so many';
 REVOKE ALL ON FUNCTION immiiq.erase_rows(immiiq.erasure, int8) FROM PUBLIC;
 
+CREATE FUNCTION immiiq.known_key_ids(e immiiq.erasure) RETURNS int8[]
+    LANGUAGE sql STABLE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(array_agg(DISTINCT k), '{}') FROM (SELECT unnest(e.key_ids) UNION ALL
+        SELECT s.key_id FROM immiiq.subject_key AS s WHERE s.org_id = e.org_id AND s.client_id = e.client_id) AS a (k)
+$$;
+COMMENT ON FUNCTION immiiq.known_key_ids(immiiq.erasure) IS 'the keys that a client has, and had';
+REVOKE ALL ON FUNCTION immiiq.known_key_ids(immiiq.erasure) FROM PUBLIC;
+
 -- What stays and why: by law, under hold, and what is append-only.
 CREATE FUNCTION immiiq.erasure_retained(e immiiq.erasure) RETURNS TABLE (item text, rows int8, reason text, basis text)
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
@@ -492,8 +507,9 @@ BEGIN
     END LOOP;
     reason := 'pseudonymous';
     FOR item, rows, basis IN
-        SELECT 'immiiq.leaf', count(*), 'positions, times and hashes of the log, without its images' FROM immiiq.leaf AS l
-            WHERE l.org_id = e.org_id AND (whole OR l.key_id IN (SELECT k.key_id FROM immiiq.subject_key AS k WHERE k.org_id = e.org_id AND k.client_id = e.client_id))
+        SELECT 'immiiq.leaf', CASE WHEN whole THEN (SELECT count(*) FROM immiiq.leaf AS l WHERE l.org_id = e.org_id)
+            ELSE (SELECT count(*) FROM immiiq.leaf AS l WHERE l.org_id = e.org_id AND l.key_id = ANY (immiiq.known_key_ids(e))) END,
+            'positions, times and hashes of the log, without its images'
         UNION ALL SELECT 'immiiq.document_event', count(*), 'who opened documents: append-only' FROM immiiq.document_event AS d
             WHERE d.org_id = e.org_id AND (whole OR d.client_id = e.client_id)
         UNION ALL SELECT 'immiiq.sign_in_attempt', count(*), 'attempts to sign in: append-only, ended by their own retention' FROM immiiq.sign_in_attempt AS s
@@ -680,6 +696,7 @@ BEGIN
             DELETE FROM immiiq.session AS s WHERE s.org_id = org AND s.client_id = e.client_id;
             DELETE FROM immiiq.link AS l WHERE l.org_id = org AND l.client_id = e.client_id;
             e.commitments := immiiq.known_commitments(e);
+            e.key_ids := immiiq.known_key_ids(e);
             PERFORM immiiq.add_ledger(org, 'erase', jsonb_build_object('request', request, 'client', e.client_id)) WHERE NOT e.replayed;
             e.replayed := false;
         END IF;
@@ -698,9 +715,9 @@ BEGIN
         PERFORM immiiq.keep_ledger(org);
         PERFORM immiiq.purge_statistics(e.counts);
         PERFORM immiiq.rekey_want_wipe();
-        e.waits_for_hold := EXISTS (SELECT FROM immiiq.erasure_retained(e) AS r WHERE r.reason = 'hold');
         e.finished_at := clock_timestamp();
         e.certificate := immiiq.make_certificate(e);
+        e.waits_for_hold := split_part(e.certificate, E'\n', 1)::jsonb -> 'retained' @> '[{"reason": "hold"}]';
         e.phase := 'done';
         said := 'done';
     END CASE;
@@ -709,6 +726,7 @@ BEGIN
         -- Before they go: their going cannot be rolled back.
         IF e.kind = 'client' THEN
             e.commitments := immiiq.known_commitments(e);
+            e.key_ids := immiiq.known_key_ids(e);
         END IF;
     END IF;
     IF e.phase <> 'done' THEN
@@ -722,7 +740,7 @@ BEGIN
         e.wal_horizon := pg_current_wal_insert_lsn();
     END IF;
     UPDATE immiiq.erasure AS r
-    SET phase = e.phase, started_at = e.started_at, head_before = e.head_before, counts = e.counts, commitments = e.commitments, last_xid = e.last_xid,
+    SET phase = e.phase, started_at = e.started_at, head_before = e.head_before, counts = e.counts, commitments = e.commitments, key_ids = e.key_ids, last_xid = e.last_xid,
         erased_at = e.erased_at, wal_horizon = e.wal_horizon, rotate_by = e.rotate_by, rotated_at = e.rotated_at, waits_for_hold = e.waits_for_hold, finished_at = e.finished_at,
         certificate = e.certificate, replayed = e.replayed, problem = NULL, retry_at = NULL
     WHERE r.org_id = org AND r.erasure_id = request;
@@ -1028,7 +1046,7 @@ BEGIN
         COMMIT;
         EXIT WHEN said IN ('done', 'held');
         IF said = 'wait' THEN
-            PERFORM pg_catalog.pg_sleep(0.02);
+            CALL immiiq.seal();
         END IF;
     END LOOP;
     IF said = 'held' THEN

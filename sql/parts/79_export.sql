@@ -83,7 +83,8 @@ INSERT INTO immiiq.export_rule VALUES ('immiiq.document_share', 'token_hash', 'o
     ('immiiq.erasure', 'last_xid', 'omit', 'of this server alone', true),
     ('immiiq.erasure', 'wal_horizon', 'omit', 'of this server alone', true),
     ('immiiq.erasure', 'retry_at', 'omit', 'of this server alone', true),
-    ('immiiq.erasure', 'replayed', 'omit', 'of this server alone', true);
+    ('immiiq.erasure', 'replayed', 'omit', 'of this server alone', true),
+    ('immiiq.erasure', 'key_ids', 'omit', 'of this server alone', true);
 
 -- ---- who may ----
 

@@ -63,7 +63,9 @@ BEGIN
                 PERFORM note_time('erase', t) WHERE i > 0;
             END IF;
             EXIT WHEN said = 'done';
-            PERFORM pg_sleep(0.005) WHERE said = 'wait';
+            IF said = 'wait' THEN
+                CALL immiiq.seal();
+            END IF;
         END LOOP;
         PERFORM note_time('certificate', t) WHERE i > 0;
         COMMIT;

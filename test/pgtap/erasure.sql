@@ -1,6 +1,6 @@
 -- Erasure: who may ask, what goes, what stays and why, keys, certificates, holds in the middle, closing, retention.
 \i test/pgtap/setup.psql
-SELECT plan(108);
+SELECT plan(109);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -160,6 +160,8 @@ SELECT is((SELECT (certificate::json)::text FROM (SELECT split_part(immiiq.erasu
 SELECT split_part(immiiq.erasure_certificate(:'request'), E'\n', 1) AS certificate, immiiq.erasure_certificate(:'request') AS signed \gset
 SELECT is(:'certificate'::jsonb -> 'rows' -> 'public.remark' ->> 'deleted', '6', 'it counts rows');
 SELECT is(jsonb_array_length(:'certificate'::jsonb -> 'key_commitments'), 1, 'commits to the key that is gone');
+SELECT is((SELECT (r ->> 'rows')::int FROM jsonb_array_elements(:'certificate'::jsonb -> 'retained') AS r WHERE r ->> 'item' = 'immiiq.leaf'), 27,
+    'and the entries of the log that stay, which nobody can open');
 SELECT ok(:'certificate'::jsonb -> 'retained' @> '[{"item": "public.invoice", "rows": 1, "basis": "tax law, 7 years", "reason": "law"}]', 'says by which law something stays');
 SELECT ok((:'certificate'::jsonb ->> 'log_head_before') LIKE 'immiiq/%' AND (:'certificate'::jsonb ->> 'log_head_after') LIKE 'immiiq/%'
     AND :'certificate'::jsonb ->> 'log_head_before' <> :'certificate'::jsonb ->> 'log_head_after', 'names the log''s head before and after');
