@@ -35,6 +35,14 @@ COMMENT ON COLUMN immiiq.entry.month IS 'first day of the month (UTC) in which t
 CREATE TABLE immiiq.entry_rest PARTITION OF immiiq.entry (CONSTRAINT entry_rest_pkey PRIMARY KEY (incarnation, txid, seq)) DEFAULT USING heap;
 COMMENT ON TABLE immiiq.entry_rest IS 'entries of months for which there was no partition';
 
+-- Flags and names of the columns of tables, which images leave out.
+CREATE TABLE immiiq.layout (
+    name bytea NOT NULL,
+    columns bytea NOT NULL
+) USING heap;
+COMMENT ON TABLE immiiq.layout IS 'what columns an image has: named by its hash, so that a second row of the same is no harm';
+CREATE INDEX layout_name_idx ON immiiq.layout (name);
+
 -- One row an entry, once it is sealed: its place in the tree of its organisation.
 CREATE TABLE immiiq.leaf (
     org_id uuid NOT NULL,
@@ -57,11 +65,12 @@ COMMENT ON COLUMN immiiq.leaf.key_id IS 'the key of the image: immiiq.subject_ke
 COMMENT ON COLUMN immiiq.leaf.row_tag IS 'keyed tag of table and primary key';
 COMMENT ON COLUMN immiiq.leaf.address_tag IS 'keyed tag of the address that the change came from';
 CREATE INDEX leaf_at_idx ON immiiq.leaf USING brin (at) WITH (autosummarize);
-CREATE INDEX leaf_member_idx ON immiiq.leaf (org_id, member_id, position);
-CREATE INDEX leaf_session_idx ON immiiq.leaf (org_id, session_id, position);
-CREATE INDEX leaf_key_idx ON immiiq.leaf (org_id, key_id, position);
-CREATE INDEX leaf_row_idx ON immiiq.leaf (org_id, row_tag, position);
-CREATE INDEX leaf_address_idx ON immiiq.leaf (org_id, address_tag, position);
+-- Without the organisation, which each of these has but one of, and the position: equal ones are stored once.
+CREATE INDEX leaf_member_idx ON immiiq.leaf (member_id);
+CREATE INDEX leaf_session_idx ON immiiq.leaf (session_id);
+CREATE INDEX leaf_key_idx ON immiiq.leaf (key_id);
+CREATE INDEX leaf_row_idx ON immiiq.leaf (row_tag);
+CREATE INDEX leaf_address_idx ON immiiq.leaf (address_tag);
 
 -- One row for the entries of one organisation in one round: a leaf of the database's tree.
 CREATE TABLE immiiq.batch (
@@ -170,7 +179,7 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['entry', 'entry_rest', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored', 'pruned'] LOOP
+    FOREACH name IN ARRAY ARRAY['entry', 'entry_rest', 'layout', 'leaf', 'batch', 'tree_head', 'log_key', 'node', 'tree', 'seal_state', 'restored', 'pruned'] LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER guard_log BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON immiiq.%I '
             'FOR EACH STATEMENT EXECUTE FUNCTION immiiq.guard_log(%s)', name,

@@ -108,6 +108,13 @@ enum
 
 enum
 {
+	LAYOUT_NAME = 1,
+	LAYOUT_COLUMNS_BYTES
+};
+#define LAYOUT_COLUMNS LAYOUT_COLUMNS_BYTES
+
+enum
+{
 	RULE_TARGET = 1,
 	RULE_COLUMN,
 	RULE_RULE
@@ -183,13 +190,21 @@ extern char *audit_checkpoint_body(const char *origin, uint64 size, const uint8 
 /* Names a public key of a log (C2SP signed-note). */
 extern uint32 audit_key_hash(const char *origin, const uint8 *public_key);
 
+/* What stands before the clear part in the AAD of what is sealed in the field of this tag. */
+extern void audit_sealed_label(uint8 tag, uint8 label[CANONICAL_LABEL_BYTES]);
 /*
- * Opens what is sealed in a body (the image, the origin), palloc'd; NULL when it
- * does not authenticate.  purpose is its label.
+ * Opens what is sealed in the field of a tag (image, former image, origin),
+ * palloc'd; NULL when it does not authenticate.  Images come packed.
  */
-extern uint8 *audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, const char *purpose,
-								const uint8 *sealed, uint32 sealed_len, CryptoXaes *key,
-								size_t *len);
+extern uint8 *audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, uint8 tag,
+								CryptoXaes *key, size_t *len);
+
+/* The name of a layout. */
+extern void audit_layout_name(const uint8 *columns, size_t len, uint8 name[CANONICAL_LAYOUT_BYTES]);
+/* Puts a layout into immiiq.layout where it is not there yet. */
+extern void audit_layout_note(const uint8 *columns, size_t len, const uint8 *name);
+/* The image that was packed, palloc'd; NULL when it cannot be had. Wipes and frees what it is given. */
+extern uint8 *audit_unpack_image(const CanonicalEntry *entry, uint8 *packed, size_t *len);
 
 /* Opens the image, or the former one, under the key that it names; NULL when that is gone. salt may be NULL. */
 extern uint8 *audit_open_image(const uint8 *body, const CanonicalEntry *entry, bool former,

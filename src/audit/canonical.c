@@ -520,6 +520,282 @@ canonical_check_image(const uint8_t *p, size_t len)
 	return pos == len;
 }
 
+/* ---- packed images ---- */
+
+/* How an image is packed */
+#define PACKED_PLAIN  0
+#define PACKED_LAYOUT 1
+#define PACKED_WHOLE  2 /* beside PACKED_LAYOUT: the new columns are all of the layout's */
+/* How a value is packed: these, or its length and PACKED_LENGTH, and its bytes */
+#define PACKED_NULL		0
+#define PACKED_ORG		1 /* the entry's organisation, as text */
+#define PACKED_UUID		2 /* 16 bytes follow; text in lower case stood there */
+#define PACKED_LENGTH	3
+#define PACKED_HEAD		(1 + CANONICAL_LAYOUT_BYTES)
+#define UUID_TEXT_BYTES 36
+
+static bool
+uuid_has_dash(unsigned i)
+{
+	return i == 8 || i == 13 || i == 18 || i == 23;
+}
+
+/* The bytes of a uuid whose text is as PostgreSQL writes it; false for any other text. */
+static bool
+parse_uuid(const char *text, uint8_t out[CANONICAL_UUID_BYTES])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < UUID_TEXT_BYTES; i++)
+	{
+		char c = text[i];
+		uint8_t digit;
+
+		if (uuid_has_dash(i))
+		{
+			if (c != '-')
+				return false;
+			continue;
+		}
+		if (c >= '0' && c <= '9')
+			digit = (uint8_t) (c - '0');
+		else if (c >= 'a' && c <= 'f')
+			digit = (uint8_t) (c - 'a' + 10);
+		else
+			return false;
+		out[n / 2] = (uint8_t) (n % 2 == 0 ? digit << 4 : out[n / 2] | digit);
+		n++;
+	}
+	return true;
+}
+
+static void
+put_uuid_text(CanonicalBuffer *b, const uint8_t *uuid)
+{
+	uint8_t *at;
+	unsigned n = 0;
+
+	canonical_put_length(b, UUID_TEXT_BYTES);
+	at = canonical_reserve(b, UUID_TEXT_BYTES);
+	for (unsigned i = 0; at != NULL && i < UUID_TEXT_BYTES; i++)
+	{
+		if (uuid_has_dash(i))
+			at[i] = '-';
+		else
+		{
+			at[i] = (uint8_t) "0123456789abcdef"[n % 2 == 0 ? uuid[n / 2] >> 4 : uuid[n / 2] & 15];
+			n++;
+		}
+	}
+}
+
+static void
+pack_value(CanonicalBuffer *b, const CanonicalColumn *c, const uint8_t *org)
+{
+	uint8_t uuid[CANONICAL_UUID_BYTES];
+
+	if (c->value == NULL)
+		canonical_put_byte(b, PACKED_NULL);
+	else if (c->value_len == UUID_TEXT_BYTES && parse_uuid(c->value, uuid))
+	{
+		bool own = memcmp(uuid, org, sizeof(uuid)) == 0;
+
+		canonical_put_byte(b, own ? PACKED_ORG : PACKED_UUID);
+		if (!own)
+			canonical_put(b, uuid, sizeof(uuid));
+	}
+	else
+	{
+		canonical_put_length(b, c->value_len + PACKED_LENGTH);
+		canonical_put(b, c->value, c->value_len);
+	}
+}
+
+/* Moves behind the next column of a layout; false at its end. */
+static bool
+next_in_layout(const uint8_t *layout, size_t layout_len, size_t *pos)
+{
+	const uint8_t *name;
+	uint32_t n;
+
+	if (*pos >= layout_len)
+		return false;
+	(*pos)++;
+	return get_bytes(layout, layout_len, pos, &name, &n);
+}
+
+/* Packs one part; false when it is not of this layout. whole: all columns of the layout stand there. */
+static bool
+pack_part(CanonicalBuffer *b, const uint8_t *image, size_t len, size_t *pos, const uint8_t *layout,
+		  size_t layout_len, uint32_t count, bool whole, const uint8_t *org)
+{
+	size_t at = 0;
+	uint32_t number = 0;
+
+	while (count-- > 0)
+	{
+		CanonicalColumn c;
+		size_t head = *pos;
+		size_t head_len;
+		size_t start;
+
+		if (!canonical_get_column(image, len, pos, &c))
+			return false;
+		head_len = (size_t) ((const uint8_t *) c.name - (image + head)) + c.name_len;
+		for (;; number++)
+		{
+			start = at;
+			if (!next_in_layout(layout, layout_len, &at))
+				return false;
+			if (at - start == head_len && layout[start] == (c.flags & ~CANONICAL_C_NULL) &&
+				memcmp(layout + start + 1, image + head + 1, head_len - 1) == 0)
+				break;
+			if (whole)
+				return false;
+		}
+		if (!whole)
+			canonical_put_length(b, number);
+		number++;
+		pack_value(b, &c, org);
+	}
+	return !whole || at == layout_len;
+}
+
+static bool
+pack_with_layout(CanonicalBuffer *b, const uint8_t *image, size_t len, const uint8_t *layout,
+				 size_t layout_len, const uint8_t *name, const uint8_t *org)
+{
+	size_t pos = 0;
+	uint32_t count;
+
+	if (!canonical_get_length(image, len, &pos, &count))
+		return false;
+	canonical_put_byte(b, count > 0 ? PACKED_LAYOUT | PACKED_WHOLE : PACKED_LAYOUT);
+	canonical_put(b, name, CANONICAL_LAYOUT_BYTES);
+	if (count > 0 && !pack_part(b, image, len, &pos, layout, layout_len, count, true, org))
+		return false;
+	if (!canonical_get_length(image, len, &pos, &count))
+		return false;
+	canonical_put_length(b, count);
+	return pack_part(b, image, len, &pos, layout, layout_len, count, false, org) && pos == len;
+}
+
+void
+canonical_pack_image(CanonicalBuffer *b, const uint8_t *image, size_t len, const uint8_t *layout,
+					 size_t layout_len, const uint8_t *name, const uint8_t *org)
+{
+	size_t start = b->len;
+
+	if (layout != NULL && pack_with_layout(b, image, len, layout, layout_len, name, org))
+		return;
+	b->len = start;
+	canonical_put_byte(b, PACKED_PLAIN);
+	canonical_put(b, image, len);
+}
+
+const uint8_t *
+canonical_packed_layout(const uint8_t *packed, size_t len)
+{
+	if (len < PACKED_HEAD || (packed[0] & PACKED_LAYOUT) == 0)
+		return NULL;
+	return packed + 1;
+}
+
+/* Appends a column whose flags and name stand in the layout from start to end. */
+static bool
+unpack_column(CanonicalBuffer *b, const uint8_t *packed, size_t len, size_t *pos,
+			  const uint8_t *head, size_t head_len, const uint8_t *org)
+{
+	uint8_t *flags = canonical_reserve(b, head_len);
+	uint32_t code;
+
+	if (flags == NULL || !canonical_get_length(packed, len, pos, &code))
+		return false;
+	memcpy(flags, head, head_len);
+	if (code == PACKED_NULL)
+		*flags |= CANONICAL_C_NULL;
+	else if (code == PACKED_ORG)
+		put_uuid_text(b, org);
+	else
+	{
+		uint32_t n = code == PACKED_UUID ? CANONICAL_UUID_BYTES : code - PACKED_LENGTH;
+
+		if (n > len - *pos)
+			return false;
+		if (code == PACKED_UUID)
+			put_uuid_text(b, packed + *pos);
+		else
+		{
+			canonical_put_length(b, n);
+			canonical_put(b, packed + *pos, n);
+		}
+		*pos += n;
+	}
+	return !b->failed;
+}
+
+static bool
+unpack_part(CanonicalBuffer *b, const uint8_t *packed, size_t len, size_t *pos,
+			const uint8_t *layout, size_t layout_len, uint32_t count, bool whole, const uint8_t *org)
+{
+	size_t at = 0;
+	uint32_t number = 0;
+
+	while (count-- > 0)
+	{
+		size_t start = at;
+		uint32_t wanted = number;
+
+		if (!whole && !canonical_get_length(packed, len, pos, &wanted))
+			return false;
+		if (wanted < number)
+			return false;
+		for (; number <= wanted; number++)
+		{
+			start = at;
+			if (!next_in_layout(layout, layout_len, &at))
+				return false;
+		}
+		if (!unpack_column(b, packed, len, pos, layout + start, at - start, org))
+			return false;
+	}
+	return true;
+}
+
+bool
+canonical_unpack_image(CanonicalBuffer *b, const uint8_t *packed, size_t len, const uint8_t *layout,
+					   size_t layout_len, const uint8_t *org)
+{
+	size_t pos = PACKED_HEAD;
+	size_t at = 0;
+	uint32_t columns = 0;
+	uint32_t count;
+
+	if (len < 1)
+		return false;
+	if (packed[0] == PACKED_PLAIN)
+	{
+		canonical_put(b, packed + 1, len - 1);
+		return !b->failed;
+	}
+	if (layout == NULL || len < PACKED_HEAD || (packed[0] & ~PACKED_WHOLE) != PACKED_LAYOUT)
+		return false;
+	if (packed[0] & PACKED_WHOLE)
+	{
+		while (next_in_layout(layout, layout_len, &at))
+			columns++;
+		if (at != layout_len || columns == 0)
+			return false;
+	}
+	canonical_put_length(b, columns);
+	if (!unpack_part(b, packed, len, &pos, layout, layout_len, columns, true, org) ||
+		!canonical_get_length(packed, len, &pos, &count))
+		return false;
+	canonical_put_length(b, count);
+	return unpack_part(b, packed, len, &pos, layout, layout_len, count, false, org) && pos == len &&
+		   !b->failed;
+}
+
 void
 canonical_write_batch(const CanonicalBatch *batch, uint8_t out[CANONICAL_BATCH_BYTES])
 {

@@ -22,7 +22,7 @@
 #define CANONICAL_UUID_BYTES   16
 #define CANONICAL_HASH_BYTES   32
 #define CANONICAL_TAG_BYTES	   8
-#define CANONICAL_SEAL_BYTES   40 /* nonce and MAC around what is sealed */
+#define CANONICAL_SEAL_BYTES   16 /* the MAC behind what is sealed */
 
 /* Operations of an entry */
 #define CANONICAL_INSERT 1
@@ -186,6 +186,23 @@ typedef struct CanonicalColumn
 extern bool canonical_get_column(const uint8_t *p, size_t len, size_t *pos, CanonicalColumn *c);
 /* True when the bytes are one whole image. */
 extern bool canonical_check_image(const uint8_t *p, size_t len);
+
+/*
+ * What is sealed is the image packed.  A byte says how: plain, or without the
+ * columns' flags and names, which a layout has: one after the other, each flags
+ * (never NULL's) and name with its length.  Identifiers are packed too.
+ */
+#define CANONICAL_LAYOUT_BYTES 16 /* its name: the beginning of its SHA-256 */
+
+/* Appends the image as packed with a layout; plain where it has columns that the layout does not, or layout is NULL. */
+extern void canonical_pack_image(CanonicalBuffer *b, const uint8_t *image, size_t len,
+								 const uint8_t *layout, size_t layout_len, const uint8_t *name,
+								 const uint8_t *org);
+/* The name of the layout that packed bytes want; NULL when they want none. */
+extern const uint8_t *canonical_packed_layout(const uint8_t *packed, size_t len);
+/* Appends the image; false when the bytes are not what packing an image gives. */
+extern bool canonical_unpack_image(CanonicalBuffer *b, const uint8_t *packed, size_t len,
+								   const uint8_t *layout, size_t layout_len, const uint8_t *org);
 
 /* A batch: the entries of one organisation that one round sealed. */
 typedef struct CanonicalBatch

@@ -89,6 +89,9 @@ typedef struct CaptureRelation
 	AttrNumber client; /* 0 where images go under the organisation's audit key */
 	int ncolumns;
 	CaptureColumn *columns;
+	CanonicalBuffer layout; /* flags and names of the columns */
+	uint8 layout_name[CANONICAL_LAYOUT_BYTES];
+	bool layout_noted; /* in immiiq.layout */
 } CaptureRelation;
 
 /* What a rule makes of a column. */
@@ -131,6 +134,7 @@ static struct
 	CanonicalBuffer arena;
 	CanonicalBuffer image;
 	CanonicalBuffer former;	  /* old columns, when they belong to another subject */
+	CanonicalBuffer packed;	  /* what of them is sealed */
 	CanonicalBuffer hashes;	  /* commitments */
 	CanonicalBuffer row_name; /* what a row's tag is made of */
 	CaptureEntry *entries;
@@ -142,6 +146,7 @@ static struct
 	uint32 next_seq;
 	DateADT month; /* the partition of all entries of this transaction: the month of the first */
 	bool rows;	   /* a row's change was among them, which an event is not */
+	bool layouts;  /* it put layouts into immiiq.layout */
 	bool written;  /* something has gone to immiiq.entry */
 	bool at_once;  /* commit has begun: nobody will flush later */
 	bool busy;
@@ -353,6 +358,7 @@ capture_describe(Relation rel, const Trigger *trigger)
 	known->table = get_rel_name(known->root);
 	known->schema = get_namespace_name(get_rel_namespace(known->root));
 	known->columns = palloc0(sizeof(CaptureColumn) * Max(desc->natts, 1));
+	known->layout.grow = capture_grow_small;
 	keys = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -368,7 +374,11 @@ capture_describe(Relation rel, const Trigger *trigger)
 											  keys));
 		if (rule == CAPTURE_HASH)
 			capture_hash_column(&known->columns[known->ncolumns - 1]);
+		canonical_put_byte(&known->layout, known->columns[known->ncolumns - 1].flags);
+		canonical_put(&known->layout, known->columns[known->ncolumns - 1].name,
+					  known->columns[known->ncolumns - 1].name_len);
 	}
+	audit_layout_name(known->layout.data, known->layout.len, known->layout_name);
 	MemoryContextSwitchTo(old);
 	if (known->table == NULL || known->schema == NULL)
 		elog(ERROR, "cache lookup failed for relation %u", known->root);
@@ -385,6 +395,27 @@ capture_describe(Relation rel, const Trigger *trigger)
 	return known;
 }
 
+/* Sees to it that the layout of a table is in immiiq.layout. */
+static void
+capture_note_layout(CaptureRelation *rel)
+{
+	capture.layouts = true; /* before: what fails halfway is forgotten, too */
+	audit_layout_note(rel->layout.data, rel->layout.len, rel->layout_name);
+	rel->layout_noted = true;
+}
+
+/* What was noted may be rolled back: it is looked for again. */
+static void
+capture_forget_layouts(void)
+{
+	HASH_SEQ_STATUS status;
+	CaptureRelation *rel;
+
+	hash_seq_init(&status, capture_relations);
+	while ((rel = hash_seq_search(&status)) != NULL)
+		rel->layout_noted = false;
+}
+
 /* ---- the buffer ---- */
 
 static void
@@ -398,11 +429,13 @@ capture_begin(void)
 	memset(&capture.arena, 0, sizeof(CanonicalBuffer));
 	memset(&capture.image, 0, sizeof(CanonicalBuffer));
 	memset(&capture.former, 0, sizeof(CanonicalBuffer));
+	memset(&capture.packed, 0, sizeof(CanonicalBuffer));
 	memset(&capture.hashes, 0, sizeof(CanonicalBuffer));
 	memset(&capture.row_name, 0, sizeof(CanonicalBuffer));
 	capture.arena.grow = capture_grow;
 	capture.image.grow = capture_grow;
 	capture.former.grow = capture_grow;
+	capture.packed.grow = capture_grow;
 	capture.hashes.grow = capture_grow;
 	capture.row_name.grow = capture_grow;
 	capture.row = AllocSetContextCreate(memory, "immiiq audit row", ALLOCSET_DEFAULT_SIZES);
@@ -415,6 +448,7 @@ capture_begin(void)
 	capture.next_seq = 1;
 	capture.month = audit_month(GetCurrentTimestamp());
 	capture.rows = false;
+	capture.layouts = false;
 	capture.written = false;
 	capture.busy = false;
 	capture.memory = memory;
@@ -428,6 +462,8 @@ capture_end(void)
 		crypto_wipe(capture.image.data, capture.image.size);
 	if (capture.former.data != NULL)
 		crypto_wipe(capture.former.data, capture.former.size);
+	if (capture.packed.data != NULL)
+		crypto_wipe(capture.packed.data, capture.packed.size);
 	if (capture.row_name.data != NULL)
 		crypto_wipe(capture.row_name.data, capture.row_name.size);
 	memset(&capture, 0, sizeof(capture));
@@ -549,6 +585,8 @@ capture_abort_level(int level)
 	}
 	while (capture.context_count > 0 && capture.contexts[capture.context_count - 1].level >= level)
 		capture.context_count--;
+	if (capture.layouts)
+		capture_forget_layouts();
 	capture.busy = false;
 }
 
@@ -605,6 +643,8 @@ capture_transaction(XactEvent event, void *arg)
 			capture_end();
 			break;
 		case XACT_EVENT_ABORT:
+			if (capture.layouts)
+				capture_forget_layouts();
 			capture_end();
 			break;
 		default:
@@ -972,13 +1012,12 @@ capture_put_image_pinned(const CaptureRelation *rel, TupleTableSlot *new, TupleT
 
 /* ---- an entry ---- */
 
-/* A cipher, and the nonce that one sealed part of this entry gets. */
+/* What a part of an entry is sealed and salted with. */
 typedef struct CaptureKey
 {
 	CryptoXaes *cipher;
 	const uint8 *salt;
 	uint32 id;
-	uint8 nonce[CRYPTO_NONCE_BYTES];
 } CaptureKey;
 
 /* The client that a row names, NULL when it names none. */
@@ -996,15 +1035,15 @@ capture_take_key(CaptureKey *key, const pg_uuid_t *org, const pg_uuid_t *client)
 {
 	key->id = 0;
 	key->cipher = keyring_image_key(org, client, &key->id, &key->salt);
-	crypto_nonce(key->nonce, CRYPTO_NONCE_BYTES);
 }
 
-/* Appends nonce, ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
+/* Appends ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
 static void
 capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag,
-				   const char *purpose, const CaptureKey *key, const uint8 *plain, Size len)
+				   const uint8 *commitment, const CaptureKey *key, const uint8 *plain, Size len)
 {
 	Size sealed_len = len + CANONICAL_SEAL_BYTES;
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	Size prefix = tag == CANONICAL_F_FORMER ? sizeof(uint32) : 0;
 	uint8 *at;
 
@@ -1022,17 +1061,32 @@ capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag
 	at = canonical_reserve(arena, sealed_len);
 	if (at == NULL)
 		elog(ERROR, "could not grow the audit buffer");
-	memset(arena->data + label, 0, CANONICAL_LABEL_BYTES);
-	memcpy(arena->data + label, purpose, strlen(purpose));
-	memcpy(at, key->nonce, CRYPTO_NONCE_BYTES);
-	if (!crypto_xaes_seal(key->cipher, at, arena->data + label, clear_end - label, plain, len,
-						  at + CRYPTO_NONCE_BYTES))
+	audit_sealed_label(tag, arena->data + label);
+	commit_seal_nonce(commitment, tag, nonce);
+	if (!crypto_xaes_seal(key->cipher, nonce, arena->data + label, clear_end - label, plain, len, at))
 		elog(ERROR, "could not seal an audit entry");
+}
+
+/* The same of an image, which is packed first. */
+static void
+capture_put_packed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag,
+				   const CanonicalEntry *entry, const CaptureKey *key, const CaptureRelation *rel,
+				   const CanonicalBuffer *image)
+{
+	capture.packed.len = 0;
+	canonical_pack_image(&capture.packed, image->data, image->len,
+						 rel != NULL ? rel->layout.data : NULL, rel != NULL ? rel->layout.len : 0,
+						 rel != NULL ? rel->layout_name : NULL, entry->org);
+	if (capture.packed.failed)
+		elog(ERROR, "could not grow the audit buffer");
+	capture_put_sealed(arena, label, clear_end, tag, entry->commitment, key, capture.packed.data,
+					   capture.packed.len);
 }
 
 /* What an entry is about. */
 typedef struct CaptureSubject
 {
+	const CaptureRelation *rel; /* NULL: an event */
 	const char *schema;
 	const char *table;
 	uint8 operation;
@@ -1058,6 +1112,7 @@ capture_add(const CaptureSubject *subject)
 	CaptureKey key;
 	CaptureKey former;
 	CaptureKey own; /* the organisation's */
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	uint8 commitment[COMMIT_HASH_BYTES];
 	uint8 row[CANONICAL_TAG_BYTES];
 	bool ok;
@@ -1106,12 +1161,16 @@ capture_add(const CaptureSubject *subject)
 		entry.who_len = who.len;
 	}
 	capture.hashes.len = 0;
-	ok = commit_image(&capture.hashes, key.salt, key.nonce, capture.image.data, capture.image.len);
+	commit_salt_nonce(&entry, false, nonce);
+	ok = commit_image(&capture.hashes, key.salt, nonce, capture.image.data, capture.image.len);
 	if (capture.former.len > 0)
-		ok = ok && commit_image(&capture.hashes, former.salt, former.nonce, capture.former.data,
+		ok = ok && commit_image(&capture.hashes, former.salt, nonce, capture.former.data,
 								capture.former.len);
 	if (context == NULL)
-		ok = ok && commit_origin(&capture.hashes, own.salt, own.nonce, origin.data, origin.len);
+	{
+		commit_salt_nonce(&entry, true, nonce);
+		ok = ok && commit_origin(&capture.hashes, own.salt, nonce, origin.data, origin.len);
+	}
 	if (!ok || !commit_root(capture.hashes.data, capture.hashes.len, commitment))
 		elog(ERROR, "could not compute the commitments of an audit entry");
 	entry.commitment = commitment;
@@ -1123,13 +1182,13 @@ capture_add(const CaptureSubject *subject)
 	canonical_put_entry(arena, &entry);
 	clear_end = arena->len;
 	if (context == NULL)
-		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, CANONICAL_LABEL_ORIGIN,
-						   &own, origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
-	capture_put_sealed(arena, label, clear_end, CANONICAL_F_IMAGE, CANONICAL_LABEL_IMAGE, &key,
-					   capture.image.data, capture.image.len);
+		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, commitment, &own,
+						   origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
+	capture_put_packed(arena, label, clear_end, CANONICAL_F_IMAGE, &entry, &key, subject->rel,
+					   &capture.image);
 	if (capture.former.len > 0)
-		capture_put_sealed(arena, label, clear_end, CANONICAL_F_FORMER, CANONICAL_LABEL_FORMER,
-						   &former, capture.former.data, capture.former.len);
+		capture_put_packed(arena, label, clear_end, CANONICAL_F_FORMER, &entry, &former,
+						   subject->rel, &capture.former);
 	if (arena->len - body > MaxAllocSize - VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("row is too large to be audited")));
@@ -1181,6 +1240,7 @@ capture_wipe(void)
 	crypto_wipe(capture.image.data, capture.image.len);
 	if (capture.former.len > 0)
 		crypto_wipe(capture.former.data, capture.former.len);
+	crypto_wipe(capture.packed.data, capture.packed.len);
 	crypto_wipe(capture.row_name.data, capture.row_name.len);
 }
 
@@ -1279,7 +1339,8 @@ immiiq_capture(PG_FUNCTION_ARGS)
 		hold_check_row(relation, old, new, &org, rel->client);
 	if (operation != CANONICAL_INSERT || !capture_restores_directory(relation, &org))
 	{
-		CaptureSubject subject = {.schema = rel->schema,
+		CaptureSubject subject = {.rel = rel,
+								  .schema = rel->schema,
 								  .table = rel->table,
 								  .operation = operation,
 								  .org = &org,
@@ -1287,6 +1348,8 @@ immiiq_capture(PG_FUNCTION_ARGS)
 								  .former = capture_client(rel, old),
 								  .at = GetCurrentTimestamp()};
 
+		if (!rel->layout_noted)
+			capture_note_layout(rel);
 		capture_put_image_pinned(rel, new, old, &org);
 		capture.rows = true;
 		capture_add(&subject);

@@ -8,6 +8,29 @@
 
 #define SALTS_AT_ONCE 16 /* four blocks of the keystream */
 
+void
+commit_salt_nonce(const CanonicalEntry *entry, bool origin, uint8_t out[CRYPTO_NONCE_BYTES])
+{
+	uint8_t *at = out;
+
+	for (int i = 56; i >= 0; i -= 8)
+		*at++ = (uint8_t) ((uint64_t) entry->at >> i);
+	for (int i = 56; i >= 0; i -= 8)
+		*at++ = (uint8_t) (entry->txid >> i);
+	for (int i = 24; i >= 0; i -= 8)
+		*at++ = (uint8_t) (entry->seq >> i);
+	for (int i = 24; i >= 0; i -= 8)
+		*at++ = (uint8_t) ((entry->incarnation | (origin ? UINT32_C(1) << 31 : 0)) >> i);
+}
+
+void
+commit_seal_nonce(const uint8_t commitment[COMMIT_HASH_BYTES], uint8_t tag,
+				  uint8_t out[CRYPTO_NONCE_BYTES])
+{
+	memcpy(out, commitment, CRYPTO_NONCE_BYTES - 1);
+	out[CRYPTO_NONCE_BYTES - 1] = tag;
+}
+
 bool
 commit_salt(const uint8_t salt_key[CRYPTO_KEY_BYTES], const uint8_t nonce[CRYPTO_NONCE_BYTES],
 			uint32_t n, uint8_t out[COMMIT_SALT_BYTES])

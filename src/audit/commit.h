@@ -4,7 +4,7 @@
  * in an image; false means that it is malformed or that hashing failed.
  *
  * The n-th column of a sealed part has as its salt 16 bytes of the XChaCha20
- * keystream under the part's salt key and nonce.  Its commitment is SHA-256 of
+ * keystream under the part's salt key and a nonce that names the entry.  Its commitment is SHA-256 of
  * salt, one byte for the part, and the column as it stands in the image.
  */
 #ifndef IMMIIQ_COMMIT_H
@@ -23,7 +23,16 @@ typedef enum CommitPart
 	COMMIT_ORIGIN = 2
 } CommitPart;
 
-/* The salt of the n-th item (from 0) of what was sealed with this nonce. */
+/* The nonce of an entry's salts, those of its columns or that of its origin. */
+extern void commit_salt_nonce(const CanonicalEntry *entry, bool origin,
+							  uint8_t out[CRYPTO_NONCE_BYTES]);
+/*
+ * The nonce under which a part (the tag of its field) is sealed: the beginning
+ * of the entry's commitment, which is as unpredictable as the salts in it.
+ */
+extern void commit_seal_nonce(const uint8_t commitment[COMMIT_HASH_BYTES], uint8_t tag,
+							  uint8_t out[CRYPTO_NONCE_BYTES]);
+/* The salt of the n-th item (from 0). */
 extern bool commit_salt(const uint8_t salt_key[CRYPTO_KEY_BYTES],
 						const uint8_t nonce[CRYPTO_NONCE_BYTES], uint32_t n,
 						uint8_t out[COMMIT_SALT_BYTES]) CRYPTO_MUST_USE;

@@ -18,6 +18,7 @@
 
 #include "audit/audit_internal.h"
 #include "audit/canonical.h"
+#include "audit/commit.h"
 #include "base/base.h"
 #include "crypto/crypto.h"
 #include "keyring/keyring.h"
@@ -61,6 +62,7 @@ kept_open_row(const uint8 *body, const CanonicalEntry *entry, const pg_uuid_t *o
 	const uint8 *salt;
 	CryptoXaes *key = keyring_find_image_key(org, key_id, &salt);
 	uint8 message_key[CRYPTO_KEY_BYTES];
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	uint8 aad[KEPT_AAD_BYTES];
 	uint8 *image_aad;
 	uint8 *plain;
@@ -70,14 +72,13 @@ kept_open_row(const uint8 *body, const CanonicalEntry *entry, const pg_uuid_t *o
 	if (key == NULL || !crypto_xaes_open(key, sealed, aad, sizeof(aad), sealed + CRYPTO_NONCE_BYTES,
 										 CRYPTO_KEY_BYTES + CRYPTO_MAC_BYTES, message_key))
 		return NULL;
-	image_aad = palloc0(CANONICAL_LABEL_BYTES + entry->clear_len);
-	memcpy(image_aad, CANONICAL_LABEL_IMAGE, strlen(CANONICAL_LABEL_IMAGE));
+	image_aad = palloc(CANONICAL_LABEL_BYTES + entry->clear_len);
+	audit_sealed_label(CANONICAL_F_IMAGE, image_aad);
 	memcpy(image_aad + CANONICAL_LABEL_BYTES, body, entry->clear_len);
 	plain = palloc(entry->image_len);
-	ok = crypto_message_open(message_key, entry->image, image_aad,
-							 CANONICAL_LABEL_BYTES + entry->clear_len,
-							 entry->image + CRYPTO_NONCE_BYTES,
-							 entry->image_len - CRYPTO_NONCE_BYTES, plain);
+	commit_seal_nonce(entry->commitment, CANONICAL_F_IMAGE, nonce);
+	ok = crypto_message_open(message_key, nonce, image_aad, CANONICAL_LABEL_BYTES + entry->clear_len,
+							 entry->image, entry->image_len, plain);
 	crypto_wipe(message_key, sizeof(message_key));
 	pfree(image_aad);
 	if (!ok)
@@ -86,7 +87,7 @@ kept_open_row(const uint8 *body, const CanonicalEntry *entry, const pg_uuid_t *o
 		return NULL;
 	}
 	*len = entry->image_len - CANONICAL_SEAL_BYTES;
-	return plain;
+	return audit_unpack_image(entry, plain, len);
 }
 
 uint8 *
@@ -170,6 +171,7 @@ immiiq_keep_image(PG_FUNCTION_ARGS)
 	CanonicalEntry entry;
 	pg_uuid_t org;
 	uint8 message_key[CRYPTO_KEY_BYTES];
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	uint8 aad[KEPT_AAD_BYTES];
 	bytea *sealed = palloc(VARHDRSZ + KEPT_SEALED_BYTES);
 	uint8 *out = (uint8 *) VARDATA(sealed);
@@ -192,7 +194,8 @@ immiiq_keep_image(PG_FUNCTION_ARGS)
 	if (!names)
 		PG_RETURN_BOOL(false);
 	key = keyring_find_image_key(&org, entry.key_id, &salt);
-	if (key == NULL || !crypto_xaes_message_key(key, entry.image, message_key))
+	commit_seal_nonce(entry.commitment, CANONICAL_F_IMAGE, nonce);
+	if (key == NULL || !crypto_xaes_message_key(key, nonce, message_key))
 		PG_RETURN_BOOL(false); /* kept by another hold already */
 	key = keyring_image_key(&org, hold, &key_id, &salt);
 	kept_aad(&entry, aad);

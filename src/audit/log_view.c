@@ -93,18 +93,37 @@ view_actor_name(uint8 actor)
 	}
 }
 
-uint8 *
-audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, const char *purpose,
-				  const uint8 *sealed, uint32 sealed_len, CryptoXaes *key, size_t *len)
+void
+audit_sealed_label(uint8 tag, uint8 label[CANONICAL_LABEL_BYTES])
 {
-	uint8 *aad = palloc0(CANONICAL_LABEL_BYTES + entry->clear_len);
+	const char *text = tag == CANONICAL_F_ORIGIN   ? CANONICAL_LABEL_ORIGIN
+					   : tag == CANONICAL_F_FORMER ? CANONICAL_LABEL_FORMER
+												   : CANONICAL_LABEL_IMAGE;
+
+	memset(label, 0, CANONICAL_LABEL_BYTES);
+	memcpy(label, text, strlen(text));
+}
+
+uint8 *
+audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, uint8 tag, CryptoXaes *key,
+				  size_t *len)
+{
+	const uint8 *sealed = tag == CANONICAL_F_ORIGIN	  ? entry->origin
+						  : tag == CANONICAL_F_FORMER ? entry->former
+													  : entry->image;
+	uint32 sealed_len = tag == CANONICAL_F_ORIGIN	? entry->origin_len
+						: tag == CANONICAL_F_FORMER ? entry->former_len
+													: entry->image_len;
+	uint8 *aad = palloc(CANONICAL_LABEL_BYTES + entry->clear_len);
 	uint8 *plain = palloc(sealed_len);
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	bool ok;
 
-	memcpy(aad, purpose, strlen(purpose));
+	audit_sealed_label(tag, aad);
 	memcpy(aad + CANONICAL_LABEL_BYTES, body, entry->clear_len);
-	ok = crypto_xaes_open(key, sealed, aad, CANONICAL_LABEL_BYTES + entry->clear_len,
-						  sealed + CRYPTO_NONCE_BYTES, sealed_len - CRYPTO_NONCE_BYTES, plain);
+	commit_seal_nonce(entry->commitment, tag, nonce);
+	ok = crypto_xaes_open(key, nonce, aad, CANONICAL_LABEL_BYTES + entry->clear_len, sealed,
+						  sealed_len, plain);
 	pfree(aad);
 	if (!ok)
 	{
@@ -123,16 +142,15 @@ audit_open_image(const uint8 *body, const CanonicalEntry *entry, bool former, si
 	uint32 key_id = former ? entry->former_key_id : entry->key_id;
 	const uint8 *ignored;
 	CryptoXaes *key;
+	uint8 *packed;
 
 	memcpy(org.data, entry->org, UUID_LEN);
 	key = keyring_find_image_key(&org, key_id, salt != NULL ? salt : &ignored);
 	if (key == NULL)
 		return former || salt != NULL ? NULL : audit_open_kept(body, entry, &org, len);
-	if (former)
-		return audit_open_sealed(body, entry, CANONICAL_LABEL_FORMER, entry->former,
-								 entry->former_len, key, len);
-	return audit_open_sealed(body, entry, CANONICAL_LABEL_IMAGE, entry->image, entry->image_len,
-							 key, len);
+	packed =
+		audit_open_sealed(body, entry, former ? CANONICAL_F_FORMER : CANONICAL_F_IMAGE, key, len);
+	return packed != NULL ? audit_unpack_image(entry, packed, len) : NULL;
 }
 
 /* ---- columns as jsonb ---- */
@@ -277,9 +295,8 @@ view_set_who(Datum *values, bool *nulls, const uint8 *body, const CanonicalEntry
 		size_t len;
 
 		memcpy(org.data, entry->org, UUID_LEN);
-		plain =
-			audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin, entry->origin_len,
-							  keyring_image_key(&org, NULL, &key_id, &salt), &len);
+		plain = audit_open_sealed(body, entry, CANONICAL_F_ORIGIN,
+								  keyring_image_key(&org, NULL, &key_id, &salt), &len);
 		if (plain != NULL && canonical_parse_origin(plain, len, &origin))
 		{
 			view_set_text(values, nulls, FIELD_ADDRESS, origin.address, origin.address_len);
@@ -623,15 +640,16 @@ columns_put_origin(ReturnSetInfo *result, const uint8 *body, const CanonicalEntr
 	bool nulls[7] = {false, true, false, true, false, false, false};
 	uint8 salt[COMMIT_SALT_BYTES];
 	uint8 hash[COMMIT_HASH_BYTES];
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	const uint8 *salt_key;
 	uint32 key_id;
 	CryptoXaes *key = keyring_image_key(org, NULL, &key_id, &salt_key);
 	uint8 *plain;
 	size_t len;
 
-	plain = audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin, entry->origin_len,
-							  key, &len);
-	if (plain == NULL || !commit_salt(salt_key, entry->origin, 0, salt) ||
+	plain = audit_open_sealed(body, entry, CANONICAL_F_ORIGIN, key, &len);
+	commit_salt_nonce(entry, true, nonce);
+	if (plain == NULL || !commit_salt(salt_key, nonce, 0, salt) ||
 		!commit_item(salt, COMMIT_ORIGIN, plain, len, hash))
 		elog(ERROR, "could not compute the commitments of an audit entry");
 	values[0] = Int32GetDatum(COMMIT_ORIGIN);
@@ -658,6 +676,7 @@ immiiq_entry_columns(PG_FUNCTION_ARGS)
 	bytea *bytes = PG_GETARG_BYTEA_PP(0);
 	const uint8 *body = (const uint8 *) VARDATA_ANY(bytes);
 	CanonicalEntry entry;
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	const uint8 *salts[2] = {NULL, NULL};
 	uint8 *parts[2] = {NULL, NULL};
 	size_t lens[2] = {0, 0};
@@ -677,14 +696,13 @@ immiiq_entry_columns(PG_FUNCTION_ARGS)
 	if (parts[0] == NULL || !canonical_check_image(parts[0], lens[0]) ||
 		(entry.former != NULL && (parts[1] == NULL || !canonical_check_image(parts[1], lens[1]))))
 		return (Datum) 0;
-	columns_put_part(result, parts[0], lens[0], &pos[0], COMMIT_NEW, salts[0], entry.image, &n[0]);
-	columns_put_part(result, parts[0], lens[0], &pos[0], COMMIT_OLD, salts[0], entry.image, &n[0]);
+	commit_salt_nonce(&entry, false, nonce);
+	columns_put_part(result, parts[0], lens[0], &pos[0], COMMIT_NEW, salts[0], nonce, &n[0]);
+	columns_put_part(result, parts[0], lens[0], &pos[0], COMMIT_OLD, salts[0], nonce, &n[0]);
 	if (entry.former != NULL)
 	{
-		columns_put_part(result, parts[1], lens[1], &pos[1], COMMIT_NEW, salts[1], entry.former,
-						 &n[1]);
-		columns_put_part(result, parts[1], lens[1], &pos[1], COMMIT_OLD, salts[1], entry.former,
-						 &n[1]);
+		columns_put_part(result, parts[1], lens[1], &pos[1], COMMIT_NEW, salts[1], nonce, &n[1]);
+		columns_put_part(result, parts[1], lens[1], &pos[1], COMMIT_OLD, salts[1], nonce, &n[1]);
 		crypto_wipe(parts[1], lens[1]);
 	}
 	crypto_wipe(parts[0], lens[0]);

@@ -721,11 +721,9 @@ reconcile_table(const char *name, Size key, Size entry)
 static int
 reconcile_order(const RowName *a, const RowName *b)
 {
-	int order = memcmp(a->org.data, b->org.data, UUID_LEN);
-
-	if (order != 0)
-		return order;
-	return a->tag < b->tag ? -1 : a->tag > b->tag;
+	if (a->tag != b->tag)
+		return a->tag < b->tag ? -1 : 1;
+	return memcmp(a->org.data, b->org.data, UUID_LEN);
 }
 
 /* True when a leaf of the same row tells of a later change than another: leaves of one row come in any order. */
@@ -739,14 +737,51 @@ reconcile_is_later(VerifyRun *run, const RowEntry *known, const RowEntry *leaf)
 		   reconcile_same_batch(run, &leaf->name.org, known->position, leaf->position);
 }
 
+/* The last leaf of each row of one tag: of one row, unless rows of two organisations share it. */
+typedef struct RowLeaves
+{
+	RowEntry *rows;
+	int count;
+	int size;
+	int next;
+} RowLeaves;
+
+static int
+reconcile_compare_leaves(const void *a, const void *b)
+{
+	return reconcile_order(&((const RowEntry *) a)->name, &((const RowEntry *) b)->name);
+}
+
+static void
+reconcile_add_leaf(Reconcile *work, RowLeaves *leaves, const RowEntry *leaf)
+{
+	for (int i = 0; i < leaves->count; i++)
+	{
+		if (reconcile_order(&leaves->rows[i].name, &leaf->name) != 0)
+			continue;
+		/* within a round entries stand in the order of transaction ids: of one row, the one that was captured last is */
+		if (reconcile_is_later(work->run, &leaves->rows[i], leaf))
+			leaves->rows[i] = *leaf;
+		return;
+	}
+	if (leaves->count == leaves->size)
+	{
+		leaves->size = Max(4, leaves->size * 2);
+		leaves->rows = leaves->rows == NULL
+						   ? palloc(leaves->size * sizeof(RowEntry))
+						   : repalloc(leaves->rows, leaves->size * sizeof(RowEntry));
+	}
+	leaves->rows[leaves->count++] = *leaf;
+}
+
 /* The next row name that has leaves, with its last leaf; false at the end. */
 static bool
 reconcile_next_leaf(Reconcile *work, IndexScanDesc scan, TupleTableSlot *slot, bool *more,
-					RowEntry *last)
+					RowLeaves *leaves, RowEntry *last)
 {
-	bool have = false;
-
-	while (*more)
+	if (leaves->next == leaves->count)
+		leaves->next = leaves->count = 0;
+	while (*more && leaves->next == 0)
 	{
 		RowEntry leaf;
 
@@ -760,20 +795,20 @@ reconcile_next_leaf(Reconcile *work, IndexScanDesc scan, TupleTableSlot *slot, b
 		leaf.txid = (uint64) DatumGetInt64(slot->tts_values[LEAF_TXID - 1]);
 		leaf.seq = (uint32) DatumGetInt32(slot->tts_values[LEAF_SEQ - 1]);
 		leaf.month = DatumGetDateADT(slot->tts_values[LEAF_MONTH - 1]);
-		if (have && reconcile_order(&last->name, &leaf.name) != 0)
-			return true;
-		/* within a round entries stand in the order of transaction ids: of one row, the one that was captured last is */
+		if (leaves->count > 0 && leaf.name.tag != leaves->rows[0].name.tag)
+			break;
 		if (!slot->tts_isnull[LEAF_ROW - 1] &&
-			(work->run->shared->all || base_uuid_equal(&leaf.name.org, &work->run->shared->org)) &&
-			(!have || reconcile_is_later(work->run, last, &leaf)))
-		{
-			*last = leaf;
-			have = true;
-		}
+			(work->run->shared->all || base_uuid_equal(&leaf.name.org, &work->run->shared->org)))
+			reconcile_add_leaf(work, leaves, &leaf);
 		*more = index_getnext_slot(scan, ForwardScanDirection, slot);
 		CHECK_FOR_INTERRUPTS();
 	}
-	return have;
+	if (leaves->count == 0)
+		return false;
+	if (leaves->next == 0 && leaves->count > 1)
+		qsort(leaves->rows, leaves->count, sizeof(RowEntry), reconcile_compare_leaves);
+	*last = leaves->rows[leaves->next++];
+	return true;
 }
 
 static bool
@@ -793,8 +828,8 @@ verify_rows(VerifyRun *run)
 {
 	Reconcile work = {.run = run};
 	TupleDesc desc = CreateTemplateTupleDesc(ROW_HASH);
-	AttrNumber columns[2] = {ROW_ORG, ROW_TAG};
-	Oid operators[2] = {lookup_type_cache(UUIDOID, TYPECACHE_LT_OPR)->lt_opr, Int8LessOperator};
+	AttrNumber columns[2] = {ROW_TAG, ROW_ORG};
+	Oid operators[2] = {Int8LessOperator, lookup_type_cache(UUIDOID, TYPECACHE_LT_OPR)->lt_opr};
 	Oid collations[2] = {InvalidOid, InvalidOid};
 	bool nulls_first[2] = {false, false};
 	Relation leaf_index;
@@ -805,6 +840,7 @@ verify_rows(VerifyRun *run)
 	HASH_SEQ_STATUS all;
 	RowTable *table;
 	RowName name;
+	RowLeaves leaves = {0};
 	RowEntry last;
 	RowEntry *waiting;
 	bool have_row;
@@ -853,7 +889,7 @@ verify_rows(VerifyRun *run)
 	scan = index_beginscan(run->leaves, leaf_index, run->snapshot, NULL, 0, 0);
 	index_rescan(scan, NULL, 0, NULL, 0);
 	more = index_getnext_slot(scan, ForwardScanDirection, leaf_slot);
-	have_leaf = reconcile_next_leaf(&work, scan, leaf_slot, &more, &last);
+	have_leaf = reconcile_next_leaf(&work, scan, leaf_slot, &more, &leaves, &last);
 	sorted = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	have_row = reconcile_next_row(sort, sorted, &name);
 	while (have_row || have_leaf)
@@ -871,7 +907,7 @@ verify_rows(VerifyRun *run)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(work.row);
 		if (order >= 0)
-			have_leaf = reconcile_next_leaf(&work, scan, leaf_slot, &more, &last);
+			have_leaf = reconcile_next_leaf(&work, scan, leaf_slot, &more, &leaves, &last);
 		if (order <= 0)
 			have_row = reconcile_next_row(sort, sorted, &name);
 	}

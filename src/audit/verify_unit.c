@@ -492,6 +492,7 @@ verify_image(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, boo
 	const uint8 *salt;
 	uint8 *plain;
 	size_t len;
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	bool ok;
 
 	if (former && entry->former == NULL)
@@ -507,8 +508,8 @@ verify_image(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, boo
 	plain = audit_open_image(body, entry, former, &len, &salt);
 	if (plain == NULL)
 		return "image of the entry does not open under the organisation's audit key";
-	ok = canonical_check_image(plain, len) &&
-		 commit_image(&run->hashes, salt, former ? entry->former : entry->image, plain, len);
+	commit_salt_nonce(entry, false, nonce);
+	ok = canonical_check_image(plain, len) && commit_image(&run->hashes, salt, nonce, plain, len);
 	crypto_wipe(plain, len);
 	return ok ? NULL : "image of the entry is malformed";
 }
@@ -523,6 +524,7 @@ verify_origin(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, bo
 	CanonicalOrigin origin;
 	uint8 *plain;
 	size_t len;
+	uint8 nonce[CRYPTO_NONCE_BYTES];
 	bool ok;
 
 	if (entry->origin == NULL)
@@ -544,12 +546,12 @@ verify_origin(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry, bo
 		return NULL;
 	}
 	key = keyring_image_key(&ask.id.org, NULL, &ask.id.key_id, &salt);
-	plain = audit_open_sealed(body, entry, CANONICAL_LABEL_ORIGIN, entry->origin, entry->origin_len,
-							  key, &len);
+	plain = audit_open_sealed(body, entry, CANONICAL_F_ORIGIN, key, &len);
 	if (plain == NULL)
 		return "origin of the entry does not open under the organisation's audit key";
+	commit_salt_nonce(entry, true, nonce);
 	ok = canonical_parse_origin(plain, len, &origin) &&
-		 commit_origin(&run->hashes, salt, entry->origin, plain, len);
+		 commit_origin(&run->hashes, salt, nonce, plain, len);
 	crypto_wipe(plain, len);
 	return ok ? NULL : "origin of the entry is malformed";
 }

@@ -43,5 +43,30 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		free(again.data);
 	}
 	(void) canonical_check_image(data, size);
+	if (size > 0)
+	{
+		static const uint8_t org[CANONICAL_UUID_BYTES] = {1};
+		size_t layout_len = data[0] % (size < 64 ? size : 64);
+		const uint8_t *layout = data + 1;
+		const uint8_t *packed = layout + layout_len;
+		CanonicalBuffer image = {.grow = realloc};
+		CanonicalBuffer again = {.grow = realloc};
+
+		/* what unpacks is an image that, packed, unpacks to itself */
+		if (canonical_unpack_image(&image, packed, size - 1 - layout_len, layout, layout_len, org) &&
+			canonical_check_image(image.data, image.len))
+		{
+			uint8_t name[CANONICAL_LAYOUT_BYTES] = {2};
+			CanonicalBuffer back = {.grow = realloc};
+
+			canonical_pack_image(&again, image.data, image.len, layout, layout_len, name, org);
+			if (!canonical_unpack_image(&back, again.data, again.len, layout, layout_len, org) ||
+				back.len != image.len || memcmp(back.data, image.data, image.len) != 0)
+				abort();
+			free(back.data);
+		}
+		free(image.data);
+		free(again.data);
+	}
 	return 0;
 }

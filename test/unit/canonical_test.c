@@ -247,6 +247,138 @@ images(void)
 	check(!canonical_check_image(bytes, len), "an unknown flag is refused");
 }
 
+/* An image comes back whole from its packed bytes, which have this length. */
+static bool
+packs(const char *image_hex, const char *layout_hex, size_t packed_len)
+{
+	uint8_t image[256];
+	uint8_t layout[64];
+	uint8_t name[CANONICAL_LAYOUT_BYTES] = {7};
+	uint8_t org[CANONICAL_UUID_BYTES] = {0xab, 0xcd};
+	size_t len = unhex(image_hex, image, sizeof(image));
+	size_t layout_len = unhex(layout_hex, layout, sizeof(layout));
+	CanonicalBuffer packed = {.grow = realloc};
+	CanonicalBuffer back = {.grow = realloc};
+	bool good;
+
+	canonical_pack_image(&packed, image, len, layout, layout_len, name, org);
+	good = packed.len == packed_len &&
+		   canonical_unpack_image(&back, packed.data, packed.len, layout, layout_len, org) &&
+		   back.len == len && memcmp(back.data, image, len) == 0;
+	for (size_t n = 0; packed.data[0] != 0 && n < packed.len; n++)
+	{
+		uint8_t *copy = malloc(n > 0 ? n : 1);
+
+		memcpy(copy, packed.data, n);
+		back.len = 0;
+		good &= !canonical_unpack_image(&back, copy, n, layout, layout_len, org);
+		free(copy);
+	}
+	back.len = 0;
+	canonical_put_byte(&packed, 0);
+	good &= packed.data[0] == 0 ||
+			!canonical_unpack_image(&back, packed.data, packed.len, layout, layout_len, org);
+	back.len = 0;
+	good &= packed.data[0] == 0 ||
+			!canonical_unpack_image(&back, packed.data, packed.len, NULL, 0, org);
+	free(packed.data);
+	free(back.data);
+	return good;
+}
+
+static void
+packing(void)
+{
+	/* columns a (key), b (sealed) and c */
+	const char *layout = "020161"
+						 "100162"
+						 "000163";
+
+	check(packs("03"
+				"0201610131"
+				"11"
+				"0162"
+				"000163"
+				"0178"
+				"00",
+				layout, 17 + 2 + 1 + 2 + 1),
+		  "an inserted row: values and nothing else");
+	check(packs("03"
+				"0201610131"
+				"11"
+				"0162"
+				"000163"
+				"0178"
+				"01"
+				"000163"
+				"0179",
+				layout, 17 + 2 + 1 + 2 + 1 + 3),
+		  "an updated one: an old value with its number");
+	check(packs("00"
+				"02"
+				"0201610131"
+				"110162",
+				layout, 17 + 1 + 3 + 2),
+		  "old columns alone");
+	check(packs("00"
+				"00",
+				layout, 18),
+		  "no column at all");
+	check(packs("01"
+				"020161"
+				"24"
+				"62626364303030302d303030302d303030302d303030302d303030303030303030303030"
+				"00",
+				"020161", 17 + 17 + 1),
+		  "a uuid is 16 bytes");
+	check(packs("01"
+				"020161"
+				"24"
+				"61626364303030302d303030302d303030302d303030302d303030303030303030303041"
+				"00",
+				"020161", 17 + 37 + 1),
+		  "but not in upper case");
+	check(packs("01"
+				"020161"
+				"24"
+				"61626364303030302d303030302d303030302d303030302d303030303030303030303020"
+				"00",
+				"020161", 17 + 37 + 1),
+		  "nor with anything else in it");
+	check(packs("01"
+				"020161"
+				"24"
+				"616263643030303030303030302d303030302d303030302d303030303030303030303030"
+				"00",
+				"020161", 17 + 37 + 1),
+		  "nor without its dashes");
+	check(packs("01"
+				"020161"
+				"24"
+				"61626364303030302d303030302d303030302d303030302d303030303030303030303030"
+				"00",
+				"020161", 17 + 1 + 1),
+		  "and the organisation's is one");
+	check(packs("01"
+				"020164"
+				"0131"
+				"00",
+				layout, 1 + 7),
+		  "what is of no layout is packed with its names");
+	check(packs("02"
+				"0201610131"
+				"0001630178"
+				"00",
+				layout, 1 + 12),
+		  "and so is a part of one");
+	check(packs("00"
+				"02"
+				"0001630178"
+				"0201610131",
+				layout, 1 + 12),
+		  "or one in another order");
+}
+
 static void
 batches(void)
 {
@@ -287,6 +419,7 @@ main(void)
 	entries();
 	origins();
 	images();
+	packing();
 	batches();
 	canonical_put_field64(&none, 1, 1);
 	check(none.failed && none.len == 0, "a buffer that cannot grow says so");
