@@ -1,5 +1,5 @@
 #!/bin/bash
-# print_report.sh: the report on a log as paper: headless Chromium prints it, and what the PDF says is read. Needs a running
+# print_report.sh: the report on a log and the history of a row as paper: headless Chromium prints it, and what the PDF says is read. Needs a running
 # server (PGHOST …) with immiiq preloaded and the roles of roles.sh; prints TAP. PNG=directory keeps pictures of the pages.
 set -u
 work=$(mktemp -d)
@@ -76,6 +76,18 @@ ok "the document has its title, which no script has changed" $?
 pages=$(pdfinfo "$work/report.pdf" | sed -n 's/^Pages: *//p')
 [ "$pages" -ge 2 ] && [ "$pages" -le 12 ]
 ok "on a few pages ($pages)" $?
+psql -XAtq -d report_printed > "$work/history.html" <<'SQL'
+BEGIN;
+SELECT FROM immiiq.operate('a1fa0000-0000-4000-8000-000000000000', 'history') \g /dev/null
+SELECT immiiq.history_page('filing', 'f0000000-0000-4000-8000-000000000001');
+COMMIT;
+SQL
+timeout 120 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --user-data-dir="$work/profile" --no-pdf-header-footer --print-to-pdf="$work/history.pdf" "file://$work/history.html" > "$work/said" 2>&1
+pdftotext "$work/history.pdf" "$work/report.txt"
+says "the history of a row: old and new value side by side" 'VAT return 1 became VAT return 1, corrected </td></table><script>'
+says "and who made it" 'Anna <script>document.title=1</script>'
+pdfinfo "$work/history.pdf" | grep -q '^Title: *History of filing f0000000'
+ok "its title is its own" $?
 # Nothing is drawn into the margin: every page is white at its right edge.
 pdftoppm -r 40 -gray "$work/report.pdf" "$work/page"
 narrow=0

@@ -14,6 +14,27 @@ CREATE FUNCTION immiiq.html_time(t timestamptz) RETURNS text
         to_char(t AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')) ELSE t::text END;
 COMMENT ON FUNCTION immiiq.html_time(timestamptz) IS 'a time in UTC as it stands in an HTML page';
 
+-- How every page of immiiq begins: nothing runs there, nothing is fetched.
+CREATE FUNCTION immiiq.html_head(title text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    RETURN concat('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>', immiiq.html(title), '</title><style>',
+        '@page{size:A4;margin:18mm 16mm}'
+        'body{font:10.5pt/1.45 "DejaVu Sans","Helvetica Neue",Arial,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;margin:0 auto;padding:1.5rem}'
+        'h1{font-size:1.7rem;margin:0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:2px solid #1a1a1a;padding-bottom:.2rem}'
+        'h1,h2,caption{break-after:avoid}.lead{font-size:1.1rem;margin:.2rem 0 1rem}'
+        'table{border-collapse:collapse;width:100%;margin:.5rem 0}caption{text-align:left;color:#444;padding-bottom:.3rem}'
+        'th,td{text-align:left;vertical-align:top;padding:.3rem .5rem .3rem 0;border-bottom:1px solid #bbb}thead{display:table-header-group}thead th{border-bottom:1.5px solid #1a1a1a}'
+        'tr{break-inside:avoid}td.n,th.n{text-align:right;padding-right:1rem}'
+        'dl.facts{display:grid;grid-template-columns:12rem 1fr;gap:.25rem 1rem;margin:0}dl.facts dt{font-weight:bold}dl.facts dd{margin:0}'
+        'td dl{margin:0}td dl div{display:flex;gap:.6rem}td dt{color:#444;width:9rem;flex:none;overflow-wrap:anywhere}.leaf code{font-size:.85em}#entries+p+table,#entries+table{table-layout:fixed}col.n{width:4.5rem}col.who{width:11rem}td dd{margin:0;overflow-wrap:anywhere;white-space:pre-wrap}'
+        'code,pre{font:8.5pt/1.4 "DejaVu Sans Mono",monospace;overflow-wrap:anywhere;white-space:pre-wrap}pre{border:1px solid #bbb;padding:.6rem;break-inside:avoid}'
+        'del{text-decoration:line-through;color:#7a1f1f}ins{text-decoration:none;font-weight:bold;color:#12501f}.to,.small{color:#444;font-size:.9em}'
+        '.ok,.bad{border:2px solid;padding:.6rem .8rem;font-weight:bold}.ok{color:#12501f}.bad{color:#8a1010}.odd{color:#8a1010}'
+        '@media print{body{padding:0;max-width:none;font-size:9pt}}',
+        '</style></head>');
+COMMENT ON FUNCTION immiiq.html_head(text) IS 'a page up to its body: title, style, and that it may fetch and run nothing';
+
 -- What an entry changed, a line a column, but for the key, which stands above; NULL when the caller opens no image.
 CREATE FUNCTION immiiq.html_changes(operation text, old_row jsonb, new_row jsonb, redact text[], key jsonb) RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
@@ -71,19 +92,6 @@ CREATE FUNCTION immiiq.audit_report(org uuid, since timestamptz DEFAULT '-infini
 AS $$
 #variable_conflict use_variable
 DECLARE
-    style constant text := '@page{size:A4;margin:18mm 16mm}'
-        'body{font:10.5pt/1.45 "DejaVu Sans","Helvetica Neue",Arial,sans-serif;color:#1a1a1a;background:#fff;max-width:62rem;margin:0 auto;padding:1.5rem}'
-        'h1{font-size:1.7rem;margin:0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:2px solid #1a1a1a;padding-bottom:.2rem}'
-        'h1,h2,caption{break-after:avoid}.lead{font-size:1.1rem;margin:.2rem 0 1rem}'
-        'table{border-collapse:collapse;width:100%;margin:.5rem 0}caption{text-align:left;color:#444;padding-bottom:.3rem}'
-        'th,td{text-align:left;vertical-align:top;padding:.3rem .5rem .3rem 0;border-bottom:1px solid #bbb}thead{display:table-header-group}thead th{border-bottom:1.5px solid #1a1a1a}'
-        'tr{break-inside:avoid}td.n,th.n{text-align:right;padding-right:1rem}'
-        'dl.facts{display:grid;grid-template-columns:12rem 1fr;gap:.25rem 1rem;margin:0}dl.facts dt{font-weight:bold}dl.facts dd{margin:0}'
-        'td dl{margin:0}td dl div{display:flex;gap:.6rem}td dt{color:#444;width:9rem;flex:none;overflow-wrap:anywhere}.leaf code{font-size:.85em}#entries+p+table,#entries+table{table-layout:fixed}col.n{width:4.5rem}col.who{width:11rem}td dd{margin:0;overflow-wrap:anywhere;white-space:pre-wrap}'
-        'code,pre{font:8.5pt/1.4 "DejaVu Sans Mono",monospace;overflow-wrap:anywhere;white-space:pre-wrap}pre{border:1px solid #bbb;padding:.6rem;break-inside:avoid}'
-        'del{text-decoration:line-through;color:#7a1f1f}ins{text-decoration:none;font-weight:bold;color:#12501f}.to,.small{color:#444;font-size:.9em}'
-        '.ok,.bad{border:2px solid;padding:.6rem .8rem;font-weight:bold}.ok{color:#12501f}.bad{color:#8a1010}.odd{color:#8a1010}'
-        '@media print{body{padding:0;max-width:none;font-size:9pt}}';
     names constant boolean := coalesce(org = immiiq.audit_org(), false); -- who is active knows whose names they are
     title text;
     total bigint;
@@ -124,8 +132,7 @@ BEGIN
         CASE WHEN redact <> '{}' THEN '<dt>Kept back</dt><dd>' || immiiq.html(array_to_string(redact, ', ')) || '</dd>' END,
         '<dt>Made</dt><dd>', immiiq.html_time(clock_timestamp()), ' by ', immiiq.html(coalesce(immiiq.current_actor(), 'database')), ', login role <bdi>',
         immiiq.html(session_user), '</bdi></dd>');
-    page := concat('<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="default-src ''none''; style-src ''unsafe-inline''">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><title>Audit report: ', immiiq.html(title), '</title><style>', style, '</style></head><body>',
+    page := concat(immiiq.html_head('Audit report: ' || title), '<body>',
         '<header><h1>Audit report</h1><p class="lead"><bdi>', immiiq.html(title), '</bdi></p></header><main>',
         '<section aria-labelledby="summary"><h2 id="summary">Summary</h2>',
         CASE WHEN errors > 0 THEN format('<p class="bad">Verification found %s %s. See Findings.</p>', errors, CASE WHEN errors = 1 THEN 'error' ELSE 'errors' END)
@@ -206,3 +213,55 @@ REVOKE ALL ON FUNCTION immiiq.audit_report(uuid, timestamptz, timestamptz, uuid,
 INSERT INTO immiiq.privilege
 SELECT role, 'EXECUTE', 'FUNCTION immiiq.audit_report(uuid, timestamptz, timestamptz, uuid, uuid, text[], int4)'
 FROM unnest(ARRAY['application', 'auditor', 'operator']) AS role;
+
+-- The history of one row. Who may read the log may read it.
+CREATE FUNCTION immiiq.history_page(target regclass, id text, redact text[] DEFAULT '{}') RETURNS text
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    org constant uuid := immiiq.audit_org();
+    id_name constant name := immiiq.id_column(target);
+    versions bigint;
+    rows text;
+BEGIN
+    IF org IS NULL THEN
+        PERFORM immiiq.note_unreachable('history');
+        RAISE EXCEPTION 'permission denied for the log of this organisation' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF target IS NULL OR id IS NULL OR redact IS NULL THEN
+        RAISE EXCEPTION 'table, id and redact must be given' USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    SELECT count(*), string_agg(format('<tr><th scope="row" class="n">%s</th><td>%s<br>%s<br><span class="small">%s%s</span></td><td>%s%s</td></tr>',
+            v.number, immiiq.html_time(v.at),
+            coalesce('<bdi>' || immiiq.html(m.name) || '</bdi>', '<code>' || v.member_id || '</code>', '<bdi>' || immiiq.html(v.role_name) || '</bdi>'),
+            immiiq.html(coalesce(v.actor, '')), coalesce(', ' || immiiq.html(CASE WHEN NOT redact && '{origin,*}' THEN v.client_ip END), ''),
+            CASE v.operation WHEN 'insert' THEN 'Created' WHEN 'update' THEN 'Changed' WHEN 'delete' THEN 'Deleted' ELSE immiiq.html(coalesce(v.operation, 'missing')) END,
+            coalesce(immiiq.html_changes(v.operation, v.old_row, v.new_row, redact, v.key),
+                CASE WHEN v.new_row IS NULL AND v.old_row IS NULL THEN ' <i>sealed: the client''s key is gone</i>' ELSE ' <i>nothing</i>' END)), '' ORDER BY v.number)
+    INTO versions, rows
+    FROM (SELECT l.*, row_number() OVER (ORDER BY l.at, l.position) AS number
+        FROM immiiq.audit_log AS l JOIN pg_class AS c ON c.oid = target JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE l.org_id = org AND l.row_tag = immiiq.row_tag(target, jsonb_build_object(id_name, id))
+            AND l.table_schema = n.nspname AND l.table_name = c.relname) AS v
+    LEFT JOIN immiiq.member AS m ON m.org_id = org AND m.member_id = v.member_id;
+    IF versions = 0 THEN
+        PERFORM immiiq.note_unreachable('history');
+    END IF;
+    RETURN concat(immiiq.html_head(format('History of %s %s', target, CASE WHEN redact && ARRAY[id_name::text, '*'] THEN '' ELSE id END)),
+        '<body><header><h1>History of a row</h1><p class="lead"><bdi>', immiiq.html(target::text), '</bdi> <code><bdi>',
+        CASE WHEN redact && ARRAY[id_name::text, '*'] THEN '' ELSE immiiq.html(id) END, '</bdi></code></p></header><main>',
+        '<section aria-labelledby="versions"><h2 id="versions">Versions</h2>',
+        CASE WHEN versions = 0 THEN '<p>The log has none that you may read.</p>' ELSE
+            concat('<table><caption>', versions, CASE WHEN versions = 1 THEN ' version' ELSE ' versions' END, ', the oldest first; of a change, each column that became another</caption><colgroup><col class="n"><col class="who"><col></colgroup>',
+                '<thead><tr><th scope="col" class="n">Version</th><th scope="col">When and who</th><th scope="col">What</th></tr></thead><tbody>', rows, '</tbody></table>') END,
+        '<p class="small">From the log of ', (SELECT '<bdi>' || immiiq.html(o.name) || '</bdi>' FROM immiiq.org AS o WHERE o.org_id = org), ', up to what is sealed, ', immiiq.html_time(clock_timestamp()),
+        CASE WHEN redact <> '{}' THEN '; kept back: ' || immiiq.html(array_to_string(redact, ', ')) END, '. All times are UTC.</p></section></main></body></html>');
+END
+$$;
+COMMENT ON FUNCTION immiiq.history_page(regclass, text, text[]) IS
+    'the versions of a row as one HTML page: when, who, what became of which column; redact: columns kept back, * for all; for members with scope all and the module reports, and operators';
+REVOKE ALL ON FUNCTION immiiq.history_page(regclass, text, text[]) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES
+    ('application', 'EXECUTE', 'FUNCTION immiiq.history_page(regclass, text, text[])'),
+    ('operator', 'EXECUTE', 'FUNCTION immiiq.history_page(regclass, text, text[])');

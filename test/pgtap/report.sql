@@ -1,6 +1,6 @@
 -- The report on an organisation's log: what stands in it, for whom, and that no name can be more than a name.
 \i test/pgtap/setup.psql
-SELECT plan(34);
+SELECT plan(46);
 
 CREATE TABLE "file<b>" (org_id uuid NOT NULL, file_id uuid PRIMARY KEY, client_id uuid, title text, passport enc_text(equality));
 SELECT FROM immiiq.protect('file<b>', 'cases', client => 'client_id') \gset
@@ -109,4 +109,38 @@ UPDATE page SET html = immiiq.audit_report(:'alpha') WHERE name = 'auditor';
 SELECT ok((:on 'auditor') ~ 'file&lt;b&gt;[^/]*</bdi></th><td>cases</td><td>NO</td>', 'the trigger that is off shows');
 SELECT ok((:on 'auditor') ~ '<p class="bad">Verification found \d+ errors?\.' AND (:on 'auditor') ~ 'its trigger is off', 'and what verification found');
 ROLLBACK;
+-- The history of one row as a page.
+CREATE TEMP TABLE told (name text, html text);
+GRANT ALL ON told TO PUBLIC;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token', '192.0.2.7', 'agent') \gset
+INSERT INTO told SELECT 'one', immiiq.history_page('file<b>', 'af000000-0000-4000-8000-000000000001');
+INSERT INTO told SELECT 'two', immiiq.history_page('file<b>', 'af000000-0000-4000-8000-000000000002');
+INSERT INTO told SELECT 'kept', immiiq.history_page('file<b>', 'af000000-0000-4000-8000-000000000001', '{passport,file_id,origin}');
+INSERT INTO told SELECT 'all kept', immiiq.history_page('file<b>', 'af000000-0000-4000-8000-000000000002', '{*}');
+INSERT INTO told SELECT 'foreign', immiiq.history_page('file<b>', 'bf000000-0000-4000-8000-000000000001');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT count(*) FROM told, xmlparse(document regexp_replace(regexp_replace(html, '^<!DOCTYPE html>', ''), '<(meta [^>]*|br|col( [^>]*)?)>', '<\1/>', 'g')) AS x), 5::bigint, 'a page of a history: whatever was opened is closed, in order');
+SELECT is((SELECT string_agg(DISTINCT m[1], ' ' ORDER BY m[1]) FROM told, regexp_matches(html, '<([a-z0-9]+)', 'g') AS m),
+    'bdi body br caption code col colgroup dd del div dl dt h1 h2 head header html i ins main meta p section span style table tbody td th thead time title tr',
+    'no element but its own, with values that hold others');
+SELECT is((SELECT count(*) FROM told WHERE html ~* '\son[a-z]+\s*=\s*["'']' OR html ~* 'https?://' OR html ~* '(src|href)\s*=\s*["'']' OR html ~ '\u202e'), 0::bigint, 'nothing runs there, and nothing turns the text');
+SELECT matches((SELECT html FROM told WHERE name = 'one'), 'Created<dl>.*<dt>passport</dt><dd><bdi>SECRETPASS</bdi>', 'who opens the row sees it whole');
+SELECT matches((SELECT html FROM told WHERE name = 'one'), '&quot;&gt;&lt;script&gt;alert\(1\)&lt;/script&gt;</bdi><br><span class="small">member, 192\.0\.2\.7', 'and who wrote it, from where');
+SELECT matches((SELECT html FROM told WHERE name = 'two'), '>1</th>.*Created.*>2</th>.*Changed<dl><div><dt>title</dt><dd><del><bdi>other client&#39;s</bdi></del> <span class="to">became</span> <ins><i>empty</i></ins></dd></div></dl>.*>3</th>.*operator.*Deleted<dl>',
+    'versions in their order: created, changed from what to what, deleted by an operator');
+SELECT doesnt_match((SELECT html FROM told WHERE name = 'kept'), 'SECRETPASS|af000000|192\.0\.2', 'what is kept back does not stand there, in the title neither');
+SELECT doesnt_match((SELECT html FROM told WHERE name = 'all kept'), 'other client|af000000', 'all of it can be kept back');
+SELECT matches((SELECT html FROM told WHERE name = 'foreign'), 'The log has none that you may read', 'of another organisation''s row there is none');
+SELECT doesnt_match((SELECT string_agg(html, '') FROM told), 'BETACANARY', 'and nothing of it shows');
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT throws_ok($$SELECT immiiq.history_page('file<b>', 'af000000-0000-4000-8000-000000000001')$$, '42501', NULL, 'nobody active: refused');
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_clerk_token', '192.0.2.7', 'agent') \gset
+SELECT throws_ok($$SELECT immiiq.history_page('file<b>', 'af000000-0000-4000-8000-000000000001')$$, '42501', NULL, 'a member of narrow scope: refused');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+
 SELECT * FROM finish();
