@@ -136,6 +136,9 @@ types_from_text(const PlainType *plain, const char *text, size_t len, int32 typm
 
 	if (types_is_armour(text, len) && context_current() == NULL)
 		return seal_from_armour(plain, text, len, typmod);
+	/* Text is its own canonical form. */
+	if (plain->code == ENVELOPE_TYPE_TEXT)
+		return types_from_plain(plain, (const uint8 *) text, len, typmod);
 	bytes = plain->from_text(text, len, &n);
 	result = types_from_plain(plain, bytes, n, typmod);
 	crypto_wipe(bytes, n);
