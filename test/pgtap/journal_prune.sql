@@ -1,6 +1,6 @@
 -- The end of what the journal keeps: old rows go in batches, under holds they stay, the log says so, and nobody else takes any.
 \i test/pgtap/setup.psql
-SELECT plan(34);
+SELECT plan(35);
 
 -- Rows of three tables and three owners, some old: 8 years, 14 months, yesterday.
 CREATE FUNCTION public.put(age interval, org uuid, n int) RETURNS void LANGUAGE sql AS $$
@@ -81,6 +81,10 @@ SELECT is((SELECT count(*)::int FROM immiiq.verify_audit() WHERE severity = 'err
 
 -- All or nothing: a rollback brings the rows back, and the guards are closed after an error.
 SELECT put('2 years', :'alpha', 1) \gset ignored_
+BEGIN;
+COPY immiiq.pruned FROM '/dev/null';
+SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,f)', 'while a dump is restored nothing goes');
+ROLLBACK;
 BEGIN;
 SELECT is((SELECT p.journal FROM immiiq.prune_journal() AS p), 1::bigint, 'a row goes');
 ROLLBACK;
