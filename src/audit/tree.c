@@ -107,7 +107,7 @@ tree_verify_inclusion(const uint8_t leaf[TREE_HASH_BYTES], uint64_t index, uint6
 	uint64_t sn = size - 1;
 	uint8_t node[TREE_HASH_BYTES];
 
-	if (size == 0 || index >= size)
+	if (index >= size)
 		return false;
 	memcpy(node, leaf, TREE_HASH_BYTES);
 	for (size_t i = 0; i < proof_len; i++)

@@ -146,7 +146,7 @@ forged("UPDATE immiiq.pruned SET seq = seq + 1000", qr/under a statement which i
 forged("UPDATE immiiq.pruned AS p SET (incarnation, txid, seq, month) = (SELECT l.incarnation, l.txid, l.seq, l.month FROM immiiq.leaf AS l
 	WHERE l.org_id = '$alpha' AND l.position = $first)", qr/under a statement which is none/, 'an entry that is no statement');
 forged("UPDATE immiiq.pruned AS p SET (incarnation, txid, seq, month) = (SELECT o.incarnation, o.txid, o.seq, o.month FROM immiiq.pruned AS o
-	WHERE o.org_id = '$beta') WHERE p.org_id = '$alpha'", qr/under a statement which (is none|says something else)/, 'the statement of another organisation');
+	WHERE o.org_id = '$beta') WHERE p.org_id = '$alpha'", qr/under a statement which is none/, 'the statement of another organisation');
 forged("DELETE FROM immiiq.entry WHERE table_name(body) = 'prune'" =~ s/table_name\(body\) = 'prune'/(incarnation, txid, seq) IN (SELECT incarnation, txid, seq FROM immiiq.pruned)/r,
 	qr/under a statement which is not in the log/, 'the statement taken out of the log');
 # Statements of a superuser's own, to which the row of what was pruned is made to point.
@@ -172,9 +172,14 @@ stated('prune', "'$alpha'", $alpha, 999999, ', last = 999999', qr/under a statem
 my $newest = sql("SELECT max(position) FROM immiiq.leaf WHERE org_id = '$alpha'");
 stated('prune', "'$alpha'", $alpha, $newest, ", last = $newest", qr/under a statement which were sealed after the month/, 'positions that were sealed long after the month');
 my $statement = "FROM immiiq.pruned AS p WHERE p.org_id = '$alpha' AND (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq)";
-forged("UPDATE immiiq.entry AS e SET body = '\\x01' $statement", qr/under a statement which is none/, 'nonsense in the place of the statement');
+forged("UPDATE immiiq.entry AS e SET body = body || '\\x00' $statement", qr/under a statement which is none/, 'nonsense in the place of the statement');
 forged("UPDATE immiiq.entry AS e SET body = set_byte(body, length(body) - 20, get_byte(body, length(body) - 20) # 1) $statement",
 	qr/under a statement which says something else/, 'a statement that does not open');
+# a row of a table of that name, which says what the statement does
+sql(q{CREATE TABLE prune (org_id uuid NOT NULL, object text PRIMARY KEY, first int, last int, before date, "keep-days" int); SELECT immiiq.protect('prune', NULL)});
+my ($row) = grep { /^ROW/ } split /\n/, sql(qq{BEGIN; INSERT INTO prune VALUES ('$alpha', '$alpha', 1, $last, '$month_before', 2556);
+	SELECT format('ROW(%s, %s, %s, %L::date)', immiiq.audit_incarnation(), pg_current_xact_id()::text::int8, immiiq.last_entry(), immiiq.entry_month()); COMMIT; CALL immiiq.seal()});
+forged("UPDATE immiiq.pruned SET (incarnation, txid, seq, month) = $row WHERE org_id = '$alpha'", qr/under a statement which is none/, 'a row that says what a statement does');
 # a superuser who lets the server state what was not so: the statement's own time shows it
 sql(qq{BEGIN; $guards;
 	SELECT immiiq.record_event('prune', '$alpha', NULL, '$alpha', jsonb_build_object('first', $first, 'last', $first,

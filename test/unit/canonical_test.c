@@ -68,7 +68,8 @@ lengths(void)
 		const char *hex;
 	} cases[] = {{0, "00"},		{127, "7f"},	   {128, "8001"},
 				 {300, "ac02"}, {16384, "808001"}, {UINT32_MAX, "ffffffff0f"}};
-	static const char *const bad[] = {"", "80", "8000", "ffffffff1f", "ffffffffff00", "ff80"};
+	static const char *const bad[] =
+		{"", "80", "8000", "ffffffff1f", "ffffffffff00", "ff80", "8080808080808080808001"};
 	bool good = true;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -86,7 +87,7 @@ lengths(void)
 	good = true;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 	{
-		uint8_t bytes[8];
+		uint8_t bytes[16];
 		size_t len = unhex(bad[i], bytes, sizeof(bytes));
 		size_t pos = 0;
 		uint32_t n;
@@ -188,6 +189,206 @@ entries(void)
 	free(b.data);
 }
 
+/* The fields of an entry, of who, or of an origin, to be written otherwise. */
+typedef struct Field
+{
+	uint8_t tag;
+	uint8_t value[80];
+	uint32_t len;
+} Field;
+
+static int
+split(const uint8_t *p, size_t len, Field *fields)
+{
+	size_t pos = 0;
+	int n = 0;
+
+	while (pos < len)
+	{
+		const uint8_t *value;
+
+		if (!canonical_get_field(p, len, &pos, &fields[n].tag, &value, &fields[n].len))
+			abort();
+		memcpy(fields[n].value, value, fields[n].len);
+		n++;
+	}
+	return n;
+}
+
+typedef bool (*Parser)(const uint8_t *p, size_t len);
+
+static bool
+parses_who(const uint8_t *p, size_t len)
+{
+	CanonicalWho who;
+
+	return canonical_parse_who(p, len, &who);
+}
+
+static bool
+parses_origin(const uint8_t *p, size_t len)
+{
+	CanonicalOrigin origin;
+
+	return canonical_parse_origin(p, len, &origin);
+}
+
+static bool
+fields_parse(Parser parser, const Field *fields, int n)
+{
+	CanonicalBuffer b = {.grow = realloc};
+	bool good;
+
+	for (int i = 0; i < n; i++)
+		canonical_put_field(&b, fields[i].tag, fields[i].value, fields[i].len);
+	good = parser(b.data, b.len);
+	free(b.data);
+	return good;
+}
+
+/*
+ * Every field left out, doubled, swapped with the next, longer, shorter and empty; optional says which may be left out, free
+ * which may be longer or shorter, empty which may be so: bits of tags.
+ */
+static bool
+only_one_way(Parser parser, const Field *fields, int n, uint32_t optional, uint32_t free_length,
+			 uint32_t empty)
+{
+	Field other[24];
+	bool good = fields_parse(parser, fields, n);
+
+	for (int i = 0; i < n; i++)
+	{
+		uint32_t bit = UINT32_C(1) << fields[i].tag;
+
+		memcpy(other, fields, sizeof(Field) * n);
+		memmove(other + i, other + i + 1, sizeof(Field) * (n - i - 1));
+		good &= fields_parse(parser, other, n - 1) == ((optional & bit) != 0);
+		memcpy(other, fields, sizeof(Field) * n);
+		memmove(other + i + 1, other + i, sizeof(Field) * (n - i));
+		good &= !fields_parse(parser, other, n + 1);
+		memcpy(other, fields, sizeof(Field) * n);
+		if (i + 1 < n)
+		{
+			other[i] = fields[i + 1];
+			other[i + 1] = fields[i];
+			good &= !fields_parse(parser, other, n);
+			memcpy(other, fields, sizeof(Field) * n);
+		}
+		for (int by = -1; by <= 1; by += 2)
+		{
+			other[i].len = fields[i].len + by;
+			if (other[i].len > 0)
+				good &= fields_parse(parser, other, n) == ((free_length & bit) != 0);
+		}
+		other[i].len = 0;
+		good &= fields_parse(parser, other, n) == ((empty & bit) != 0);
+		if (!good)
+		{
+			printf("# field %d\n", fields[i].tag);
+			return false;
+		}
+	}
+	memcpy(other, fields, sizeof(Field) * n);
+	other[n] = (Field){.tag = 18, .len = 50};
+	good &= !fields_parse(parser, other, n + 1);
+	return good;
+}
+
+static void
+one_way(void)
+{
+	CanonicalBuffer b = entry_bytes(7, 7);
+	CanonicalBuffer later = entry_bytes(8, 7);
+	Field fields[24] = {0};
+	Field no_who[24] = {0};
+	Field other[24];
+	int n;
+	int m;
+	bool good;
+	Field who[8] = {{CANONICAL_W_ACTOR, {1}, 1},	{CANONICAL_W_MEMBER, {2}, 16},
+					{CANONICAL_W_SESSION, {3}, 16}, {CANONICAL_W_ROLE, "app", 3},
+					{CANONICAL_W_TOOL, "tool", 4},	{CANONICAL_W_IMPERSONATED, {1}, 1},
+					{CANONICAL_W_ADDRESS, {4}, 8}};
+	Field origin[8] = {{CANONICAL_O_ADDRESS, "::1", 3},
+					   {CANONICAL_O_AGENT, "x", 1},
+					   {CANONICAL_O_APPLICATION, "psql", 4}};
+
+	canonical_put_field(&b, CANONICAL_F_FORMER, sealed, sizeof(sealed) - 1);
+	n = split(b.data, b.len, fields);
+	m = split(later.data, later.len, no_who);
+	fields[15].len = CANONICAL_SEAL_BYTES;
+	fields[16].len = 4 + CANONICAL_SEAL_BYTES;
+	good = only_one_way(parses, fields, n, 1u << CANONICAL_F_FORMER,
+						1u << CANONICAL_F_SCHEMA | 1u << CANONICAL_F_TABLE, 0);
+	check(!good, "what is sealed may be longer");
+	for (int i = 14; i < n; i++)
+	{
+		memcpy(other, fields, sizeof(fields));
+		other[i].len = (i == 16 ? 4 : 0) + CANONICAL_SEAL_BYTES - 1;
+		check(!fields_parse(parses, other, n), "but not shorter than the smallest seal");
+		fields[i].len = (i == 16 ? 4 : 0) + CANONICAL_SEAL_BYTES + 2;
+	}
+	check(only_one_way(parses, fields, n, 1u << CANONICAL_F_FORMER,
+					   1u << CANONICAL_F_SCHEMA | 1u << CANONICAL_F_TABLE | 1u << CANONICAL_F_ORIGIN |
+						   1u << CANONICAL_F_IMAGE | 1u << CANONICAL_F_FORMER,
+					   0),
+		  "the fields of an entry have one order, none but the last may be absent, and each has its width");
+	memcpy(other, no_who, sizeof(other));
+	memmove(other + 15, other + 13, sizeof(Field) * (m - 13));
+	other[13] = fields[13];
+	other[14] = fields[14];
+	check(!fields_parse(parses, other, m + 2),
+		  "an entry that names another one as context says nothing of who");
+	for (int value = 0; value < 8; value++)
+	{
+		memcpy(other, fields, sizeof(fields));
+		other[1].value[0] = (uint8_t) value;
+		check(fields_parse(parses, other, n) == (value >= 1 && value <= 4), "the four operations");
+		memcpy(other, fields, sizeof(fields));
+		other[0].value[0] = (uint8_t) value;
+		check(fields_parse(parses, other, n) == (value == 1), "the one version");
+	}
+	check(only_one_way(parses_who, who, 7,
+					   1u << CANONICAL_W_MEMBER | 1u << CANONICAL_W_SESSION | 1u << CANONICAL_W_TOOL |
+						   1u << CANONICAL_W_IMPERSONATED | 1u << CANONICAL_W_ADDRESS,
+					   1u << CANONICAL_W_ROLE | 1u << CANONICAL_W_TOOL, 0),
+		  "so have the fields of who");
+	who[0].value[0] = 0;
+	check(!fields_parse(parses_who, who, 7), "nobody is no actor");
+	who[0].value[0] = 1;
+	for (int value = 0; value < 4; value++)
+	{
+		who[5].value[0] = (uint8_t) value;
+		check(fields_parse(parses_who, who, 7) == (value == 1), "impersonated is there or not");
+	}
+	check(only_one_way(parses_origin, origin, 3, ~0u, ~0u, ~0u), "and those of an origin");
+	/* who and origin that are cut off, in an entry that is not */
+	for (uint32_t len = 1; len < fields[13].len; len++)
+	{
+		memcpy(other, fields, sizeof(fields));
+		other[13].len = len;
+		check(!fields_parse(parses, other, n), "who that is cut off");
+	}
+	{
+		uint8_t bytes[64];
+		size_t len = unhex("01033a3a31020178", bytes, sizeof(bytes));
+
+		good = true;
+		for (size_t i = 1; i < len; i++)
+		{
+			uint8_t *copy = malloc(i);
+
+			memcpy(copy, bytes, i);
+			good &= i == 5 || !parses_origin(copy, i);
+			free(copy);
+		}
+		check(good, "an origin that is cut off is refused");
+	}
+	free(b.data);
+	free(later.data);
+}
+
 static void
 origins(void)
 {
@@ -243,6 +444,11 @@ images(void)
 	check(good, "no beginning of an image is an image");
 	bytes[len] = 0;
 	check(!canonical_check_image(bytes, len + 1), "bytes after an image are refused");
+	check(!canonical_check_image(bytes + 32, unhex("01110500", bytes + 32, 8)),
+		  "a name that goes on behind the end is refused");
+	check(!canonical_check_image(bytes + 32, unhex("0111000100", bytes + 32, 8)) &&
+			  !canonical_check_image(bytes + 32, unhex("01110000", bytes + 32, 8)),
+		  "a column without a name is refused");
 	bytes[1] = 0x40;
 	check(!canonical_check_image(bytes, len), "an unknown flag is refused");
 }
@@ -417,6 +623,7 @@ main(void)
 	memset(sealed, 0x5e, sizeof(sealed));
 	lengths();
 	entries();
+	one_way();
 	origins();
 	images();
 	packing();

@@ -73,6 +73,7 @@ typedef enum Fault
 	COLUMN_NAME,
 	COLUMN_PART,
 	COLUMN_PART_ORDER,
+	COLUMN_PART_UNKNOWN,
 	COLUMN_FLAGS,
 	COLUMN_FLAG_UNKNOWN,
 	COLUMN_NULL,
@@ -191,8 +192,9 @@ static const Column columns[] = {
 	{COMMIT_NEW, 0, "body", "new"},
 	{COMMIT_NEW, CANONICAL_C_NULL, "client", NULL},
 	{COMMIT_OLD, 0, "body", "old"},
+	{COMMIT_ORIGIN, 0, NULL, "192.0.2.1"},
 };
-#define COLUMNS 4
+#define COLUMNS 5
 
 /* The second column's value, and how it is written, when a test says so. */
 static const char *odd_value = NULL;
@@ -216,10 +218,17 @@ make_columns(Fault fault)
 			column.part = COMMIT_OLD;
 		if (fault == COLUMN_FLAG_UNKNOWN && i == 1)
 			column.flags = 0x40;
-		canonical_put_byte(&item, column.flags);
-		canonical_put_length(&item, (uint32_t) strlen(column.name));
-		canonical_put(&item, column.name, strlen(column.name));
-		if (i == 1 && odd_value != NULL)
+		if (fault == COLUMN_PART_UNKNOWN && i == 2)
+			column.part = 3;
+		if (column.name != NULL)
+		{
+			canonical_put_byte(&item, column.flags);
+			canonical_put_length(&item, (uint32_t) strlen(column.name));
+			canonical_put(&item, column.name, strlen(column.name));
+		}
+		if (column.name == NULL)
+			canonical_put(&item, column.value, strlen(column.value));
+		else if (i == 1 && odd_value != NULL)
 		{
 			canonical_put_length(&item, (uint32_t) odd_len);
 			canonical_put(&item, odd_value, odd_len);
@@ -265,13 +274,22 @@ out_columns(Fault fault, bool here)
 			column.value = "x";
 		if (i > 0)
 			out(",");
-		if (i == 3)
+		if (fault == COLUMN_PART_UNKNOWN && i == 2)
+			column.part = 3;
+		if (i == 3 || (fault == COLUMN_PART_UNKNOWN && i == 4))
 		{
 			uint8_t commitment[32];
 
 			memcpy(commitment, commitments[i], 32);
-			commitment[31] ^= fault == COLUMN_KEPT ? 1 : 0;
+			commitment[31] ^= fault == COLUMN_KEPT && i == 3 ? 1 : 0;
 			out("{\"commitment\":\"%s\"}", base64(commitment, 32));
+			continue;
+		}
+		if (column.name == NULL)
+		{
+			out("{\"part\":2,\"origin\":\"%s\",\"salt\":\"%s\"}",
+				base64((const uint8_t *) column.value, strlen(column.value)),
+				base64(salt, sizeof(salt)));
 			continue;
 		}
 		out("{\"part\":%d,\"flags\":%d,\"name\":\"%s\",\"value\":", column.part, column.flags,
@@ -467,8 +485,8 @@ make_export(Fault fault, int first, int last)
 		if (at % 5 == 0)
 			out("null");
 		else
-			out_columns(fault,
-						at == 12 || fault == COLUMN_PART_ORDER || fault == COLUMN_FLAG_UNKNOWN);
+			out_columns(fault, at == 12 || fault == COLUMN_PART_ORDER ||
+								   fault == COLUMN_PART_UNKNOWN || fault == COLUMN_FLAG_UNKNOWN);
 		out(fault == ENTRY_MORE && at == 12		  ? ",\"more\":1}\n"
 			: fault == ENTRY_TRAILING && at == 12 ? "} \n"
 												  : "}\n");
@@ -591,6 +609,7 @@ faults(void)
 		{COLUMN_NAME, 9, "columns are not those of the entry", "another name"},
 		{COLUMN_PART, 9, "line is malformed", "a new value among the old ones"},
 		{COLUMN_PART_ORDER, 9, "line is malformed", "old values before the new ones"},
+		{COLUMN_PART_UNKNOWN, 9, "line is malformed", "columns of a part that there is none of"},
 		{COLUMN_FLAGS, 9, "columns are not those of the entry", "other flags"},
 		{COLUMN_FLAG_UNKNOWN, 9, "line is malformed", "an unknown flag"},
 		{COLUMN_NULL, 9, "line is malformed", "a value where the flags say NULL"},

@@ -146,6 +146,65 @@ against_recursion(void)
 	check(!tree_verify_inclusion(leaf[0], 0, 0, NULL, 0, leaf[0]), "nothing is in an empty tree");
 }
 
+/* Proofs of another length, with roots made to fit them. */
+static void
+fitted_roots(void)
+{
+	bool none = true;
+
+	for (int size = 2; size <= LEAVES; size++)
+	{
+		uint8_t root[32];
+		uint8_t fitted[32];
+		uint8_t old[32];
+		uint8_t proof[64][32];
+		const uint8_t(*p)[32] = (const uint8_t(*)[32]) proof;
+		int n;
+
+		naive_root(0, size, root);
+		for (int index = 0; index < size; index++)
+		{
+			n = naive_proof(index, 0, size, proof);
+			/* one hash more: H(extra, root) */
+			memcpy(proof[n], leaf[0], 32);
+			if (!tree_node_hash(proof[n], root, fitted))
+				abort();
+			none &= !tree_verify_inclusion(leaf[index], index, size, p, n + 1, fitted);
+			if (!tree_node_hash(root, proof[n], fitted))
+				abort();
+			none &= !tree_verify_inclusion(leaf[index], index, size, p, n + 1, fitted);
+			/* none at all: the leaf as root; and all but the last, whose root is that of a part */
+			none &= !tree_verify_inclusion(leaf[index], index, size, p, 0, leaf[index]);
+			if (index < size / 2 && (size & (size - 1)) == 0)
+			{
+				naive_root(0, size / 2, fitted);
+				none &= !tree_verify_inclusion(leaf[index], index, size, p, n - 1, fitted);
+			}
+		}
+		/* equal sizes with a hash; the earlier root of a power of two, alone, for both */
+		none &= !tree_verify_consistency(size, root, size, root, p, 1);
+		if ((size & (size - 1)) == 0)
+		{
+			none &= !tree_verify_consistency(size, root, size + 1, root, p, 0);
+			none &= !tree_verify_consistency(size, root, size * 2, root, p, 0);
+			/* the proof from there to twice the size, and a hash more */
+			if (size * 2 <= LEAVES)
+			{
+				naive_root(size, size * 2, proof[0]);
+				naive_root(0, size * 2, fitted);
+				none &= tree_verify_consistency(size, root, size * 2, fitted, p, 1);
+				memcpy(proof[1], leaf[0], 32);
+				if (!tree_node_hash(proof[1], root, old) ||
+					!tree_node_hash(proof[1], fitted, fitted))
+					abort();
+				none &= !tree_verify_consistency(size, root, size * 2, fitted, p, 2);
+				none &= !tree_verify_consistency(size, old, size * 2, fitted, p, 2);
+			}
+		}
+	}
+	check(none, "no proof of another length holds, though the root be made to fit it");
+}
+
 /* A TreeSource over a tree of many leaves, with every eighth level as the sealer keeps it. */
 #define MANY 70000
 static uint8_t (*many)[32];
@@ -256,6 +315,7 @@ main(void)
 	}
 	reference_tree();
 	against_recursion();
+	fitted_roots();
 	made_proofs();
 	return done();
 }
