@@ -69,7 +69,7 @@ endif
 EXTRA_CLEAN = $(OBJS:.o=.d) build
 override with_llvm = no
 
-# make installcheck: against a running server that has immiiq in shared_preload_libraries and a root key.
+# make installcheck: against a running server that has immiiq in shared_preload_libraries, a root key, and the roles of test/roles.sh.
 REGRESS = $(patsubst $(srcdir)/test/sql/%.sql,%,$(sort $(wildcard $(srcdir)/test/sql/*.sql)))
 REGRESS_OPTS = --inputdir=$(srcdir)/test --load-extension=$(EXTENSION)
 ISOLATION = $(patsubst $(srcdir)/test/isolation/specs/%.spec,%,$(sort $(wildcard $(srcdir)/test/isolation/specs/*.spec)))

@@ -85,6 +85,8 @@ if start_server && test/roles.sh; then
 	mkdir "$build/clients" && cp test/clients/package.json "$build/clients"
 	must "npm installs clients" npm --prefix "$build/clients" --cache "$build/npm/cache" install --ignore-scripts --no-audit --no-fund
 	must "node-postgres: every sealed type, prepared statements, a pool, cursors" tap_of node test/clients/node_postgres.mjs "$build/clients"
+	must "pgx: two organisations over one pool" tap_of env GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE="$build/go" go run test/clients/pgx.go
+	must "Prometheus takes the rules, Debian's exporter the queries of docs/stat.md" tap_of test/prometheus.sh
 	must "PostGraphile and an MCP server: members of different scope" tap_of node test/clients/clients.mjs "$build/clients"
 	must "Django, SQLAlchemy, Rails, TypeORM and Prisma: members of different scope" tap_of node test/clients/orms.mjs "$build/clients"
 	must "every function that the application may call, 100 times, by four identities" tap_of env ATTACK_CALLS=100 test/attack/run.pl with_any_argument
