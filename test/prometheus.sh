@@ -2,6 +2,7 @@
 # prometheus.sh: promtool reads the alert rules of docs/stat.md and tries two of them; Debian's postgres exporter serves every metric of its
 # queries, as a role that only monitors. Needs a server (PGHOST …). Prints TAP.
 set -u
+: "${PGHOST:?}"
 work=$(mktemp -d)
 database=regress_prometheus_$$
 exporter=
