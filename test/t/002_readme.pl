@@ -19,7 +19,8 @@ my ($settings) = $readme =~ /```\n(\s*shared_preload_libraries.*?)```/s;
 # PostgreSQL::Test turns off what a real server has on.
 my $node = new_cluster('readme', preload => 0, start => 0, initdb => ['--data-checksums'],
 	config => "fsync = on\nlog_statement = none\nlog_min_duration_statement = -1");
-my ($line) = `echo "2026-11 \$(openssl rand -hex 32)"`;
+my ($make) = $readme =~ /^\s*\(umask 077; (echo .*?) >/m;
+my ($line) = `$make`;
 chomp $line;
 my $key = write_root_key($node, $line);
 $settings =~ s{/etc/immiiq/root-key}{$key};
