@@ -29,6 +29,9 @@ CREATE INDEX journal_org_idx ON immiiq.journal (org_id, journal_id);
 CREATE INDEX journal_at_idx ON immiiq.journal USING brin (at);
 -- Operators' entries are few among many denials.
 CREATE INDEX journal_operator_idx ON immiiq.journal (org_id, journal_id) WHERE kind OPERATOR(pg_catalog.=) ANY (ARRAY['operate', 'impersonate']);
+CREATE INDEX journal_member_idx ON immiiq.journal (member_id) WHERE member_id IS NOT NULL;
+CREATE INDEX journal_session_idx ON immiiq.journal (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX journal_address_idx ON immiiq.journal (client_ip) WHERE client_ip IS NOT NULL;
 REVOKE ALL ON immiiq.journal FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.journal', '');
 SELECT pg_catalog.pg_extension_config_dump('immiiq.journal_journal_id_seq', '');
@@ -118,6 +121,8 @@ COMMENT ON TABLE immiiq.field_opened IS 'sealed values that were read in clear, 
 COMMENT ON COLUMN immiiq.field_opened.at IS 'start of the transaction';
 CREATE INDEX field_opened_org_idx ON immiiq.field_opened (org_id, at);
 CREATE INDEX field_opened_at_idx ON immiiq.field_opened USING brin (at);
+CREATE INDEX field_opened_member_idx ON immiiq.field_opened (member_id) WHERE member_id IS NOT NULL;
+CREATE INDEX field_opened_session_idx ON immiiq.field_opened (session_id) WHERE session_id IS NOT NULL;
 REVOKE ALL ON immiiq.field_opened FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.field_opened', '');
 CREATE TRIGGER field_opened_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.field_opened

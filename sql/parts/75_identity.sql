@@ -240,6 +240,7 @@ CREATE TABLE immiiq.sign_in_attempt (
 COMMENT ON TABLE immiiq.sign_in_attempt IS 'every attempt to sign in, with its reason; append-only';
 COMMENT ON COLUMN immiiq.sign_in_attempt.identifier IS 'keyed hash of the e-mail address that was said';
 CREATE INDEX sign_in_attempt_member_idx ON immiiq.sign_in_attempt (org_id, member_id, at);
+CREATE INDEX sign_in_attempt_address_idx ON immiiq.sign_in_attempt (client_ip) WHERE client_ip IS NOT NULL;
 CREATE INDEX sign_in_attempt_at_idx ON immiiq.sign_in_attempt USING brin (at);
 REVOKE ALL ON immiiq.sign_in_attempt FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.sign_in_attempt', '');

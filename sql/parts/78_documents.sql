@@ -266,6 +266,10 @@ CREATE TABLE immiiq.document_event (
 );
 COMMENT ON TABLE immiiq.document_event IS 'every URL, share and redemption; event_id is the grant that the URL carries; append-only';
 CREATE INDEX document_event_at_idx ON immiiq.document_event (org_id, at);
+CREATE INDEX document_event_client_idx ON immiiq.document_event (client_id) WHERE client_id IS NOT NULL;
+CREATE INDEX document_event_member_idx ON immiiq.document_event (member_id) WHERE member_id IS NOT NULL;
+CREATE INDEX document_event_session_idx ON immiiq.document_event (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX document_event_address_idx ON immiiq.document_event (client_ip) WHERE client_ip IS NOT NULL;
 CREATE TRIGGER document_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON immiiq.document_event
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_change();
 ALTER TABLE immiiq.document_event ENABLE ALWAYS TRIGGER document_event_append_only;

@@ -27,12 +27,87 @@ SELECT format($$INSERT INTO %%s (org_id, name, email, phone, note, amount, opene
 -- Interleaved: bare and by hand, bare and captured.
 SELECT * FROM bench_pair(format(:'insert', 'byhand'), format(:'insert', 'bare'), 5) \gset byhand_
 SELECT * FROM bench_pair(format(:'insert', 'captured'), format(:'insert', 'bare'), 5) \gset captured_
+RESET SESSION AUTHORIZATION;
+SELECT pg_total_relation_size('byhand_log')::float8 / count(*) AS byhand_bytes, pg_total_relation_size('byhand_log') AS byhand_size, count(*) AS byhand_rows FROM byhand_log \gset
+SELECT sum(pg_total_relation_size(inhrelid)) AS entry_size, sum(pg_total_relation_size(inhrelid))::float8 / (SELECT count(*) FROM immiiq.entry) AS entry_bytes,
+    (SELECT count(*) FROM immiiq.entry) AS entry_rows
+FROM pg_inherits WHERE inhparent = 'immiiq.entry'::regclass \gset
+SET SESSION AUTHORIZATION bench_app;
 SELECT * FROM bench_pair(format(:'update', 'byhand'), format(:'update', 'bare'), 5) \gset ubyhand_
 SELECT * FROM bench_pair(format(:'update', 'captured'), format(:'update', 'bare'), 5) \gset ucaptured_
+SELECT clock_timestamp() AS began \gset
 COMMIT;
+RESET SESSION AUTHORIZATION;
+CALL immiiq.seal(); -- waits for the worker, if it is at it already
+SELECT clock_timestamp() AS sealed \gset
 SELECT * FROM bench_line('audit', 'added to an inserted row, times a PL/pgSQL trigger',
                          (:captured_a_ms - :captured_b_ms) / (:byhand_a_ms - :byhand_b_ms), 0.5, ' x');
 SELECT * FROM bench_line('audit', 'added to an updated row, times the trigger',
                          (:ucaptured_a_ms - :ucaptured_b_ms) / (:ubyhand_a_ms - :ubyhand_b_ms), 0.4, ' x');
 SELECT * FROM bench_line('audit', 'added to an inserted row', (:captured_a_ms - :captured_b_ms) * 1000 / :rows, 20, ' us');
 RESET SESSION AUTHORIZATION;
+CREATE FUNCTION bench_at_least(figure text, measured float8, target float8, unit text)
+RETURNS TABLE (a text, b text, c text, d text, e text) LANGUAGE sql AS $$
+    SELECT 'audit', figure, round(measured::numeric, CASE WHEN target < 10 THEN 2 ELSE 0 END) || unit, 'at least ' || target || unit,
+           CASE WHEN measured >= target THEN 'ok' ELSE 'short' END
+$$;
+
+-- Bytes, at capture and with leaves and their indexes.
+SELECT count(*) AS entries, sum(length(body)) AS bytes FROM immiiq.entry \gset
+SELECT * FROM bench_line('audit', format('bytes of an inserted row''s entry at capture (%s), times the trigger''s (%s)', round(:entry_bytes::numeric), round(:byhand_bytes::numeric)),
+                         :entry_bytes / :byhand_bytes, 0.8, ' x');
+SELECT b.* FROM (SELECT ((SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhparent = 'immiiq.entry'::regclass) - :entry_size)::float8 / (:entries - :entry_rows) AS ours,
+    (SELECT (pg_total_relation_size('byhand_log') - :byhand_size)::float8 / (count(*) - :byhand_rows) FROM byhand_log) AS theirs) AS u
+CROSS JOIN LATERAL bench_line('audit', format('of an updated row''s (%s), times the trigger''s (%s)', round(u.ours::numeric), round(u.theirs::numeric)), u.ours / u.theirs, 0.5, ' x') AS b;
+SELECT b.* FROM (SELECT sum(pg_total_relation_size(c.oid))::float8 / :entries AS bytes FROM pg_class AS c
+    WHERE c.oid IN ('immiiq.leaf'::regclass, 'immiiq.node'::regclass, 'immiiq.batch'::regclass) OR c.oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'immiiq.entry'::regclass)) AS t
+CROSS JOIN LATERAL bench_line('audit', 'bytes of an entry, all in all', t.bytes, 650, '') AS b;
+
+-- Sealing of what that transaction captured, verification on one core beside the hash of the same bytes, proofs.
+SELECT * FROM bench_at_least('entries sealed in a second, in bulk', :entries / extract(epoch FROM :'sealed'::timestamptz - :'began'::timestamptz), 150000, '');
+SELECT * FROM bench_pair_cpu('SELECT count(*) FROM immiiq.verify_audit(images => false, workers => 0)', 'SELECT sum(get_byte(sha256(body), 0)) FROM immiiq.entry', 3) \gset verify_
+SELECT * FROM bench_at_least('entries verified in a second on a core', :entries / :verify_a_ms * 1000, 700000, '');
+SELECT * FROM bench_line('audit', 'verification, times the SHA-256 of the same bytes', :verify_a_ms / :verify_b_ms, 10, ' x');
+SELECT * FROM bench_pair_cpu('SELECT count(*) FROM immiiq.verify_audit(images => true, workers => 0, rows => false)', 'SELECT 1', 1) \gset opened_
+SELECT * FROM bench_at_least('the same with every image opened', :entries / :opened_a_ms * 1000, 100000, '');
+SELECT max(position) AS last FROM immiiq.leaf WHERE org_id = :'org' \gset
+SELECT * FROM bench_pair_cpu(format('SELECT max(length(immiiq.prove_entry(%L, 1 + (i * 7919) %% %s))) FROM generate_series(1, 200) AS i', :'org', :last), 'SELECT 1', 3) \gset proof_
+SELECT max(length(immiiq.prove_entry(:'org', 1 + (i * 7919) % :last))) AS proof FROM generate_series(1, 200) AS i \gset
+SELECT * FROM bench_line('audit', format('a proof among %s entries', :entries), :proof_a_ms / 200, 1, ' ms');
+SELECT * FROM bench_line('audit', 'its bytes', :proof, 3072, '');
+
+-- 10,000 entries of organisations that write one row each now and then.
+SELECT greatest(100, (2000 * :scale)::int) AS quiet \gset
+CREATE TABLE quiet (org_id uuid, id int, note text, PRIMARY KEY (org_id, id));
+SELECT immiiq.protect('quiet', 'clients') \gset ignored_
+GRANT ALL ON quiet TO bench_operator;
+SET SESSION AUTHORIZATION bench_operator;
+CREATE TEMP TABLE orgs AS SELECT immiiq.create_org('Quiet ' || i) AS org_id FROM generate_series(1, :quiet) AS i;
+RESET SESSION AUTHORIZATION;
+CALL immiiq.seal();
+BEGIN;
+INSERT INTO quiet SELECT o.org_id, i, 'a note' FROM orgs AS o, generate_series(1, 4) AS i;
+SELECT clock_timestamp() AS began \gset
+COMMIT;
+CALL immiiq.seal();
+SELECT * FROM bench_at_least(format('entries sealed in a second, over %s organisations', :quiet), 4 * :quiet / extract(epoch FROM clock_timestamp() - :'began'::timestamptz), 40000, '');
+
+-- Many connections.
+SELECT format('CREATE TABLE %s_%s (org_id uuid, id int GENERATED ALWAYS AS IDENTITY, balance int DEFAULT 0, filler text DEFAULT repeat(''x'', 60), note text, PRIMARY KEY (org_id, id))', name, kind),
+    format('SELECT immiiq.protect(%L, ''clients'')', name || '_' || kind),
+    CASE WHEN kind = 'plain' THEN format('DROP TRIGGER immiiq_capture ON %s_plain', name) ELSE 'SELECT' END,
+    format('GRANT ALL ON %s_%s TO bench_app', name, kind)
+FROM unnest(ARRAY['account', 'teller', 'branch', 'one']) AS name, unnest(ARRAY['plain', 'audited']) AS kind \gexec
+CREATE TABLE journal_of_all (org_id uuid, tid int, bid int, aid int, delta int, at timestamptz DEFAULT now());
+GRANT ALL ON journal_of_all TO bench_app;
+SET SESSION AUTHORIZATION bench_app;
+BEGIN;
+SELECT set_config('immiiq.token', :'token', true) \gset ignored_
+SELECT format('INSERT INTO %s_%s (org_id) SELECT %L FROM generate_series(1, %s)', name, kind, :'org', size)
+FROM (VALUES ('account', 10000), ('teller', 100), ('branch', 10)) AS t (name, size), unnest(ARRAY['plain', 'audited']) AS kind \gexec
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SELECT current_database() AS bench_database \gset
+\setenv PGDATABASE :bench_database
+\setenv BENCH_TOKEN :token
+\! ./audit_client.sh "$BENCH_TOKEN"

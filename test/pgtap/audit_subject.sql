@@ -5,7 +5,7 @@
 ALTER TABLE immiiq.journal DISABLE TRIGGER log_journal;
 ALTER TABLE immiiq.field_opened DISABLE TRIGGER log_opened;
 CALL immiiq.seal();
-SELECT plan(39);
+SELECT plan(73);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -155,6 +155,33 @@ SELECT alike(plan_of($$SELECT * FROM immiiq.audit_log WHERE at >= now() - interv
 COMMIT;
 RESET SESSION AUTHORIZATION;
 
+-- The views beside the log: for a member and for an auditor, every table below them is read by an index.
+CREATE TABLE asked (view text, filter text);
+INSERT INTO asked
+SELECT view, filter
+FROM unnest(ARRAY['denial', 'document_access', 'field_access', 'sign_in_log']) AS view,
+    unnest(ARRAY['member_id', 'session_id', 'client_ip', 'at', 'client_id']) AS filter
+WHERE NOT (view = 'field_access' AND filter = 'client_ip') AND NOT (view IN ('denial', 'field_access') AND filter = 'client_id')
+    AND NOT (view = 'sign_in_log' AND filter IN ('session_id', 'client_id'));
+GRANT SELECT ON asked TO PUBLIC;
+CREATE FUNCTION read_whole(view text, filter text) RETURNS text LANGUAGE sql AS $$
+    SELECT coalesce((SELECT string_agg(DISTINCT m[1], ' ') FROM regexp_matches(plan_of(format('SELECT * FROM immiiq.%I WHERE %I %s', view, filter,
+        CASE filter WHEN 'at' THEN '>= now() - interval ''1 minute''' WHEN 'client_ip' THEN '= ''192.0.2.7''' ELSE '= ''c1000000-0000-4000-8000-000000000001''' END)),
+        'Seq Scan on (journal|field_opened|document_event|sign_in_attempt)', 'g') AS m), 'none')
+$$;
+GRANT EXECUTE ON FUNCTION read_whole(text, text) TO PUBLIC;
+SET enable_seqscan = off; -- they are small here
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
+SELECT is(read_whole(view, filter), 'none', format('%s by %s, for a member', view, filter)) FROM asked ORDER BY view, filter;
+COMMIT;
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION regress_immiiq_auditor;
+SELECT is(read_whole(view, filter), 'none', format('%s by %s, for an auditor', view, filter)) FROM asked ORDER BY view, filter;
+RESET SESSION AUTHORIZATION;
+RESET enable_seqscan;
+
 ---- Tags find what they should, and nobody else learns them
 
 CREATE TABLE keyed (org_id uuid, a int, b timestamptz, c text, d numeric(10, 2), body text, PRIMARY KEY (org_id, a, b, c, d));
@@ -185,5 +212,46 @@ SELECT is(immiiq.row_tag('visit', '{"visit_id": 20}'), NULL, 'who may not read t
 SELECT is(immiiq.address_tag('192.0.2.7'), NULL, 'nor of an address');
 COMMIT;
 RESET SESSION AUTHORIZATION;
+
+---- No table of the log has a person in clear
+
+INSERT INTO immiiq.audit_rule VALUES ('visit', 'phone', 'hash');
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SET application_name = 'CanaryApplication';
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token', '198.51.100.77', 'CanaryAgent') \gset
+INSERT INTO visit (visit_id, client_id, passport, secret, phone, what) VALUES (77, :'one', 'CanaryPassport', 'CanarySecret', '+15550199', 'CanaryWhat');
+UPDATE visit SET what = 'CanaryOther' WHERE visit_id = 77;
+DELETE FROM visit WHERE visit_id = 77;
+COMMIT;
+RESET application_name;
+RESET SESSION AUTHORIZATION;
+SELECT FROM immiiq.record_event('canary', :'alpha', :'one', 'CanaryObject', '{"who": "CanaryDetail"}') \gset
+CALL immiiq.seal();
+CREATE FUNCTION stands_in(needle text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    t regclass;
+    here boolean;
+    found text;
+BEGIN
+    FOR t IN SELECT oid::regclass FROM pg_class WHERE relnamespace = 'immiiq'::regnamespace AND relkind = 'r'
+            AND (relname ~ '^entry_' OR relname = ANY ('{layout,leaf,batch,tree_head,log_key,node,tree,seal_state,restored,pruned,kept_entry,subject_key,anchor_state,witness,cosignature}')) LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s AS t WHERE position($1 IN t::text) > 0 OR position($2 IN t::text) > 0)', t)
+        INTO here USING needle, encode(convert_to(needle, 'UTF8'), 'hex');
+        IF here THEN
+            found := concat_ws(' ', found, t);
+        END IF;
+    END LOOP;
+    RETURN found;
+END
+$$;
+SELECT isnt(stands_in('visit'), NULL, 'the search finds what stands in the log in clear: the table''s name');
+SELECT is((SELECT string_agg(stands_in(needle), ' ') FROM unnest('{CanaryApplication,198.51.100.77,CanaryAgent,CanaryPassport,CanarySecret,+15550199,CanaryWhat,CanaryOther,CanaryObject,CanaryDetail}'::text[]) AS needle),
+    NULL, 'and nothing of a person: address, agent, application, values');
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'test') \gset
+SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE concat(new_row, old_row, key) ~ '15550199'), 0::bigint, 'a number that a rule hashes stands in no image either');
+SELECT is((SELECT count(*) FROM immiiq.audit_log WHERE position(:'alpha_owner_token' IN concat(new_row, old_row)) > 0), 0::bigint, 'nor does a session''s token');
+COMMIT;
 
 SELECT * FROM finish();

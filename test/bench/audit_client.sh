@@ -1,0 +1,48 @@
+#!/bin/bash
+# audit_client.sh TOKEN: what many connections do to tables whose changes are captured, beside the same tables without the trigger;
+# interleaved, the median of the rounds. Prints lines of the report. BENCH_SECONDS is how long a run is.
+set -eu
+token=$1 seconds=${BENCH_SECONDS:-3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+head="BEGIN;
+SELECT set_config('immiiq.token', '$token', true);"
+
+for kind in plain audited; do
+	cat > "$work/tpcb.$kind" <<-SQL
+		\set aid random(1, 10000)
+		\set tid random(1, 100)
+		\set bid random(1, 10)
+		\set delta random(-5000, 5000)
+		$head
+		UPDATE account_$kind SET balance = balance + :delta WHERE id = :aid;
+		SELECT balance FROM account_$kind WHERE id = :aid;
+		UPDATE teller_$kind SET balance = balance + :delta WHERE id = :tid;
+		UPDATE branch_$kind SET balance = balance + :delta WHERE id = :bid;
+		INSERT INTO journal_of_all (org_id, tid, bid, aid, delta) VALUES (immiiq.current_org(), :tid, :bid, :aid, :delta);
+		COMMIT;
+	SQL
+	cat > "$work/one.$kind" <<-SQL
+		$head
+		INSERT INTO one_$kind (org_id, note) VALUES (immiiq.current_org(), 'one row and no more');
+		COMMIT;
+	SQL
+done
+
+tps() { PGOPTIONS="-c synchronous_commit=$3" pgbench -n -U bench_app -c "$2" -j 2 -T "$seconds" -f "$work/$1" | sed -n 's/^tps = \([0-9.]*\).*/\1/p'; }
+median() { sort -g | sed -n 2p; }
+# figure, script, clients, synchronous_commit, target
+pair() {
+	for _ in 1 2 3; do
+		echo "$(tps "$2.audited" "$3" "$4") $(tps "$2.plain" "$3" "$4")"
+	done | awk '{ printf "%.3f\n", $1 / $2 }' | median |
+		awk -F '\t' -v figure="$1" -v target="$5" '{ printf "audit\t%s\t%.2f\tat least %s\t%s\n", figure, $1, target, ($1 >= target ? "ok" : "short") }'
+}
+pair 'TPC-B-like on three audited tables, 8 clients, beside none' tpcb 8 on 0.90
+pair 'the same without synchronous commit' tpcb 8 off 0.82
+# While 64 write, which of them waits for a lock?
+(while :; do psql -XAtqc "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'" || exit 0; sleep 0.05; done) > "$work/waits" &
+sampler=$!
+pair '64 writers of one organisation, a row each, beside no audit' one 64 on 0.65
+kill "$sampler" && wait "$sampler" || true
+awk '{ n += $1 } END { printf "audit\tof them seen waiting for a lock, in %d looks\t%d\tat most 0\t%s\n", NR, n, (n == 0 ? "ok" : "short") }' "$work/waits"
