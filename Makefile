@@ -6,7 +6,7 @@
 # make mutants                            the log's verifiers with each of their checks gone in turn: a test must miss it
 # make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
 # make cassert, make valgrind               make check on a server with assertions, pgTAP files under valgrind (cassert does both)
-# make check-versions                      make check on PostgreSQL 17 and 18, in fresh Debians of their own
+# make check-versions                      make check on PostgreSQL 17 and 18, in fresh Debians of their own; a dump from 15 over 17 to 18
 # make dist, make sbom                     the archive for PGXN, the SPDX bill of materials; debian/ builds packages (dpkg-buildpackage -us -uc -b)
 # make package                             builds, installs and tests the Debian package in a fresh Debian
 # make docs                                README.md and docs/ as HTML, in html/; installs pandoc
@@ -17,7 +17,7 @@ EXTVERSION = 1.0
 MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
-SCRATCH = check attack mutants check-slow valgrind demo psql portal bench
+SCRATCH = check carry attack mutants check-slow valgrind demo psql portal bench
 CHROOTS = fresh check-versions radosgw cassert package check-package docs
 ifneq ($(filter $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)),)
 
@@ -28,8 +28,7 @@ check-slow: fresh radosgw cassert package
 fresh:
 	@test/fresh.sh
 check-versions:
-	@RELEASE=trixie test/fresh.sh check
-	@RELEASE=forky test/fresh.sh check
+	@test/versions.sh
 package:
 	@test/fresh.sh check-package
 check-package:

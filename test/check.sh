@@ -103,6 +103,13 @@ suite_tap() {
 	[ -z "$list" ] || make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS="-j2 -v --merge -I test/t" PROVE_TESTS="${list//$'\n'/ }"
 }
 
+# The same, at length: not part of make check unless SUITES names it.
+suite_slow() {
+	local list
+	list=$(files test/slow .pl)
+	[ -z "$list" ] || make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS="-v --merge -I test/t" PROVE_TESTS="${list//$'\n'/ }"
+}
+
 #### Running
 
 if [ $# = 1 ]; then
@@ -165,6 +172,7 @@ lane regress isolation guard pgtap attack &
 lane tap &
 lane static unit clang &
 wait
+case " ${SUITES:-} " in *" slow "*) LIMIT=14400 lane slow ;; esac
 
 # A backend that crashed, or an assertion, is a failure even where every test passed.
 if grep -E 'terminated by signal|TRAP:|server process .* was terminated|could not (open|write) .*: No space' "$SERVER_LOG"; then

@@ -64,10 +64,16 @@ if inside setpriv --reuid=1234 --regid=1234 --clear-groups make -C /tmp/immiiq d
 fi
 rm -rf "$root/tmp/immiiq"
 
+# What test/carry.sh takes from one major to the next.
+if [ -n "${CARRY:-}" ]; then
+	cp -R "$CARRY" "$root/root/carry"
+	chmod 755 "$root/root"
+fi
+
 for goal in ${*:-demo check}; do
 	echo "== make $goal"
 	start=$(date +%s)
-	inside make -C /root/immiiq "$goal" || problem "make $goal failed"
+	inside ${CARRY:+env CARRY=/root/carry} make -C /root/immiiq "$goal" || problem "make $goal failed"
 	echo "== make $goal took $(($(date +%s) - start)) s"
 done
 
@@ -80,6 +86,7 @@ if [ $# = 0 ]; then
 	tail -n 1 "$root/root/check.log"
 fi
 
+[ -z "${CARRY:-}" ] || cp "$root/root/carry/"* "$CARRY/"
 echo "== what is left behind"
 [ -z "$(inside git -C /root/immiiq status --porcelain --ignored)" ] || problem "files in the tree: $(inside git -C /root/immiiq status --porcelain --ignored)"
 [ -z "$(inside find / -xdev -name '*immiiq*' -not -path '/root/*' -not -path '/var/lock/*' -not -path '/run/lock/*' -not -path '/proc/*')" ] ||

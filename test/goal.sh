@@ -11,6 +11,7 @@ attack)
 	start_server && test/roles.sh
 	test/attack/run.pl ${CASES:-} ;;
 mutants) exec test/mutants.sh ;;
+carry) exec test/carry.sh ;;
 check-slow) exec test/check_slow.sh ;;
 valgrind) exec test/valgrind.sh ;;
 s3) exec test/oracle/s3.sh ;;

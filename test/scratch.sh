@@ -71,7 +71,7 @@ as_user=()
 if [ "$(id -u)" = 0 ]; then
 	user=nobody
 	! id postgres >/dev/null 2>&1 || user=postgres
-	chown -R "$user" "$scratch"
+	chown -R "$user" "$scratch" ${CARRY:+"$CARRY"}
 	as_user=(runuser -u "$user" --)
 fi
 
@@ -80,7 +80,7 @@ vars=(
 	"PATH=$scratch/pg$("$PG_CONFIG" --bindir):/usr/local/bin:/usr/bin:/bin"
 	"HOME=$scratch/home" "TMPDIR=$scratch/tmp" "SCRATCH=$scratch" LC_ALL=C.UTF-8 TZ=UTC
 )
-for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER PORT SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES KINDS CHECKS SQLSMITH_SECONDS \
+for name in TERM COLUMNS CI BENCH BENCH_SCALE MEMBER PORT SEED CLIENTS FUZZ_SECONDS VALGRIND SUITES TESTS CASES KINDS CHECKS SQLSMITH_SECONDS ROUNDS MINUTES CARRY \
 	S3_ENDPOINT S3_ACCESS_KEY S3_SECRET NODE_EXTRA_CA_CERTS; do
 	[ -z "${!name:-}" ] || vars+=("$name=${!name}")
 done
