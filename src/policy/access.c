@@ -83,11 +83,11 @@ immiiq_as_owner(PG_FUNCTION_ARGS)
 	MemoryContext context = CurrentMemoryContext;
 	char *command = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	AccessUser saved;
-	Datum *values;
-	Oid *types;
-	bool *isnull;
+	Datum *values = NULL;
+	Oid *types = NULL;
+	bool *isnull = NULL;
 	char *nulls;
-	int n = extract_variadic_args(fcinfo, 2, false, &values, &types, &isnull);
+	int n = PG_NARGS() > 2 ? extract_variadic_args(fcinfo, 2, false, &values, &types, &isnull) : 0;
 	int nest;
 	int code;
 	Datum result = (Datum) 0;
