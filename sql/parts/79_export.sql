@@ -184,7 +184,8 @@ BEGIN
         SELECT a.client_id, 'change'::text AS source, 'certain'::text AS certainty, format('%I.%I', a.table_schema, a.table_name) AS object, 1::bigint AS records, a.at
         FROM immiiq.audit_log AS a
         WHERE a.org_id = org AND (breach_report.session IS NULL OR a.session_id = breach_report.session) AND (member IS NULL OR a.member_id = member)
-            AND a.at >= since AND a.at < until AND (place IS NULL OR a.session_id = ANY (sessions) OR a.client_ip IN (host(place), place::text))
+            AND a.at >= since AND a.at < until AND (place IS NULL OR a.session_id = ANY (sessions)
+                OR a.address_tag IN (immiiq.address_tag(host(place)), immiiq.address_tag(place::text)))
         UNION ALL
         SELECT d.client_id, 'document', 'certain', 'document ' || d.document_id, 1, d.at
         FROM immiiq.document_event AS d

@@ -1,6 +1,6 @@
 -- Exports: who may, what is in them, that the manifest says so; who has seen a client; whose records were touched.
 \i test/pgtap/setup.psql
-SELECT plan(71);
+SELECT plan(74);
 
 \set zoe  '11111111-1111-4111-8111-111111111111'
 \set max  '22222222-2222-4222-8222-222222222222'
@@ -208,6 +208,7 @@ SELECT is_empty(format('SELECT FROM immiiq.access_report(%L) WHERE source = ''ch
 SELECT throws_ok('SELECT * FROM immiiq.breach_report()', '22023', NULL, 'a breach report takes a question');
 SELECT isnt_empty(format('SELECT FROM immiiq.breach_report(member => %L) WHERE client_id = %L AND source = ''export''', :'alpha_owner', :'zoe'), 'whose records a member has touched');
 SELECT is_empty(format('SELECT FROM immiiq.breach_report(member => %L)', :'beta_owner'), 'not one of another organisation');
+SELECT is_empty('SELECT FROM immiiq.breach_report(address => ''198.51.100.99'')', 'none by an address from which nobody came');
 COMMIT;
 BEGIN;
 SELECT FROM immiiq.authenticate(:'alpha_lead_token') \gset
@@ -229,4 +230,21 @@ SELECT is((SELECT line::jsonb ->> 'mother' FROM got WHERE path = 'tables/public.
 SELECT is_empty($$SELECT FROM got WHERE line ~ 'CANARY|memo of ours' OR line LIKE '%' || encode('memo of ours', 'base64') || '%'$$, 'but nothing that is omitted, the log included, and nothing of others');
 ROLLBACK;
 RESET SESSION AUTHORIZATION;
+-- by an address
+RESET ROLE;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token', '198.51.100.7', 'agent') \gset
+INSERT INTO price (amount) VALUES (7);
+COMMIT;
+RESET SESSION AUTHORIZATION;
+CALL immiiq.seal();
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
+SELECT is((SELECT string_agg(source || ' ' || object || ' ' || records, ', ') FROM immiiq.breach_report(address => '198.51.100.7')), 'change public.price 1', 'what an address has touched');
+SELECT is((SELECT string_agg(source || ' ' || object || ' ' || records, ', ') FROM immiiq.breach_report(address => '::ffff:198.51.100.7')), 'change public.price 1', 'however it is written');
+COMMIT;
+RESET SESSION AUTHORIZATION;
+
 SELECT * FROM finish();
