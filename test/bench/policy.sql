@@ -93,6 +93,26 @@ FROM (VALUES (20, :'with20_token', :'with20'), (200, :'with200_token', :'with200
 -- A statement n times, planned each time.
 CREATE FUNCTION run(statement text, n int) RETURNS void LANGUAGE plpgsql AS $$ BEGIN FOR i IN 1..n LOOP EXECUTE statement; END LOOP; END $$;
 
+-- The first statement of a transaction of who has 2,000 clients assigned, which loads them and counts their rows.
+CREATE PROCEDURE first_touch(token text) LANGUAGE plpgsql AS $$
+DECLARE
+    t float8;
+BEGIN
+    FOR i IN 1..21 LOOP
+        PERFORM set_config('immiiq.token', token, true);
+        t := bench_cpu();
+        PERFORM count(*) FROM note;
+        INSERT INTO touched VALUES (bench_cpu() - t);
+        COMMIT;
+    END LOOP;
+END $$;
+CREATE TABLE touched (ms float8);
+GRANT INSERT ON touched TO bench_app;
+SET SESSION AUTHORIZATION bench_app;
+CALL first_touch(:'with2000_token');
+RESET SESSION AUTHORIZATION;
+SELECT l.* FROM (SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS ms FROM touched) AS t CROSS JOIN LATERAL bench_line('policy', '2000 clients assigned: the first statement of a transaction', t.ms, 4, ' ms') AS l;
+
 -- In CPU time, as the two are near to each other. The guide's table: a row of one of 1,000 teams, a user in many; its wrapped and indexed form beside ours.
 CREATE TABLE guide (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), team_id uuid, line text);
 CREATE TABLE ours (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid, team_id uuid, line text);
