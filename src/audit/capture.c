@@ -1040,7 +1040,7 @@ capture_take_key(CaptureKey *key, const pg_uuid_t *org, const pg_uuid_t *client)
 /* Appends ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
 static void
 capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag,
-				   const uint8 *commitment, const CaptureKey *key, const uint8 *plain, Size len)
+				   const CanonicalEntry *entry, const CaptureKey *key, const uint8 *plain, Size len)
 {
 	Size sealed_len = len + CANONICAL_SEAL_BYTES;
 	uint8 nonce[CRYPTO_NONCE_BYTES];
@@ -1062,7 +1062,7 @@ capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag
 	if (at == NULL)
 		elog(ERROR, "could not grow the audit buffer");
 	audit_sealed_label(tag, arena->data + label);
-	commit_seal_nonce(commitment, tag, nonce);
+	commit_seal_nonce(entry, tag, nonce);
 	if (!crypto_xaes_seal(key->cipher, nonce, arena->data + label, clear_end - label, plain, len, at))
 		elog(ERROR, "could not seal an audit entry");
 }
@@ -1079,7 +1079,7 @@ capture_put_packed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag
 						 rel != NULL ? rel->layout_name : NULL, entry->org);
 	if (capture.packed.failed)
 		elog(ERROR, "could not grow the audit buffer");
-	capture_put_sealed(arena, label, clear_end, tag, entry->commitment, key, capture.packed.data,
+	capture_put_sealed(arena, label, clear_end, tag, entry, key, capture.packed.data,
 					   capture.packed.len);
 }
 
@@ -1182,7 +1182,7 @@ capture_add(const CaptureSubject *subject)
 	canonical_put_entry(arena, &entry);
 	clear_end = arena->len;
 	if (context == NULL)
-		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, commitment, &own,
+		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, &entry, &own,
 						   origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
 	capture_put_packed(arena, label, clear_end, CANONICAL_F_IMAGE, &entry, &key, subject->rel,
 					   &capture.image);

@@ -24,10 +24,11 @@ commit_salt_nonce(const CanonicalEntry *entry, bool origin, uint8_t out[CRYPTO_N
 }
 
 void
-commit_seal_nonce(const uint8_t commitment[COMMIT_HASH_BYTES], uint8_t tag,
-				  uint8_t out[CRYPTO_NONCE_BYTES])
+commit_seal_nonce(const CanonicalEntry *entry, uint8_t tag, uint8_t out[CRYPTO_NONCE_BYTES])
 {
-	memcpy(out, commitment, CRYPTO_NONCE_BYTES - 1);
+	commit_salt_nonce(entry, false, out);
+	for (int i = 0; i < CRYPTO_NONCE_BYTES - 1; i++)
+		out[i] ^= entry->commitment[i];
 	out[CRYPTO_NONCE_BYTES - 1] = tag;
 }
 

@@ -27,10 +27,11 @@ typedef enum CommitPart
 extern void commit_salt_nonce(const CanonicalEntry *entry, bool origin,
 							  uint8_t out[CRYPTO_NONCE_BYTES]);
 /*
- * The nonce under which a part (the tag of its field) is sealed: the beginning
- * of the entry's commitment, which is as unpredictable as the salts in it.
+ * The nonce under which a part (the tag of its field) is sealed: the entry's
+ * commitment, as unpredictable as the salts in it, over the entry's name, which
+ * keeps entries apart whose commitment has no salt because no column is in it.
  */
-extern void commit_seal_nonce(const uint8_t commitment[COMMIT_HASH_BYTES], uint8_t tag,
+extern void commit_seal_nonce(const CanonicalEntry *entry, uint8_t tag,
 							  uint8_t out[CRYPTO_NONCE_BYTES]);
 /* The salt of the n-th item (from 0). */
 extern bool commit_salt(const uint8_t salt_key[CRYPTO_KEY_BYTES],

@@ -76,7 +76,7 @@ kept_open_row(const uint8 *body, const CanonicalEntry *entry, const pg_uuid_t *o
 	audit_sealed_label(CANONICAL_F_IMAGE, image_aad);
 	memcpy(image_aad + CANONICAL_LABEL_BYTES, body, entry->clear_len);
 	plain = palloc(entry->image_len);
-	commit_seal_nonce(entry->commitment, CANONICAL_F_IMAGE, nonce);
+	commit_seal_nonce(entry, CANONICAL_F_IMAGE, nonce);
 	ok = crypto_message_open(message_key, nonce, image_aad, CANONICAL_LABEL_BYTES + entry->clear_len,
 							 entry->image, entry->image_len, plain);
 	crypto_wipe(message_key, sizeof(message_key));
@@ -194,7 +194,7 @@ immiiq_keep_image(PG_FUNCTION_ARGS)
 	if (!names)
 		PG_RETURN_BOOL(false);
 	key = keyring_find_image_key(&org, entry.key_id, &salt);
-	commit_seal_nonce(entry.commitment, CANONICAL_F_IMAGE, nonce);
+	commit_seal_nonce(&entry, CANONICAL_F_IMAGE, nonce);
 	if (key == NULL || !crypto_xaes_message_key(key, nonce, message_key))
 		PG_RETURN_BOOL(false); /* kept by another hold already */
 	key = keyring_image_key(&org, hold, &key_id, &salt);

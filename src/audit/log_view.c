@@ -121,7 +121,7 @@ audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, uint8 tag, Cry
 
 	audit_sealed_label(tag, aad);
 	memcpy(aad + CANONICAL_LABEL_BYTES, body, entry->clear_len);
-	commit_seal_nonce(entry->commitment, tag, nonce);
+	commit_seal_nonce(entry, tag, nonce);
 	ok = crypto_xaes_open(key, nonce, aad, CANONICAL_LABEL_BYTES + entry->clear_len, sealed,
 						  sealed_len, plain);
 	pfree(aad);
