@@ -2,7 +2,7 @@
 # audit_client.sh TOKEN: what many connections do to tables whose changes are captured, beside the same tables without the trigger;
 # interleaved, the median of the rounds. Prints lines of the report. BENCH_SECONDS is how long a run is.
 set -eu
-token=$1 seconds=${BENCH_SECONDS:-3}
+token=$1 seconds=${BENCH_SECONDS:-2}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 head="BEGIN;
