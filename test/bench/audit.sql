@@ -93,6 +93,7 @@ CALL immiiq.seal();
 SELECT * FROM bench_at_least(format('entries sealed in a second, over %s organisations', :quiet), 4 * :quiet / extract(epoch FROM clock_timestamp() - :'began'::timestamptz), 40000, '');
 
 -- Many connections.
+\o /dev/null
 SELECT format('CREATE TABLE %s_%s (org_id uuid, id int GENERATED ALWAYS AS IDENTITY, balance int DEFAULT 0, filler text DEFAULT repeat(''x'', 60), note text, PRIMARY KEY (org_id, id))', name, kind),
     format('SELECT immiiq.protect(%L, ''clients'')', name || '_' || kind),
     CASE WHEN kind = 'plain' THEN format('DROP TRIGGER immiiq_capture ON %s_plain', name) ELSE 'SELECT' END,
@@ -107,6 +108,7 @@ SELECT format('INSERT INTO %s_%s (org_id) SELECT %L FROM generate_series(1, %s)'
 FROM (VALUES ('account', 10000), ('teller', 100), ('branch', 10)) AS t (name, size), unnest(ARRAY['plain', 'audited']) AS kind \gexec
 COMMIT;
 RESET SESSION AUTHORIZATION;
+\o
 SELECT current_database() AS bench_database \gset
 \setenv PGDATABASE :bench_database
 \setenv BENCH_TOKEN :token
