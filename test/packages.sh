@@ -24,7 +24,7 @@ package)
 portal)
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 check-slow)
-	packages+=" chromium curl debootstrap golang-github-jackc-pgx-v4-dev golang-go libclang-rt-14-dev memcached pandoc poppler-utils prometheus prometheus-postgres-exporter python3-django python3-psycopg2 python3-sqlalchemy ruby-activerecord ruby-pg swift-account swift-container swift-object swift-proxy valgrind"
+	packages+=" chromium curl debootstrap golang-github-jackc-pgx-v4-dev golang-go libclang-rt-14-dev memcached pgbackrest pandoc poppler-utils prometheus prometheus-postgres-exporter python3-django python3-psycopg2 python3-sqlalchemy ruby-activerecord ruby-pg swift-account swift-container swift-object swift-proxy valgrind"
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 esac
 
