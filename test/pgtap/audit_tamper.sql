@@ -227,7 +227,7 @@ ROLLBACK;
 
 BEGIN;
 SELECT unguard() \gset ignored_
-SELECT forge_field(7, 15, 30) \gset ignored_
+SELECT forge_field(7, 15, 5) \gset ignored_
 SELECT matches(problems(), '^error alpha 7: origin of the entry does not open under the organisation''s audit key
 error alpha 7: leaves \d+ to \d+ do not give the root', 'another origin: address, agent, application');
 ROLLBACK;
