@@ -27,7 +27,7 @@ for my $binary ('immiiq.so', 'immiiq-verify')
 	my %found = map { /^\s*(\S+) => (\/\S+)/ ? ($1 => $2) : () } `ldd ./$binary`;
 	for my $library (sort map { /\(NEEDED\).*\[(.*)\]/ ? $1 : () } `readelf -d $binary`)
 	{
-		my ($debian) = map { s/:.*//sr } grep { !/^diversion/ } map { my $path = $_; `dpkg -S $path 2>/dev/null` } $found{$library} // (), ($found{$library} // '') =~ s{^/usr}{}r;
+		my ($debian) = map { s/:.*//sr } grep { !/^diversion/ } map { my $path = $_; `dpkg -S $path 2>/dev/null` } map { $_, "/usr$_" } ($found{$library} // '') =~ s{^/usr}{}r;
 		my ($name, $version, $source) = $debian ? split /\t/, `dpkg-query -W -f '\${source:Package}\t\${Version}\t\${binary:Package}' $debian` : ($library, '', '');
 		my $id = 'SPDXRef-Package-' . ($name =~ s/[^A-Za-z0-9.]+/-/gr);
 		$package{$id} = {
