@@ -202,6 +202,24 @@ fitted_roots(void)
 			}
 		}
 	}
+	{
+		/* RFC 6962, 2.1.2: from 3 leaves to 4, and a hash more */
+		uint8_t proof[4][32];
+		const uint8_t(*p)[32] = (const uint8_t(*)[32]) proof;
+		uint8_t old[32];
+		uint8_t now[32];
+
+		memcpy(proof[0], leaf[2], 32);
+		memcpy(proof[1], leaf[3], 32);
+		naive_root(0, 2, proof[2]);
+		memcpy(proof[3], leaf[0], 32);
+		naive_root(0, 3, old);
+		naive_root(0, 4, now);
+		none &= tree_verify_consistency(3, old, 4, now, p, 3);
+		if (!tree_node_hash(proof[3], old, old) || !tree_node_hash(proof[3], now, now))
+			abort();
+		none &= !tree_verify_consistency(3, old, 4, now, p, 4);
+	}
 	check(none, "no proof of another length holds, though the root be made to fit it");
 }
 
