@@ -1,6 +1,6 @@
 -- Exports: who may, what is in them, that the manifest says so; who has seen a client; whose records were touched.
 \i test/pgtap/setup.psql
-SELECT plan(74);
+SELECT plan(77);
 
 \set zoe  '11111111-1111-4111-8111-111111111111'
 \set max  '22222222-2222-4222-8222-222222222222'
@@ -222,11 +222,17 @@ SELECT isnt_empty(format('SELECT FROM immiiq.audit_log WHERE table_name = ''expo
     'the log has exports as events');
 
 -- ---- the organisation, by an operator ----
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
+SELECT immiiq.set_secret('payments', 'CANARY of a secret') AS ignored \gset
+COMMIT;
 SET SESSION AUTHORIZATION regress_immiiq_operator;
 BEGIN;
 SELECT FROM immiiq.operate(:'alpha', 'leaves us') \gset
 CREATE TEMP TABLE got ON COMMIT DROP AS SELECT (l).path, (l).line FROM (SELECT immiiq.export_org() AS l OFFSET 0) AS s;
 SELECT is((SELECT line::jsonb ->> 'mother' FROM got WHERE path = 'tables/public.client.jsonl' AND line LIKE '%Zo%'), 'Ana', 'an organisation gets third parties whole');
+SELECT is((SELECT line::jsonb ->> 'name' FROM got WHERE path = 'secrets.jsonl'), 'payments', 'secrets are listed');
 SELECT is_empty($$SELECT FROM got WHERE line ~ 'CANARY|memo of ours' OR line LIKE '%' || encode('memo of ours', 'base64') || '%'$$, 'but nothing that is omitted, the log included, and nothing of others');
 ROLLBACK;
 RESET SESSION AUTHORIZATION;
@@ -234,7 +240,7 @@ RESET SESSION AUTHORIZATION;
 RESET ROLE;
 SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
-SELECT FROM immiiq.authenticate(:'alpha_owner_token', '198.51.100.7', 'agent') \gset
+SELECT session_id AS session FROM immiiq.authenticate(:'alpha_owner_token', '198.51.100.7', 'agent') \gset
 INSERT INTO price (amount) VALUES (7);
 COMMIT;
 RESET SESSION AUTHORIZATION;
@@ -244,6 +250,11 @@ BEGIN;
 SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
 SELECT is((SELECT string_agg(source || ' ' || object || ' ' || records, ', ') FROM immiiq.breach_report(address => '198.51.100.7')), 'change public.price 1', 'what an address has touched');
 SELECT is((SELECT string_agg(source || ' ' || object || ' ' || records, ', ') FROM immiiq.breach_report(address => '::ffff:198.51.100.7')), 'change public.price 1', 'however it is written');
+SELECT isnt_empty(format($$SELECT FROM immiiq.breach_report(session => %L) WHERE source = 'change' AND object = 'public.price'$$, :'session'), 'what a session has touched');
+COMMIT;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'beta_owner_token') \gset
+SELECT is_empty(format('SELECT FROM immiiq.breach_report(session => %L)', :'session'), 'no other organisation learns of it');
 COMMIT;
 RESET SESSION AUTHORIZATION;
 
