@@ -202,6 +202,30 @@ erase($standby, 'max');
 ok($standby->poll_query_until('postgres', "SELECT count(*) FILTER (WHERE phase = 'done') = 3 FROM immiiq.erasure"), 'it erases');
 like(slurp_file($heads), qr/ 0{19}3 /, 'and keeps the head');
 
+# ---- holds that were placed and released since ----
+my %held = (ned => '55555555-5555-4555-8555-555555555555', nan => '66666666-6666-4666-8666-666666666666');
+my $ended = $standby->safe_psql('postgres', qq{BEGIN; SELECT FROM immiiq.operate('$alpha', 'test') \\gset
+	INSERT INTO client VALUES ('$alpha', '$held{ned}', 'ned'), ('$alpha', '$held{nan}', 'nan');
+	SELECT immiiq.place_hold('$held{ned}', 'court'); COMMIT});
+my $later = "$dir/later.dump";
+$standby->command_ok([ 'pg_dump', '-Fc', '-f', $later, $standby->connstr('postgres') ], 'a dump is taken while a client is held');
+my $placed = $standby->safe_psql('postgres', qq{BEGIN; SELECT FROM immiiq.operate('$alpha', 'test') \\gset
+	SELECT immiiq.release_hold('$ended', 'settled') \\gset ignored_
+	SELECT immiiq.request_erasure('$held{ned}', 'asked', '0') \\gset ignored_
+	SELECT immiiq.release_hold(immiiq.place_hold('$held{nan}', 'a mistake'), 'a mistake') \\gset ignored_
+	SELECT immiiq.place_hold('$held{nan}', 'regulator'); COMMIT});
+ok($standby->poll_query_until('postgres', "SELECT count(*) FILTER (WHERE phase = 'done') = 4 FROM immiiq.erasure"), 'the release lets the erasure be');
+$standby->poll_query_until('postgres', 'SELECT count(*) = 0 FROM immiiq.ledger_pending');
+$ledger = $standby->safe_psql('postgres', 'SELECT immiiq.export_erasures()');
+$standby->safe_psql('postgres', 'CREATE DATABASE later');
+$standby->command_ok([ 'pg_restore', '-d', $standby->connstr('later'), $later ], 'the dump is restored');
+is(reads($standby, $alpha, 'later'), $shut, 'its values are shut');
+like(replay($standby, 'later', $ledger), qr/^[1-9]\d*$/, 'the ledger is replayed over the hold that it ends');
+is(reads($standby, $alpha, 'later'), 'nan', 'who was erased is gone, who is held is there');
+is($standby->safe_psql('later', 'SELECT hold_id, client_id, reason FROM immiiq.active_hold'), "$placed|$held{nan}|regulator", 'the hold that is left is placed again, under its name');
+is($standby->safe_psql('later', 'SELECT immiiq.export_erasures()'), $ledger, 'and the ledger is the same');
+$standby->safe_psql('postgres', 'DROP DATABASE later WITH (FORCE)');
+
 # ---- a closed organisation; no file at all ----
 $standby->safe_psql('postgres', qq{BEGIN; SELECT FROM immiiq.operate('$beta', 'test') \\gset
 	SELECT immiiq.request_closure('ended', '0') AS request \\gset
