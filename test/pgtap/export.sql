@@ -1,6 +1,6 @@
 -- Exports: who may, what is in them, that the manifest says so; who has seen a client; whose records were touched.
 \i test/pgtap/setup.psql
-SELECT plan(77);
+SELECT plan(79);
 
 \set zoe  '11111111-1111-4111-8111-111111111111'
 \set max  '22222222-2222-4222-8222-222222222222'
@@ -102,6 +102,25 @@ RESET SESSION AUTHORIZATION;
 RESET immiiq.require_reveal;
 SET SESSION AUTHORIZATION regress_immiiq_auditor;
 SELECT throws_ok($$SELECT immiiq.export_org()$$, '42501', NULL, 'an auditor');
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'alpha_owner_token') \gset
+SELECT gen_random_uuid() AS guest \gset
+SELECT verdict AS ignored FROM immiiq.issue_portal_link(:'guest', 'guest@example.org') \gset
+COMMIT;
+SET SESSION AUTHORIZATION regress_immiiq_mailer;
+SELECT token AS portal_link FROM immiiq.take_outbox() WHERE kind = 'portal' \gset
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT session_token AS portal_token FROM immiiq.redeem_portal_link(:'portal_link') \gset
+BEGIN;
+SELECT FROM immiiq.authenticate(:'portal_token') \gset
+SELECT throws_ok(format('SELECT immiiq.export_client(%L)', :'guest'), '42501', 'permission denied to export', 'a client in the portal, of themselves even');
+ROLLBACK;
+BEGIN;
+SELECT FROM immiiq.authenticate(:'portal_token') \gset
+SELECT throws_ok('SELECT immiiq.export_org()', '42501', 'permission denied to export', 'nor of the organisation');
+ROLLBACK;
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_immiiq_app;
 SELECT throws_ok($$SELECT * FROM immiiq.export_plan(NULL, 'csv')$$, '42501', NULL, 'the plan is not for the application');
