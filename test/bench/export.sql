@@ -49,3 +49,14 @@ COMMIT;
 RESET SESSION AUTHORIZATION;
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FILTER (WHERE what = 'export') / percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) FILTER (WHERE what = 'copy') AS ratio FROM took \gset
 SELECT * FROM bench_line('export', 'time of export_org, times COPY of the same rows', :ratio, 2, ' x');
+
+-- What a session has of its own while it exports many rows; they are there before the table is protected.
+CREATE TABLE visit (org_id uuid, visit_id int8, client_id uuid, note text);
+INSERT INTO visit SELECT :'org', n, gen_random_uuid(), 'note ' || n FROM generate_series(1, 1000000 * :scale) AS n;
+ALTER TABLE visit ADD PRIMARY KEY (org_id, visit_id);
+SELECT immiiq.protect('visit', 'clients', client => 'client_id') \gset ignored_
+INSERT INTO immiiq.export_rule (target, "column", rule) SELECT relation, column_name, 'export' FROM immiiq.export_column WHERE rule IS NULL;
+SELECT pg_stat_force_next_flush() \gset ignored_
+\setenv PGDATABASE :DBNAME
+\setenv BENCH_TOKEN :token
+\! ./export_client.sh "$BENCH_TOKEN"
