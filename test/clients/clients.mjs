@@ -6,19 +6,13 @@ import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { join, dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { finish, ok } from './tap.mjs';
 
 const modules = createRequire(join(process.argv[2], 'package.json'));
 const here = dirname(fileURLToPath(import.meta.url));
 const database = `regress_clients_${process.pid}`;
 const psql = (...args) => execFileSync('psql', ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', database, ...args], { encoding: 'utf8', cwd: join(here, '../..') });
 
-let count = 0, failed = 0;
-const ok = (passed, name, said) => {
-  count++;
-  if (!passed) failed++;
-  console.log(`${passed ? 'ok' : 'not ok'} ${count} - ${name}`);
-  if (!passed) console.log('# ' + JSON.stringify(said ?? null).slice(0, 2000));
-};
 const canary = (said) => /CANARY|canary-\d|be7aca4a/.test(JSON.stringify(said ?? null));
 
 execFileSync('createdb', [database]);
@@ -94,5 +88,4 @@ try {
 } finally {
   execFileSync('dropdb', ['--force', database]);
 }
-console.log(`1..${count}`);
-process.exit(failed > 0 ? 1 : 0);
+finish();

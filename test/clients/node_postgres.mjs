@@ -4,6 +4,7 @@
 import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { finish, ok } from './tap.mjs';
 
 const modules = createRequire(join(process.argv[2], 'package.json'));
 const pg = modules('pg');
@@ -11,13 +12,6 @@ const Cursor = modules('pg-cursor');
 const database = `regress_node_${process.pid}`;
 const psql = (sql) => execFileSync('psql', ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', database], { encoding: 'utf8', input: sql });
 
-let count = 0, failed = 0;
-const ok = (passed, name, said) => {
-  count++;
-  if (!passed) failed++;
-  console.log(`${passed ? 'ok' : 'not ok'} ${count} - ${name}`);
-  if (!passed) console.log('# ' + JSON.stringify(said ?? null, (_, v) => v instanceof Error ? v.message : v).slice(0, 2000));
-};
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 execFileSync('createdb', [database]);
@@ -110,5 +104,4 @@ try {
   await pool?.end();
   execFileSync('dropdb', ['--force', database]);
 }
-console.log(`1..${count}`);
-process.exit(failed > 0 ? 1 : 0);
+finish();

@@ -4,19 +4,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { finish, ok } from './tap.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const database = `regress_orms_${process.pid}`;
 const author = `regress_orms_author_${process.pid}`;
 const psql = (...args) => execFileSync('psql', ['-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-d', database, ...args], { encoding: 'utf8', cwd: join(here, '../..') });
 
-let count = 0, failed = 0;
-const ok = (passed, name, said) => {
-  count++;
-  if (!passed) failed++;
-  console.log(`${passed ? 'ok' : 'not ok'} ${count} - ${name}`);
-  if (!passed) console.log('# ' + JSON.stringify(said ?? null).slice(0, 2000));
-};
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 const mappers = {
@@ -61,5 +55,4 @@ try {
   execFileSync('dropdb', ['--force', database]);
   execFileSync('dropuser', ['--if-exists', author]);
 }
-console.log(`1..${count}`);
-process.exit(failed > 0 ? 1 : 0);
+finish();
