@@ -168,74 +168,30 @@ CREATE POLICY immiiq_update ON immiiq.org FOR UPDATE
     USING (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL))
     WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL));
 
--- With scope team one writes one's own teams only.
-CREATE POLICY immiiq_select ON immiiq.team FOR SELECT
-    USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_insert ON immiiq.team FOR INSERT
-    WITH CHECK (immiiq.visible('team_management', 'insert', org_id, NULL, team_id, NULL, NULL));
-CREATE POLICY immiiq_update ON immiiq.team FOR UPDATE
-    USING (immiiq.visible('team_management', 'update', org_id, NULL, team_id, NULL, NULL))
-    WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, team_id, NULL, NULL));
-CREATE POLICY immiiq_delete ON immiiq.team FOR DELETE
-    USING (immiiq.visible('team_management', 'delete', org_id, NULL, team_id, NULL, NULL));
-
-CREATE POLICY immiiq_select ON immiiq.member FOR SELECT
-    USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_insert ON immiiq.member FOR INSERT
-    WITH CHECK (immiiq.visible('team_management', 'insert', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_update ON immiiq.member FOR UPDATE
-    USING (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL))
-    WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_delete ON immiiq.member FOR DELETE
-    USING (immiiq.visible('team_management', 'delete', org_id, NULL, NULL, NULL, NULL));
-
-CREATE POLICY immiiq_select ON immiiq.role_template FOR SELECT
-    USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_insert ON immiiq.role_template FOR INSERT
-    WITH CHECK (immiiq.visible('team_management', 'insert', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_update ON immiiq.role_template FOR UPDATE
-    USING (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL))
-    WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_delete ON immiiq.role_template FOR DELETE
-    USING (immiiq.visible('team_management', 'delete', org_id, NULL, NULL, NULL, NULL));
-
+-- With scope team one writes one's own teams and who is in them; an assignment shows a client's id: it is seen, and
+-- written, by those whose scope has that client already.
 DO $$
 DECLARE
-    name text;
+    rule record;
     command text;
 BEGIN
-    FOREACH name IN ARRAY ARRAY['permission_group', 'member_permission_group'] LOOP
+    FOR rule IN SELECT * FROM (VALUES
+        ('team', 'NULL', 'team_id'),
+        ('member', 'NULL', 'NULL'),
+        ('role_template', 'NULL', 'NULL'),
+        ('permission_group', 'NULL', 'NULL'),
+        ('member_permission_group', 'NULL', 'NULL'),
+        ('team_member', 'NULL', 'team_id'),
+        ('assignment', 'client_id', 'NULL')) AS r (relation, client, team) LOOP
         EXECUTE pg_catalog.format('CREATE POLICY immiiq_select ON immiiq.%I FOR SELECT
-            USING (immiiq.visible(NULL, ''select'', org_id, NULL, NULL, NULL, NULL))', name);
+            USING (immiiq.visible(NULL, ''select'', org_id, %s, NULL, NULL, NULL))', rule.relation, rule.client);
         FOREACH command IN ARRAY ARRAY['insert', 'update', 'delete'] LOOP
-            EXECUTE pg_catalog.format('CREATE POLICY immiiq_%s ON immiiq.%I FOR %s %s (immiiq.visible(''team_management'', %L, org_id, NULL, NULL, NULL, NULL))',
-                command, name, command, CASE command WHEN 'insert' THEN 'WITH CHECK' ELSE 'USING' END, command);
+            EXECUTE pg_catalog.format('CREATE POLICY immiiq_%1$s ON immiiq.%2$I FOR %1$s %3$s (immiiq.visible(''team_management'', %1$L, org_id, %4$s, %5$s, NULL, NULL))',
+                command, rule.relation, CASE command WHEN 'insert' THEN 'WITH CHECK' ELSE 'USING' END, rule.client, rule.team);
         END LOOP;
     END LOOP;
 END
 $$;
-
--- Who is in which team is for everybody to read; with scope team, only one's own teams may be filled or emptied.
-CREATE POLICY immiiq_select ON immiiq.team_member FOR SELECT
-    USING (immiiq.visible(NULL, 'select', org_id, NULL, NULL, NULL, NULL));
-CREATE POLICY immiiq_insert ON immiiq.team_member FOR INSERT
-    WITH CHECK (immiiq.visible('team_management', 'insert', org_id, NULL, team_id, NULL, NULL));
-CREATE POLICY immiiq_update ON immiiq.team_member FOR UPDATE
-    USING (immiiq.visible('team_management', 'update', org_id, NULL, team_id, NULL, NULL))
-    WITH CHECK (immiiq.visible('team_management', 'update', org_id, NULL, team_id, NULL, NULL));
-CREATE POLICY immiiq_delete ON immiiq.team_member FOR DELETE
-    USING (immiiq.visible('team_management', 'delete', org_id, NULL, team_id, NULL, NULL));
-
--- An assignment shows a client's id: it is seen, and written, by those whose scope has that client already.
-CREATE POLICY immiiq_select ON immiiq.assignment FOR SELECT
-    USING (immiiq.visible(NULL, 'select', org_id, client_id, NULL, NULL, NULL));
-CREATE POLICY immiiq_insert ON immiiq.assignment FOR INSERT
-    WITH CHECK (immiiq.visible('team_management', 'insert', org_id, client_id, NULL, NULL, NULL));
-CREATE POLICY immiiq_update ON immiiq.assignment FOR UPDATE
-    USING (immiiq.visible('team_management', 'update', org_id, client_id, NULL, NULL, NULL))
-    WITH CHECK (immiiq.visible('team_management', 'update', org_id, client_id, NULL, NULL, NULL));
-CREATE POLICY immiiq_delete ON immiiq.assignment FOR DELETE
-    USING (immiiq.visible('team_management', 'delete', org_id, client_id, NULL, NULL, NULL));
 CREATE INDEX assignment_client_idx ON immiiq.assignment (org_id, client_id);
 
 -- ---- rights: nobody gives more than they have, and what follows what ----

@@ -1058,9 +1058,6 @@ COMMENT ON FUNCTION immiiq.sign_statement(text) IS 'the database''s signature ov
 CREATE FUNCTION immiiq.sign_off_key() RETURNS bytea
     LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_sign_off_key';
 COMMENT ON FUNCTION immiiq.sign_off_key() IS 'public key of the signatures of sign-offs (Ed25519)';
-CREATE FUNCTION immiiq.check_statement(statement text, signature bytea, public_key bytea) RETURNS boolean
-    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_check_statement';
-COMMENT ON FUNCTION immiiq.check_statement(text, bytea, bytea) IS 'true when an Ed25519 signature over a text is good';
 REVOKE ALL ON FUNCTION immiiq.row_digest(uuid, record), immiiq.sign_statement(text), immiiq.sign_off_key() FROM PUBLIC;
 
 CREATE TABLE immiiq.signature_on_file (
@@ -1232,7 +1229,7 @@ BEGIN
     END IF;
     RETURN QUERY
     SELECT s.step, s.member_id, s.meaning, s.signed_at,
-           s.digest = present AND immiiq.check_statement(immiiq.sign_off_statement(s), s.signature, immiiq.sign_off_key())
+           s.digest = present AND immiiq.verify_ed25519(immiiq.sign_off_key(), convert_to(immiiq.sign_off_statement(s), 'UTF8'), s.signature)
     FROM immiiq.sign_off AS s
         JOIN pg_class AS c ON c.oid = target AND c.relname = s.table_name
         JOIN pg_namespace AS n ON n.oid = c.relnamespace AND n.nspname = s.table_schema

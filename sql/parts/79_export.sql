@@ -337,7 +337,7 @@ BEGIN
     FOREACH receipt IN ARRAY coalesce(receipts, '{}') LOOP
         statement := split_part(receipt, E'\t', 1);
         signature := split_part(receipt, E'\t', 2);
-        IF receipt IS NULL OR signature !~ '^[A-Za-z0-9+/]{86}==$' OR NOT immiiq.check_statement(statement, decode(signature, 'base64'), immiiq.sign_off_key()) THEN
+        IF receipt IS NULL OR signature !~ '^[A-Za-z0-9+/]{86}==$' OR NOT immiiq.verify_ed25519(immiiq.sign_off_key(), convert_to(statement, 'UTF8'), decode(signature, 'base64')) THEN
             RAISE EXCEPTION 'receipt of a file is not of this database' USING ERRCODE = 'invalid_parameter_value';
         END IF;
         content := statement::jsonb;

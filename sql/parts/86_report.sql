@@ -70,7 +70,7 @@ BEGIN
                 client_column, (immiiq.protected_columns(target)).org), s.row_id, client, s.org_id) AS o (found boolean);
     END IF;
     BEGIN
-        signature := CASE WHEN immiiq.check_statement(immiiq.sign_off_statement(s), s.signature, immiiq.sign_off_key())
+        signature := CASE WHEN immiiq.verify_ed25519(immiiq.sign_off_key(), convert_to(immiiq.sign_off_statement(s), 'UTF8'), s.signature)
             THEN 'holds' ELSE 'DOES NOT HOLD' END;
     EXCEPTION WHEN SQLSTATE 'IQ002' OR SQLSTATE 'IQ003' THEN
         signature := 'not checked: the key cannot be had';

@@ -746,19 +746,25 @@ presign_check_length(int64 length)
 				 errmsg("an upload has from 0 to " INT64_FORMAT " bytes", PRESIGN_MAX_LENGTH)));
 }
 
-PG_FUNCTION_INFO_V1(immiiq_presign_get);
-/* presign_get(document uuid, ttl interval, shown bool) → (url, expires_at, grant_id). ERROR 42501, IQ011, 22023, 55000. */
-Datum
-immiiq_presign_get(PG_FUNCTION_ARGS)
+/* Arguments (document uuid, ttl interval, …) of a URL without more to ask for. */
+static Datum
+presign_document(FunctionCallInfo fcinfo, PresignAction action)
 {
 	PresignWish wish = {0};
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	wish.ttl = presign_seconds(fcinfo, 1);
-	return presign_make(fcinfo,
-						!PG_ARGISNULL(2) && PG_GETARG_BOOL(2) ? PRESIGN_OPEN : PRESIGN_DOWNLOAD,
-						PG_GETARG_UUID_P(0), &context_require()->org, &wish);
+	return presign_make(fcinfo, action, PG_GETARG_UUID_P(0), &context_require()->org, &wish);
+}
+
+PG_FUNCTION_INFO_V1(immiiq_presign_get);
+/* presign_get(document uuid, ttl interval, shown bool) → (url, expires_at, grant_id). ERROR 42501, IQ011, 22023, 55000. */
+Datum
+immiiq_presign_get(PG_FUNCTION_ARGS)
+{
+	return presign_document(fcinfo, !PG_ARGISNULL(2) && PG_GETARG_BOOL(2) ? PRESIGN_OPEN
+																		  : PRESIGN_DOWNLOAD);
 }
 
 PG_FUNCTION_INFO_V1(immiiq_presign_head);
@@ -766,12 +772,7 @@ PG_FUNCTION_INFO_V1(immiiq_presign_head);
 Datum
 immiiq_presign_head(PG_FUNCTION_ARGS)
 {
-	PresignWish wish = {0};
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	wish.ttl = presign_seconds(fcinfo, 1);
-	return presign_make(fcinfo, PRESIGN_HEAD, PG_GETARG_UUID_P(0), &context_require()->org, &wish);
+	return presign_document(fcinfo, PRESIGN_HEAD);
 }
 
 PG_FUNCTION_INFO_V1(immiiq_presign_delete);
@@ -779,12 +780,7 @@ PG_FUNCTION_INFO_V1(immiiq_presign_delete);
 Datum
 immiiq_presign_delete(PG_FUNCTION_ARGS)
 {
-	PresignWish wish = {0};
-
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	wish.ttl = presign_seconds(fcinfo, 1);
-	return presign_make(fcinfo, PRESIGN_DELETE, PG_GETARG_UUID_P(0), &context_require()->org, &wish);
+	return presign_document(fcinfo, PRESIGN_DELETE);
 }
 
 PG_FUNCTION_INFO_V1(immiiq_presign_put);

@@ -120,19 +120,3 @@ immiiq_sign_off_key(PG_FUNCTION_ARGS)
 	SET_VARSIZE(result, VARHDRSZ + CRYPTO_PUB_BYTES);
 	PG_RETURN_BYTEA_P(result);
 }
-
-PG_FUNCTION_INFO_V1(immiiq_check_statement);
-/* check_statement(text, signature bytea, public_key bytea) → bool. */
-Datum
-immiiq_check_statement(PG_FUNCTION_ARGS)
-{
-	text *statement = PG_GETARG_TEXT_PP(0);
-	bytea *signature = PG_GETARG_BYTEA_PP(1);
-	bytea *key = PG_GETARG_BYTEA_PP(2);
-
-	PG_RETURN_BOOL(VARSIZE_ANY_EXHDR(signature) == CRYPTO_SIG_BYTES &&
-				   VARSIZE_ANY_EXHDR(key) == CRYPTO_PUB_BYTES &&
-				   crypto_ed25519_verify((const uint8 *) VARDATA_ANY(key), VARDATA_ANY(statement),
-										 VARSIZE_ANY_EXHDR(statement),
-										 (const uint8 *) VARDATA_ANY(signature)));
-}

@@ -155,9 +155,9 @@ SELECT is((SELECT jsonb_object_agg(f ->> 'path', f - 'columns' - 'snapshot') FRO
 SELECT ok((SELECT m -> 'not_exported' @> '[{"table": "public.client", "column": "memo", "rule": "omit", "reason": "privileged"}, {"column": "mother", "rule": "redact"}]' FROM manifest),
     'what is left out, and why');
 SELECT ok((SELECT m -> 'organisation_wide' ? 'public.price' FROM manifest), 'tables that know no clients');
-SELECT ok((SELECT immiiq.check_statement(m.bytes, decode(g.line, 'base64'), substr(decode(split_part(immiiq.statement_key(), E'\n', 2), 'base64'), 13))
+SELECT ok((SELECT immiiq.verify_ed25519(substr(decode(split_part(immiiq.statement_key(), E'\n', 2), 'base64'), 13), convert_to(m.bytes, 'UTF8'), decode(g.line, 'base64'))
            FROM manifest AS m, got AS g WHERE g.path = 'manifest.json.sig'), 'the signature holds');
-SELECT ok(NOT (SELECT immiiq.check_statement(replace(m.bytes, '"records": 1', '"records": 2'), decode(g.line, 'base64'), substr(decode(split_part(immiiq.statement_key(), E'\n', 2), 'base64'), 13))
+SELECT ok(NOT (SELECT immiiq.verify_ed25519(substr(decode(split_part(immiiq.statement_key(), E'\n', 2), 'base64'), 13), convert_to(replace(m.bytes, '"records": 1', '"records": 2'), 'UTF8'), decode(g.line, 'base64'))
            FROM manifest AS m, got AS g WHERE g.path = 'manifest.json.sig'), 'and not over other counts');
 SELECT is((SELECT count(*) FROM pg_cursors WHERE name !~ 'portal'), 0::bigint, 'no cursor that SQL could read is left or was there');
 COMMIT;
