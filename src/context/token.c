@@ -60,23 +60,28 @@ token_has_prefix(const char *kinds, const char *text)
 		   text[4] == '_';
 }
 
+/* A secret as a number: words of 32 bits, the highest first. */
+#define TOKEN_WORDS 8
+
 bool
 token_encode(char kind, const uint8_t secret[32], char out[TOKEN_LEN + 1])
 {
-	uint8_t number[32];
+	uint32_t number[TOKEN_WORDS];
 	char *body = out + TOKEN_PREFIX_LEN;
 
-	memcpy(number, secret, sizeof(number));
+	for (int i = 0; i < TOKEN_WORDS; i++)
+		number[i] = ((uint32_t) secret[4 * i] << 24) | ((uint32_t) secret[4 * i + 1] << 16) |
+					((uint32_t) secret[4 * i + 2] << 8) | secret[4 * i + 3];
 	token_write_prefix(kind, out);
 	for (int i = TOKEN_BODY_LEN - 1; i >= 0; i--)
 	{
-		unsigned rest = 0;
+		uint64_t rest = 0;
 
-		for (size_t j = 0; j < sizeof(number); j++)
+		for (int j = 0; j < TOKEN_WORDS; j++)
 		{
-			unsigned part = (rest << 8) | number[j];
+			uint64_t part = (rest << 32) | number[j];
 
-			number[j] = (uint8_t) (part / 62);
+			number[j] = (uint32_t) (part / 62);
 			rest = part % 62;
 		}
 		body[i] = token_alphabet[rest];
@@ -102,25 +107,25 @@ token_make(char kind, char out[TOKEN_LEN + 1])
 static bool
 token_body_fits(const char *body)
 {
-	uint8_t number[32] = {0};
+	uint32_t number[TOKEN_WORDS] = {0};
 	bool fits = true;
 
 	for (int i = 0; i < TOKEN_BODY_LEN; i++)
 	{
 		int digit = token_digit(body[i]);
-		unsigned carry = (unsigned) digit;
+		uint64_t carry = (uint64_t) digit;
 
 		if (digit < 0)
 		{
 			fits = false;
 			break;
 		}
-		for (int j = (int) sizeof(number) - 1; j >= 0; j--)
+		for (int j = TOKEN_WORDS - 1; j >= 0; j--)
 		{
-			unsigned part = number[j] * 62u + carry;
+			uint64_t part = number[j] * UINT64_C(62) + carry;
 
-			number[j] = (uint8_t) part;
-			carry = part >> 8;
+			number[j] = (uint32_t) part;
+			carry = part >> 32;
 		}
 		if (carry != 0)
 		{

@@ -6,6 +6,8 @@
  */
 #include "postgres.h"
 
+#include <sys/socket.h>
+
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -36,6 +38,8 @@ PG_FUNCTION_INFO_V1(immiiq_report_sign_in);
 PG_FUNCTION_INFO_V1(immiiq_current_session);
 PG_FUNCTION_INFO_V1(immiiq_current_client);
 PG_FUNCTION_INFO_V1(immiiq_current_address);
+PG_FUNCTION_INFO_V1(immiiq_plain_address);
+PG_FUNCTION_INFO_V1(immiiq_network_of);
 PG_FUNCTION_INFO_V1(immiiq_address_allowed);
 PG_FUNCTION_INFO_V1(immiiq_session_owner);
 PG_FUNCTION_INFO_V1(immiiq_acting_email);
@@ -292,6 +296,44 @@ immiiq_current_client(PG_FUNCTION_ARGS)
 	client = palloc(sizeof(pg_uuid_t));
 	*client = identity->client;
 	PG_RETURN_UUID_P(client);
+}
+
+/* A copy of an address without its netmask; an IPv4 address written as IPv6 becomes IPv4. */
+static inet *
+identity_plain(Datum address)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+	inet *given = DatumGetInetPP(address);
+	inet *plain = palloc0(sizeof(inet));
+	bool is_mapped =
+		ip_family(given) == PGSQL_AF_INET6 && memcmp(ip_addr(given), mapped, sizeof(mapped)) == 0;
+
+	ip_family(plain) = is_mapped ? PGSQL_AF_INET : ip_family(given);
+	ip_bits(plain) = ip_maxbits(plain);
+	memcpy(ip_addr(plain), ip_addr(given) + (is_mapped ? sizeof(mapped) : 0), ip_addrsize(plain));
+	SET_INET_VARSIZE(plain);
+	return plain;
+}
+
+/* immiiq.plain_address(ip inet) → inet. */
+Datum
+immiiq_plain_address(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INET_P(identity_plain(PG_GETARG_DATUM(0)));
+}
+
+/* immiiq.network_of(ip inet) → cidr: an IPv4 address, the /64 of an IPv6 address. */
+Datum
+immiiq_network_of(PG_FUNCTION_ARGS)
+{
+	inet *network = identity_plain(PG_GETARG_DATUM(0));
+
+	if (ip_family(network) == PGSQL_AF_INET6)
+	{
+		ip_bits(network) = 64;
+		memset(ip_addr(network) + 8, 0, 8);
+	}
+	PG_RETURN_INET_P(network);
 }
 
 /* immiiq.current_address() → inet: what the tier said in this transaction, else the address of the session's sign-in. */
