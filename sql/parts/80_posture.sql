@@ -22,6 +22,22 @@ COMMENT ON FUNCTION immiiq.oldest_unsealed() IS 'when the oldest entry was made 
 REVOKE ALL ON FUNCTION immiiq.oldest_unsealed() FROM PUBLIC;
 
 -- One row a check. Every query here reads catalogs or small tables: no check grows with the data.
+-- Settings of a role or of the database count, too: whoever looks here has others.
+CREATE FUNCTION immiiq.where_off(setting text) RETURNS text
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+    AS $$
+        SELECT string_agg(w.place, ', ' ORDER BY w.place) FROM (
+            SELECT 'in this session' AS place WHERE NOT current_setting(setting)::boolean
+            UNION ALL
+            SELECT coalesce(nullif(concat_ws(' ', 'for ' || r.rolname, 'in database ' || b.datname), ''), 'for every role')
+            FROM pg_db_role_setting AS d LEFT JOIN pg_roles AS r ON r.oid = d.setrole LEFT JOIN pg_database AS b ON b.oid = d.setdatabase
+                CROSS JOIN LATERAL unnest(d.setconfig) AS s (setting)
+            WHERE (d.setdatabase = 0 OR b.datname = current_database()) AND split_part(s.setting, '=', 1) = where_off.setting AND NOT split_part(s.setting, '=', 2)::boolean
+        ) AS w
+    $$;
+COMMENT ON FUNCTION immiiq.where_off(text) IS 'where a setting of immiiq''s is off: in this session, for which roles, in which database; null when nowhere';
+REVOKE ALL ON FUNCTION immiiq.where_off(text) FROM PUBLIC;
+
 CREATE FUNCTION immiiq.doctor() RETURNS TABLE (check_name text, status text, detail text, hint text)
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -287,6 +303,11 @@ BEGIN
     ELSE
         RETURN QUERY SELECT 'log_level', 'ok', 'a denial is in the journal before the client hears of it', NULL;
     END IF;
+
+    SELECT string_agg(format('%s is off %s', s.name, immiiq.where_off(s.name)), '; ') INTO found
+        FROM unnest(ARRAY['immiiq.record_denials', 'immiiq.record_field_access']) AS s (name) WHERE immiiq.where_off(s.name) IS NOT NULL;
+    RETURN QUERY SELECT 'recording', CASE WHEN found IS NULL THEN 'ok' ELSE 'warning' END, coalesce(found, 'denials and opened fields are recorded everywhere'),
+        CASE WHEN found IS NOT NULL THEN 'What happens there leaves no trace: RESET the setting with ALTER SYSTEM, ALTER DATABASE or ALTER ROLE.' END;
 END
 $$;
 COMMENT ON FUNCTION immiiq.doctor() IS 'one row a check: ok, warning or fail, what was found and what to do';

@@ -241,6 +241,10 @@ BEGIN
         FROM pg_db_role_setting AS d LEFT JOIN pg_roles AS r ON r.oid = d.setrole CROSS JOIN LATERAL unnest(d.setconfig) AS s (setting)
         WHERE d.setdatabase IN (0, (SELECT b.oid FROM pg_database AS b WHERE b.datname = current_database())) AND (r.oid IS NULL OR r.oid = ANY (app))
             AND s.setting ~ '^(session_replication_role=(replica|local)|row_security=off|log_statement=(all|mod)|log_min_duration_statement=[0-9]|log_parameter_max_length|debug_print|session_preload_libraries|local_preload_libraries|lo_compat_privileges=on)';
+    RETURN QUERY SELECT 'critical', p.parname, format('the application (%s) may change this setting', coalesce(r.rolname, 'PUBLIC')),
+            format('REVOKE SET, ALTER SYSTEM ON PARAMETER %s FROM %s;', p.parname, coalesce(quote_ident(r.rolname), 'PUBLIC'))
+        FROM pg_parameter_acl AS p CROSS JOIN LATERAL aclexplode(p.paracl) AS x LEFT JOIN pg_roles AS r ON r.oid = x.grantee
+        WHERE x.grantee = 0 OR x.grantee = ANY (app) GROUP BY p.parname, r.rolname;
 
     -- ---- ways out ----
 

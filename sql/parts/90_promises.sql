@@ -337,9 +337,13 @@ BEGIN
         format('%s keys in use, the newest of %s', number, coalesce(found, 'never'));
     RETURN QUERY SELECT 'firewall', 'what PostgreSQL lets everybody do is closed to application roles',
         CASE WHEN current_setting('immiiq.firewall') = 'on' THEN 'holds' ELSE 'fails' END, format('immiiq.firewall is %s', current_setting('immiiq.firewall'));
+    RETURN QUERY SELECT 'denials', 'what is refused is recorded',
+        CASE WHEN immiiq.where_off('immiiq.record_denials') IS NULL THEN 'holds' ELSE 'fails' END,
+        format('immiiq.record_denials is %s; %s denials in 24 hours', coalesce('off ' || immiiq.where_off('immiiq.record_denials'), 'on'),
+            (SELECT count(*) FROM immiiq.journal AS j WHERE j.kind = 'denial' AND j.at > this - interval '24 hours'));
     RETURN QUERY SELECT 'field_access', 'who opens sealed values is recorded',
-        CASE WHEN current_setting('immiiq.record_field_access') = 'on' THEN 'holds' ELSE 'fails' END,
-        format('immiiq.record_field_access is %s; %s records in 24 hours', current_setting('immiiq.record_field_access'),
+        CASE WHEN immiiq.where_off('immiiq.record_field_access') IS NULL THEN 'holds' ELSE 'fails' END,
+        format('immiiq.record_field_access is %s; %s records in 24 hours', coalesce('off ' || immiiq.where_off('immiiq.record_field_access'), 'on'),
             (SELECT count(*) FROM immiiq.field_opened AS f WHERE f.at > this - interval '24 hours'));
     RETURN QUERY SELECT 'reveal', 'sealed fields are masked for who may not reveal them',
         CASE WHEN current_setting('immiiq.require_reveal') = 'on' THEN 'holds' ELSE 'fails' END, format('immiiq.require_reveal is %s', current_setting('immiiq.require_reveal'));
@@ -458,15 +462,15 @@ SELECT p.number, p.claim, p.kind, p.promise, p.controls, p.functions FROM (VALUE
     (9, 'I9', 'enforced', 'Ten modules are switched for each member', '{modules,row_security}', '{org_if,nothing_if}'),
     (10, 'I10', 'provided', 'Named roles are applied to many members at once', '{row_security}', '{apply_role}'),
     (11, 'I11', 'provided', 'Teams have a default role, and members keep in step with it', '{row_security}', '{refresh_added_rights}'),
-    (12, 'I12', 'enforced', 'Restrictions hold in the database: a direct call returns the same rows', '{row_security,firewall,application_roles,schema}', '{visible}'),
-    (13, 'I13', 'enforced', 'The assistant has its member''s scope at every call; what it tries elsewhere is refused and recorded', '{worker,row_security}', '{act_as_assistant,verify_access}'),
+    (12, 'I12', 'enforced', 'Restrictions hold in the database: a direct call returns the same rows', '{row_security,firewall,denials,application_roles,schema}', '{visible}'),
+    (13, 'I13', 'enforced', 'The assistant has its member''s scope at every call; what it tries elsewhere is refused and recorded', '{worker,denials,row_security}', '{act_as_assistant,verify_access}'),
     (14, 'I14', 'provided', 'No statement is built from what somebody typed; privileged functions pin their search_path', '{functions}', '{verify_access}'),
     (15, 'I15', 'provided', 'Links to sign in last ten minutes and work once', '{link_age}', '{issue_link,redeem_link}'),
     (16, 'I16', 'enforced', 'Sessions end after 24 hours', '{session_age}', '{open_session,authenticate}'),
     (17, 'I17', 'enforced', 'A member has one session and can sign out everywhere', '{one_session}', '{sign_out_everywhere,revoke_session}'),
     (18, 'I18', 'enforced', 'Guessing is throttled for every account; accounts lock', '{attempts,worker}', '{throttle_reserve,throttle_settle,throttle_sign_in,unlock_sign_in}'),
     (19, 'I19', 'provided', 'Every member sees sign-ins with device and country', '{attempts}', '{country_of,report_sign_in}'),
-    (20, 'I20', 'enforced', 'An organisation''s allowlist of addresses is kept; others are refused and recorded', '{worker,guards}', '{address_allowed,authenticate}'),
+    (20, 'I20', 'enforced', 'An organisation''s allowlist of addresses is kept; others are refused and recorded', '{worker,denials,guards}', '{address_allowed,authenticate}'),
     (21, 'I21', 'provided', 'Members sign in with an identity provider, linked safely', '{providers,identity_clients}', '{sign_in_identity,link_identity,verify_id_token}'),
     (22, 'I22', 'enforced', 'Documents have no public address: a URL is signed after a check and dead within the hour', '{url_age,private_buckets,secrets}', '{presign_get,presign_put}'),
     (23, 'I23', 'enforced', 'Nobody gets a URL for another organisation''s document', '{row_security,own_buckets}', '{presign_get,open_shared}'),

@@ -44,10 +44,14 @@ static int journal_expected = 0;	   /* SQLSTATE of an error that journal_record 
 static int journal_seen = 0;		   /* SQLSTATE of the error that a frame has just recorded */
 static Oid journal_login = InvalidOid; /* session user before any SET SESSION AUTHORIZATION */
 static MemoryContext journal_error_context = NULL;
+static bool journal_denials_on = true;
 
 void
 journal_init(void)
 {
+	DefineCustomBoolVariable("immiiq.record_denials", "Records what is refused in immiiq.journal.",
+							 NULL, &journal_denials_on, true, PGC_SUSET, GUC_NOT_IN_SAMPLE, NULL,
+							 NULL, NULL);
 	opened_init();
 	prune_init();
 	if (!base_preloaded)
@@ -160,9 +164,12 @@ void
 journal_record(JournalKind kind, const char *action, const char *object, const char *reason,
 			   int sqlstate, const pg_uuid_t *org)
 {
-	RingEvent *event = journal_next_event(org);
+	RingEvent *event;
 
 	journal_expected = sqlstate;
+	if (kind == JOURNAL_DENIAL && !journal_denials_on)
+		return;
+	event = journal_next_event(org);
 	if (kind == JOURNAL_DENIAL)
 		stat_add(STAT_DENIALS, 1);
 	if (event == NULL)
@@ -456,7 +463,7 @@ journal_error_callback(void *arg)
 	ErrorData *edata;
 	int sqlstate = geterrcode();
 
-	if (!journal_is_denial(sqlstate) || CritSectionCount > 0)
+	if (!journal_denials_on || !journal_is_denial(sqlstate) || CritSectionCount > 0)
 		return;
 	while (innermost != NULL && innermost->callback != journal_error_callback)
 		innermost = innermost->previous;
@@ -499,7 +506,8 @@ journal_push_frame(JournalFrame *frame, const char *action, Node *utility)
 	while (below != NULL && below->callback != journal_error_callback)
 		below = below->previous;
 	frame->outermost = below == NULL;
-	error_context_stack = &frame->callback;
+	if (journal_denials_on) /* popping takes back what was not put, too */
+		error_context_stack = &frame->callback;
 
 	if (frame->outermost)
 	{
@@ -532,7 +540,7 @@ journal_error_reported(const ErrorData *edata)
 	if (edata->elevel < ERROR || edata->elevel > FATAL || journal_error_context == NULL ||
 		MyProc == NULL || !OidIsValid(MyDatabaseId) || IsParallelWorker())
 		return;
-	if (journal_is_denial(edata->sqlerrcode))
+	if (journal_denials_on && journal_is_denial(edata->sqlerrcode))
 	{
 		if (journal_seen != edata->sqlerrcode && journal_expected != edata->sqlerrcode &&
 			ring_database_installed(MyDatabaseId))

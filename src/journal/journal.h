@@ -35,7 +35,8 @@ extern void journal_shmem_startup(void);
  * 'insert', 'operate'; object: what it was tried on; reason: why refused or
  * why asked; sqlstate of the error that the caller is about to raise (that
  * error is then not recorded a second time), 0 when none; org: whose it is
- * when nobody is active.  No user data in any of them.  Only fills the backend's buffer.
+ * when nobody is active.  No user data in any of them.  Only fills the backend's buffer;
+ * not that with a denial while immiiq.record_denials is off.
  */
 extern void journal_record(JournalKind kind, const char *action, const char *object,
 						   const char *reason, int sqlstate, const pg_uuid_t *org);

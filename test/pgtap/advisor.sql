@@ -1,6 +1,6 @@
 -- immiiq.advisor: a clean schema is silent; every hole is built, found, and closed by the SQL that the advisor gives.
 \i test/pgtap/setup.psql
-SELECT plan(139);
+SELECT plan(143);
 
 -- ---- a clean schema ----
 
@@ -98,6 +98,8 @@ INSERT INTO hole (finding, build) VALUES
     ('gives PUBLIC privileges on tables that it will make', 'ALTER DEFAULT PRIVILEGES IN SCHEMA firm GRANT SELECT ON TABLES TO PUBLIC'),
     ('has session_replication_role=replica set for it', 'ALTER ROLE regress_immiiq_app SET session_replication_role = replica'),
     ('has row_security=off set for it', 'DO $d$ BEGIN EXECUTE format(''ALTER DATABASE %I SET row_security = off'', current_database()); END $d$'),
+    ('the application (regress_immiiq_app) may change this setting', 'GRANT SET, ALTER SYSTEM ON PARAMETER immiiq.firewall TO regress_immiiq_app'),
+    ('the application (PUBLIC) may change this setting', 'GRANT SET ON PARAMETER immiiq.record_denials TO PUBLIC'),
     ('this extension opens a way out of the database, or past row security', 'CREATE EXTENSION dblink'),
     ('functions in this language run outside the database''s rules', 'CREATE LANGUAGE untrusted_again HANDLER plpgsql_call_handler'),
     ('the application (regress_immiiq_app) may use this foreign server', 'CREATE FOREIGN DATA WRAPPER w; CREATE SERVER elsewhere FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN SERVER elsewhere TO regress_immiiq_app'),

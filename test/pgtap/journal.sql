@@ -1,6 +1,6 @@
 -- The journal: what it records, that a rollback does not take it back, who reads it, that nobody changes it.
 \i test/pgtap/setup.psql
-SELECT plan(62);
+SELECT plan(71);
 
 SELECT current_user AS me \gset
 CREATE TABLE public.secret_plan (a int);
@@ -138,6 +138,36 @@ COMMIT;
 RESET SESSION AUTHORIZATION;
 SELECT is((SELECT array_agg(split_part(d, '/', 1) || ' ' || reverse(split_part(reverse(d), '/', 1)) ORDER BY d) FROM pg_temp.denials() AS d),
     ARRAY['token IQ012', 'update 42501'], 'are recorded once each, in a transaction that commits');
+
+-- Switched off, and on again.
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT throws_ok('SET immiiq.record_denials = off', '42501', NULL, 'the application cannot switch the record of denials off');
+SELECT throws_ok($$SELECT set_config('immiiq.record_denials', 'off', true)$$, '42501', NULL, 'by no way');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT * FROM pg_temp.denials()', ARRAY['set/immiiq.record_denials/privilege/42501', 'select/immiiq.record_denials/privilege/42501'], 'and trying to is recorded');
+SET immiiq.record_denials = off;
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT is(pg_temp.attempt(NULL, 'SELECT * FROM public.secret_plan'), '42501', 'what a superuser switched off');
+SELECT is(pg_temp.attempt('iq_s_wrong', 'SELECT 1'), 'IQ010', 'refuses as before');
+\set ON_ERROR_STOP off
+\o /dev/null
+SELECT * FROM public.secret_plan;
+SELECT * FROM nowhere.plan;
+\o
+\set ON_ERROR_STOP on
+RESET SESSION AUTHORIZATION;
+SET SESSION AUTHORIZATION regress_immiiq_operator;
+BEGIN;
+SELECT FROM immiiq.operate(:'alpha', 'unrecorded denials') \gset
+COMMIT;
+RESET SESSION AUTHORIZATION;
+RESET immiiq.record_denials;
+SELECT is_empty('SELECT * FROM pg_temp.denials()', 'and records none');
+SELECT isnt_empty($$SELECT FROM immiiq.operator_access WHERE reason = 'unrecorded denials'$$, 'operators'' events are written all the same');
+SET SESSION AUTHORIZATION regress_immiiq_app;
+SELECT is(pg_temp.attempt(NULL, 'SELECT * FROM public.secret_plan'), '42501', 'on again');
+RESET SESSION AUTHORIZATION;
+SELECT results_eq('SELECT * FROM pg_temp.denials()', ARRAY['select/secret_plan/privilege/42501'], 'it records');
 
 -- 4. Every road by which a statement comes.
 CREATE SCHEMA hidden CREATE TABLE plan (a int);

@@ -1,6 +1,6 @@
 -- immiiq.doctor(): every status that it can show inside one database (test/t/080_posture.pl has the server's).
 \i test/pgtap/setup.psql
-SELECT plan(45);
+SELECT plan(48);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, note text);
 SELECT immiiq.protect('public.client', 'clients') AS ignored \gset
@@ -12,7 +12,7 @@ CREATE FUNCTION pg_temp.detail(wanted text) RETURNS text LANGUAGE sql AS
 -- Nothing is wrong.
 SELECT results_eq($$SELECT check_name FROM immiiq.doctor() WHERE status <> 'ok' AND check_name NOT IN
     ('data_checksums', 'durability', 'log_settings', 'application_roles')$$, ARRAY[]::text[], 'a sound database has nothing to report');
-SELECT results_eq($$SELECT count(*)::int, count(DISTINCT check_name)::int FROM immiiq.doctor()$$, 'VALUES (19, 19)', 'nineteen checks, one row each');
+SELECT results_eq($$SELECT count(*)::int, count(DISTINCT check_name)::int FROM immiiq.doctor()$$, 'VALUES (20, 20)', 'twenty checks, one row each');
 SELECT is_empty($$SELECT check_name FROM immiiq.doctor() WHERE status NOT IN ('ok', 'warning', 'fail') OR detail IS NULL$$, 'each with a status and a detail');
 SELECT is_empty($$SELECT check_name FROM immiiq.doctor() WHERE (status = 'ok') <> (hint IS NULL)$$, 'and a hint exactly where something is wrong');
 SELECT is(pg_temp.said('organisation_keys'), 'ok', 'keys of organisations open');
@@ -116,10 +116,19 @@ SELECT matches(pg_temp.detail('durability'), 'synchronous_commit = off', 'commit
 SET LOCAL log_min_messages = panic;
 SELECT is(pg_temp.said('log_level'), 'warning', 'a log level that silences the hook');
 ROLLBACK;
+BEGIN;
+SET LOCAL immiiq.record_denials = off;
+SELECT is(pg_temp.detail('recording'), 'immiiq.record_denials is off in this session', 'denials that are not recorded');
+ALTER ROLE regress_immiiq_app SET immiiq.record_field_access = off;
+ALTER DATABASE :DBNAME SET immiiq.record_denials = 'false';
+SELECT is(pg_temp.detail('recording'), format('immiiq.record_denials is off in database %s, in this session; immiiq.record_field_access is off for regress_immiiq_app', current_database()),
+    'nor for a role, or in a database');
+SELECT is(pg_temp.said('recording'), 'warning', 'is a warning');
+ROLLBACK;
 
 -- Who may ask.
 SET SESSION AUTHORIZATION regress_immiiq_auditor;
-SELECT is((SELECT count(*)::int FROM immiiq.doctor()), 19, 'an auditor may');
+SELECT is((SELECT count(*)::int FROM immiiq.doctor()), 20, 'an auditor may');
 RESET SESSION AUTHORIZATION;
 SET SESSION AUTHORIZATION regress_immiiq_app;
 SELECT throws_ok('SELECT * FROM immiiq.doctor()', '42501', NULL, 'the application may not');

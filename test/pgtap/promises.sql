@@ -1,6 +1,6 @@
 -- immiiq.posture: each control is broken in turn, its promises fail, and hold again (test/t/081_promises.pl has those of the server).
 \i test/pgtap/setup.psql
-SELECT plan(89);
+SELECT plan(92);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, assignee_id uuid, office_id uuid, passport enc_text(equality));
 CREATE INDEX ON public.client (org_id, passport);
@@ -89,7 +89,10 @@ INSERT INTO break VALUES
     ('providers', $$UPDATE immiiq.identity_provider SET active = false$$, 'unknown'),
     ('jwt_keys', $$UPDATE immiiq.jwt_key SET verifies_until = now()$$, 'unknown'),
     ('firewall', $$SET LOCAL immiiq.firewall = off$$, 'fails'),
+    ('denials', $$SET LOCAL immiiq.record_denials = off$$, 'fails'),
+    ('denials', $$ALTER ROLE regress_immiiq_app SET immiiq.record_denials = off$$, 'fails'),
     ('field_access', $$SET LOCAL immiiq.record_field_access = off$$, 'fails'),
+    ('field_access', $$ALTER ROLE ALL SET immiiq.record_field_access = 'no'$$, 'fails'),
     ('reveal', $$SET LOCAL immiiq.require_reveal = off$$, 'fails'),
     ('store_url_age', $$ALTER TABLE immiiq.object_store DISABLE TRIGGER USER; UPDATE immiiq.object_store SET url_ttl = 1800$$, 'fails'),
     ('store_url_age', $$ALTER TABLE immiiq.object_store DISABLE TRIGGER USER; UPDATE immiiq.object_store SET active = false$$, 'unknown'),
