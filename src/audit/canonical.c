@@ -14,7 +14,7 @@ canonical_reserve(CanonicalBuffer *b, size_t n)
 
 	if (b->failed)
 		return NULL;
-	if (n > b->size - b->len)
+	if (n > b->size - b->len || b->data == NULL)
 	{
 		size_t want = b->size * 2;
 		void *p;
