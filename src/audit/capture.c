@@ -10,9 +10,13 @@
 #include "access/relation.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
+#include "access/tupconvert.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/partition.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -126,6 +130,25 @@ typedef struct CaptureEntry
 	Size start;	 /* where its bytes in the arena begin */
 } CaptureEntry;
 
+/*
+ * A row that has left its partition, until the row that it became is captured:
+ * PostgreSQL moves a row by a deletion and an insertion, whose triggers fire one
+ * after the other.  It stays where it was, so nothing of it is held here.
+ */
+typedef struct CaptureMove
+{
+	struct CaptureMove *outer; /* of the statement whose triggers are at work */
+	Oid leaf;
+	Oid root;
+	ItemPointerData tid;
+	CommandId command;
+	int depth; /* of triggers */
+	int level; /* of subtransactions */
+	Oid ended; /* the partition that it came to, when a trigger between the two had to be captured after it */
+	ItemPointerData end;
+	int end_level;
+} CaptureMove;
+
 /* The transaction's buffer; entries and contexts of deeper levels stand behind those of outer ones. */
 static struct
 {
@@ -143,6 +166,7 @@ static struct
 	CaptureContext *contexts;
 	int context_count;
 	int context_size;
+	CaptureMove *move; /* the innermost */
 	uint32 next_seq;
 	DateADT month; /* the partition of all entries of this transaction: the month of the first */
 	bool rows;	   /* a row's change was among them, which an event is not */
@@ -306,7 +330,8 @@ static CaptureRelation *
 capture_describe(Relation rel, const Trigger *trigger)
 {
 	Oid relid = RelationGetRelid(rel);
-	TupleDesc desc = RelationGetDescr(rel);
+	Relation root;
+	TupleDesc desc;
 	CaptureRelation *known;
 	const PolicyTable *policy;
 	Bitmapset *keys;
@@ -357,6 +382,9 @@ capture_describe(Relation rel, const Trigger *trigger)
 	known->client = capture_find_client(rel, policy);
 	known->table = get_rel_name(known->root);
 	known->schema = get_namespace_name(get_rel_namespace(known->root));
+	/* partitions may number their columns as they like: images and keys go by those of the table */
+	root = known->root != relid ? table_open(known->root, AccessShareLock) : rel;
+	desc = RelationGetDescr(root);
 	known->columns = palloc0(sizeof(CaptureColumn) * Max(desc->natts, 1));
 	known->layout.grow = capture_grow_small;
 	keys = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
@@ -366,6 +394,8 @@ capture_describe(Relation rel, const Trigger *trigger)
 
 		if (att->attisdropped)
 			continue;
+		if (root != rel)
+			att = TupleDescAttr(RelationGetDescr(rel), get_attnum(relid, NameStr(att->attname)) - 1);
 		rule = capture_rule(known->root, NameStr(att->attname));
 		if (rule == CAPTURE_OMIT)
 			continue;
@@ -378,6 +408,8 @@ capture_describe(Relation rel, const Trigger *trigger)
 		canonical_put(&known->layout, known->columns[known->ncolumns - 1].name,
 					  known->columns[known->ncolumns - 1].name_len);
 	}
+	if (root != rel)
+		table_close(root, NoLock);
 	audit_layout_name(known->layout.data, known->layout.len, known->layout_name);
 	MemoryContextSwitchTo(old);
 	if (known->table == NULL || known->schema == NULL)
@@ -445,6 +477,7 @@ capture_begin(void)
 	capture.contexts = MemoryContextAlloc(memory, sizeof(CaptureContext) * capture.context_size);
 	capture.count = 0;
 	capture.context_count = 0;
+	capture.move = NULL;
 	capture.next_seq = 1;
 	capture.month = audit_month(GetCurrentTimestamp());
 	capture.rows = false;
@@ -499,6 +532,8 @@ capture_tell_leaf(StringInfo message, const CaptureEntry *entry)
 	message->len += hex_encode((char *) hash, sizeof(hash), message->data + message->len);
 	message->data[message->len] = '\0';
 }
+
+static void capture_settle_moves(int depth, int level);
 
 /* Writes the entries from first on, which must all belong to the current level, and forgets them. */
 static void
@@ -564,9 +599,19 @@ void
 audit_before_commit(void)
 {
 	ddl_before_commit();
+	capture_settle_moves(0, 0);
 	if (capture.memory != NULL)
 		capture_write(0);
 	capture.at_once = true;
+}
+
+static void
+capture_drop_move(void)
+{
+	CaptureMove *move = capture.move;
+
+	capture.move = move->outer;
+	pfree(move);
 }
 
 /* Forgets what an aborted subtransaction captured. */
@@ -587,6 +632,13 @@ capture_abort_level(int level)
 		capture.context_count--;
 	if (capture.layouts)
 		capture_forget_layouts();
+	while (capture.move != NULL && capture.move->level >= level)
+		capture_drop_move();
+	for (CaptureMove *move = capture.move; move != NULL; move = move->outer)
+	{
+		if (move->end_level >= level)
+			move->ended = InvalidOid;
+	}
 	capture.busy = false;
 }
 
@@ -598,6 +650,8 @@ capture_commit_level(int level)
 		capture.entries[i - 1].level = level - 1;
 	for (int i = capture.context_count; i > 0 && capture.contexts[i - 1].level >= level; i--)
 		capture.contexts[i - 1].level = level - 1;
+	for (CaptureMove *move = capture.move; move != NULL; move = move->outer)
+		move->end_level = Min(move->end_level, level - 1);
 }
 
 static void
@@ -611,6 +665,7 @@ capture_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransaction
 	switch (event)
 	{
 		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			capture_settle_moves(0, level);
 
 			/*
 			 * Rows can only be written as the current subtransaction's own,
@@ -939,18 +994,42 @@ capture_put_column(CanonicalBuffer *b, const CaptureColumn *column, TupleTableSl
 		canonical_put(&capture.row_name, b->data + start, b->len - start);
 }
 
+/* Writes a column that no table has. */
+static void
+capture_put_field(CanonicalBuffer *b, uint8 flags, const char *name, const char *value)
+{
+	canonical_put_byte(b, value == NULL ? flags | CANONICAL_C_NULL : flags);
+	canonical_put_length(b, strlen(name));
+	canonical_put(b, name, strlen(name));
+	if (value == NULL)
+		return;
+	canonical_put_length(b, strlen(value));
+	canonical_put(b, value, strlen(value));
+}
+
+/* Writes the name of a partition as the system column that says it of a row. */
+static void
+capture_put_partition(CanonicalBuffer *b, Oid leaf)
+{
+	capture_put_field(b, 0, "tableoid",
+					  quote_qualified_identifier(get_namespace_name(get_rel_namespace(leaf)),
+												 get_rel_name(leaf)));
+}
+
+/* The image of a change; from is the partition that the row has left for another, or InvalidOid. */
 static void
 capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlot *old,
-				  const pg_uuid_t *org)
+				  const pg_uuid_t *org, Oid from)
 {
 	CanonicalBuffer *b = &capture.image;
 	Bitmapset *changed = NULL;
 	int old_count = 0;
+	int moved = OidIsValid(from) ? 1 : 0;
 
 	b->len = 0;
 	capture.former.len = 0;
 	capture_begin_row_name(rel);
-	canonical_put_length(b, new != NULL ? rel->ncolumns : 0);
+	canonical_put_length(b, new != NULL ? rel->ncolumns + moved : 0);
 	for (int i = 0; i < rel->ncolumns; i++)
 	{
 		const CaptureColumn *column = &rel->columns[i];
@@ -972,6 +1051,8 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 			changed = bms_add_member(changed, i);
 		old_count++;
 	}
+	if (moved)
+		capture_put_partition(b, rel->relid);
 	if (new != NULL && old != NULL && !capture_same_client(rel, new, old))
 	{
 		/* the old values are the other subject's */
@@ -979,7 +1060,7 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 		b = &capture.former;
 		canonical_put_length(b, 0);
 	}
-	canonical_put_length(b, old_count);
+	canonical_put_length(b, old_count + moved);
 	for (int i = 0; old_count > 0 && i < rel->ncolumns; i++)
 	{
 		const CaptureColumn *column = &rel->columns[i];
@@ -987,12 +1068,14 @@ capture_put_image(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlo
 		if (new == NULL || bms_is_member(i, changed))
 			capture_put_column(b, column, old, new == NULL, org);
 	}
+	if (moved)
+		capture_put_partition(b, from);
 }
 
 /* The same under fixed settings, which it puts back on every path. */
 static pg_noinline void
 capture_put_image_pinned(const CaptureRelation *rel, TupleTableSlot *new, TupleTableSlot *old,
-						 const pg_uuid_t *org)
+						 const pg_uuid_t *org, Oid from)
 {
 	CaptureSettings settings;
 
@@ -1000,7 +1083,7 @@ capture_put_image_pinned(const CaptureRelation *rel, TupleTableSlot *new, TupleT
 	capture_pin_settings(&settings);
 	PG_TRY();
 	{
-		capture_put_image(rel, new, old, org);
+		capture_put_image(rel, new, old, org, from);
 	}
 	PG_FINALLY();
 	{
@@ -1269,6 +1352,269 @@ capture_row_org(const CaptureRelation *rel, TupleTableSlot *slot, Relation relat
 	*org = *DatumGetUUIDP(slot->tts_values[rel->org - 1]);
 }
 
+/* The trigger that captures a table's changes, NULL when it has none. */
+static const Trigger *
+capture_trigger(Relation rel)
+{
+	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
+	{
+		if (strcmp(rel->trigdesc->triggers[i].tgname, "immiiq_capture") == 0)
+			return &rel->trigdesc->triggers[i];
+	}
+	return NULL;
+}
+
+/* Captures the change of a row; new is NULL for a deletion, old for an insertion, from as of capture_put_image(). */
+static void
+capture_change(CaptureRelation *rel, Relation relation, TupleTableSlot *new, TupleTableSlot *old,
+			   Oid from)
+{
+	pg_uuid_t org;
+
+	if (new != NULL)
+		slot_getallattrs(new);
+	if (old != NULL)
+		slot_getallattrs(old);
+	capture_row_org(rel, new != NULL ? new : old, relation, &org);
+	if (new != NULL && old != NULL)
+	{
+		pg_uuid_t before;
+
+		capture_row_org(rel, old, relation, &before);
+		if (!base_uuid_equal(&before, &org))
+			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+							errmsg("the organisation of a row cannot be changed")));
+	}
+	if (old != NULL)
+		hold_check_row(relation, old, new, &org, rel->client);
+	if (old != NULL || !capture_restores_directory(relation, &org))
+	{
+		CaptureSubject subject = {.rel = rel,
+								  .schema = rel->schema,
+								  .table = rel->table,
+								  .operation = old == NULL	 ? CANONICAL_INSERT
+											   : new == NULL ? CANONICAL_DELETE
+															 : CANONICAL_UPDATE,
+								  .org = &org,
+								  .client = capture_client(rel, new != NULL ? new : old),
+								  .former = capture_client(rel, old),
+								  .at = GetCurrentTimestamp()};
+
+		if (!rel->layout_noted)
+			capture_note_layout(rel);
+		capture_put_image_pinned(rel, new, old, &org, from);
+		capture.rows = true;
+		capture_add(&subject);
+		capture_wipe();
+	}
+}
+
+/* ---- rows that move between partitions ---- */
+
+static int
+capture_depth(void)
+{
+	LOCAL_FCINFO(call, 0);
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	return DatumGetInt32(pg_trigger_depth(call));
+}
+
+/*
+ * True when a deletion is the first half of a move, which is kept then.  The
+ * executor marks the row that it deletes; logical apply, which moves a row that
+ * the publisher has updated, does not, so there every deletion may be one.
+ */
+static bool
+capture_begins_move(const CaptureRelation *rel, const TriggerData *trigdata)
+{
+	Relation relation = trigdata->tg_relation;
+	HeapTuple tuple = trigdata->tg_trigtuple;
+	CaptureMove *move;
+
+	if (!relation->rd_rel->relispartition || relation->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		capture.at_once || capture_trigger(relation) == NULL ||
+		!(HeapTupleHeaderIndicatesMovedPartitions(tuple->t_data) || IsLogicalWorker()))
+		return false;
+	move = MemoryContextAllocZero(capture.memory, sizeof(CaptureMove));
+	move->outer = capture.move;
+	move->leaf = RelationGetRelid(relation);
+	move->root = rel->root;
+	move->tid = tuple->t_self;
+	move->command = HeapTupleHeaderGetCmax(tuple->t_data);
+	move->depth = capture_depth();
+	move->level = GetCurrentTransactionNestLevel();
+	capture.move = move;
+	capture.rows = true;
+	return true;
+}
+
+/* The row that has left its partition, as a row of another one of the same table. */
+static TupleTableSlot *
+capture_fetch_moved(const CaptureMove *move, TupleDesc desc)
+{
+	Relation from = table_open(move->leaf, NoLock);
+	TupleTableSlot *stored = table_slot_create(from, NULL);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	TupleConversionMap *map = convert_tuples_by_name(RelationGetDescr(from), desc);
+
+	if (!table_tuple_fetch_row_version(from, (ItemPointer) &move->tid, SnapshotAny, stored))
+		elog(ERROR, "could not find the row that has left its partition");
+	if (map != NULL)
+		execute_attr_map_slot(map->attrMap, stored, slot);
+	else
+		ExecCopySlot(slot, stored);
+	ExecMaterializeSlot(slot);
+	ExecDropSingleTupleTableSlot(stored);
+	table_close(from, NoLock);
+	return slot;
+}
+
+/* True for a column that some level of partitioning above a partition goes by. */
+static bool
+capture_partitions_by(List *ancestors, const char *column)
+{
+	ListCell *lc;
+
+	foreach (lc, ancestors)
+	{
+		Relation rel = table_open(lfirst_oid(lc), AccessShareLock);
+		AttrNumber attnum = get_attnum(lfirst_oid(lc), column);
+		bool by =
+			has_partition_attrs(rel, bms_make_singleton(attnum - FirstLowInvalidHeapAttributeNumber),
+								NULL);
+
+		table_close(rel, NoLock);
+		if (by)
+			return true;
+	}
+	return false;
+}
+
+/* True when two rows have the same key, but for what partitions go by. */
+static bool
+capture_same_key(const CaptureRelation *rel, Relation relation, TupleTableSlot *a, TupleTableSlot *b)
+{
+	TupleDesc desc = RelationGetDescr(relation);
+	List *ancestors = get_partition_ancestors(RelationGetRelid(relation));
+
+	slot_getallattrs(a);
+	slot_getallattrs(b);
+	for (int i = 0; i < rel->ncolumns; i++)
+	{
+		const CaptureColumn *column = &rel->columns[i];
+		int n = column->attnum - 1;
+
+		if ((column->flags & CANONICAL_C_KEY) != 0 && column->attnum != rel->org &&
+			!datum_image_eq(a->tts_values[n], b->tts_values[n], column->byval, column->len) &&
+			!capture_partitions_by(ancestors, NameStr(TupleDescAttr(desc, n)->attname)))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Captures a move when this row, a version that the statement has written, is
+ * what it made; false when it is not.
+ */
+static bool
+capture_end_move(const CaptureMove *move, CaptureRelation *rel, const TriggerData *trigdata,
+				 bool compare)
+{
+	Relation relation = trigdata->tg_relation;
+	HeapTupleHeader header = trigdata->tg_trigtuple->t_data;
+	TupleTableSlot *old;
+	bool same;
+
+	if (move->root != rel->root || move->leaf == RelationGetRelid(relation) ||
+		relation->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		!TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)) ||
+		HeapTupleHeaderGetCmin(header) != move->command)
+		return false;
+	old = capture_fetch_moved(move, RelationGetDescr(relation));
+	same = !compare || capture_same_key(rel, relation, old, trigdata->tg_trigslot);
+	if (same)
+		capture_change(rel, relation, trigdata->tg_trigslot, old, move->leaf);
+	ExecDropSingleTupleTableSlot(old);
+	return same;
+}
+
+/*
+ * True when an insertion is the other half of a move, which is captured then.
+ * Where a trigger can have kept the moved row out, the statement may have
+ * inserted this row for itself: then keys are compared.
+ */
+static bool
+capture_ends_move(CaptureRelation *rel, const TriggerData *trigdata)
+{
+	const CaptureMove *move = capture.move;
+	Oid relid = RelationGetRelid(trigdata->tg_relation);
+	bool ends;
+
+	if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event) || move->depth != capture_depth() ||
+		move->level != GetCurrentTransactionNestLevel())
+		return false;
+	ends = OidIsValid(move->ended)
+			   ? move->ended == relid &&
+					 ItemPointerEquals((ItemPointer) &move->end, &trigdata->tg_trigtuple->t_self)
+			   : capture_end_move(move, rel, trigdata,
+								  trigdata->tg_relation->trigdesc->trig_insert_before_row);
+	if (ends)
+		capture_drop_move();
+	return ends;
+}
+
+/* Before a trigger's change of a row that a statement has moved: the move comes first. */
+static void
+capture_move_first(CaptureRelation *rel, const TriggerData *trigdata)
+{
+	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+		return;
+	for (CaptureMove *move = capture.move; move != NULL; move = move->outer)
+	{
+		if (OidIsValid(move->ended) || !capture_end_move(move, rel, trigdata, true))
+			continue;
+		move->ended = RelationGetRelid(trigdata->tg_relation);
+		move->end = trigdata->tg_trigtuple->t_self;
+		move->end_level = GetCurrentTransactionNestLevel();
+	}
+}
+
+/* Captures the deletion of rows that have left their partitions and come to no other, at this depth and level or deeper. */
+static void
+capture_settle_moves(int depth, int level)
+{
+	while (capture.memory != NULL && capture.move != NULL && capture.move->depth >= depth &&
+		   capture.move->level >= level)
+	{
+		CaptureMove move = *capture.move;
+		MemoryContext caller;
+		Relation relation;
+		TupleTableSlot *old;
+
+		capture_drop_move();
+		if (OidIsValid(move.ended))
+			continue;
+		caller = MemoryContextSwitchTo(capture.row);
+		relation = table_open(move.leaf, NoLock);
+		old = capture_fetch_moved(&move, RelationGetDescr(relation));
+		capture_change(capture_describe(relation, capture_trigger(relation)), relation, NULL, old,
+					   InvalidOid);
+		ExecDropSingleTupleTableSlot(old);
+		table_close(relation, NoLock);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(capture.row);
+	}
+}
+
+/* Before something else of the transaction is captured: what a trigger does between the two halves of a move is not else. */
+static void
+capture_settle_outside(void)
+{
+	if (capture.memory != NULL && capture.move != NULL)
+		capture_settle_moves(capture_depth(), 0);
+}
+
 PG_FUNCTION_INFO_V1(immiiq_capture);
 
 /*
@@ -1287,8 +1633,7 @@ immiiq_capture(PG_FUNCTION_ARGS)
 	CaptureRelation *rel;
 	TupleTableSlot *new = NULL;
 	TupleTableSlot *old = NULL;
-	uint8 operation;
-	pg_uuid_t org;
+	bool done = false; /* the row has just been captured as what another became */
 	MemoryContext caller;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigdata->tg_event) ||
@@ -1297,63 +1642,32 @@ immiiq_capture(PG_FUNCTION_ARGS)
 						errmsg("immiiq.capture can only be a trigger after each row")));
 	base_require_preload();
 	relation = trigdata->tg_relation;
-	if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
-	{
-		operation = CANONICAL_INSERT;
-		new = trigdata->tg_trigslot;
-	}
-	else if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
-	{
-		operation = CANONICAL_UPDATE;
-		new = trigdata->tg_newslot;
-		old = trigdata->tg_trigslot;
-	}
-	else
-	{
-		operation = CANONICAL_DELETE;
-		old = trigdata->tg_trigslot;
-	}
-
 	capture_begin();
 	if (capture.busy)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("an output function of an audited column changes audited rows")));
 	caller = MemoryContextSwitchTo(capture.row);
 	rel = capture_describe(relation, trigdata->tg_trigger);
-	if (new != NULL)
-		slot_getallattrs(new);
-	if (old != NULL)
-		slot_getallattrs(old);
-	capture_row_org(rel, new != NULL ? new : old, relation, &org);
-	if (new != NULL && old != NULL)
+	if (capture.move != NULL)
 	{
-		pg_uuid_t before;
-
-		capture_row_org(rel, old, relation, &before);
-		if (!base_uuid_equal(&before, &org))
-			ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-							errmsg("the organisation of a row cannot be changed")));
+		capture_settle_moves(capture_depth() + 1, 0);
+		if (capture.move != NULL && capture.move->depth == capture_depth())
+			done = capture_ends_move(rel, trigdata);
+		if (!done)
+		{
+			capture_settle_outside();
+			capture_move_first(rel, trigdata);
+		}
 	}
-
-	if (operation != CANONICAL_INSERT)
-		hold_check_row(relation, old, new, &org, rel->client);
-	if (operation != CANONICAL_INSERT || !capture_restores_directory(relation, &org))
+	if (!done && !(TRIGGER_FIRED_BY_DELETE(trigdata->tg_event) && capture_begins_move(rel, trigdata)))
 	{
-		CaptureSubject subject = {.rel = rel,
-								  .schema = rel->schema,
-								  .table = rel->table,
-								  .operation = operation,
-								  .org = &org,
-								  .client = capture_client(rel, new != NULL ? new : old),
-								  .former = capture_client(rel, old),
-								  .at = GetCurrentTimestamp()};
-
-		if (!rel->layout_noted)
-			capture_note_layout(rel);
-		capture_put_image_pinned(rel, new, old, &org);
-		capture.rows = true;
-		capture_add(&subject);
-		capture_wipe();
+		if (TRIGGER_FIRED_BY_UPDATE(trigdata->tg_event))
+			new = trigdata->tg_newslot;
+		else if (TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+			new = trigdata->tg_trigslot;
+		if (!TRIGGER_FIRED_BY_INSERT(trigdata->tg_event))
+			old = trigdata->tg_trigslot;
+		capture_change(rel, relation, new, old, InvalidOid);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(capture.row);
@@ -1362,18 +1676,6 @@ immiiq_capture(PG_FUNCTION_ARGS)
 }
 
 /* ---- events ---- */
-
-static void
-capture_put_field(CanonicalBuffer *b, uint8 flags, const char *name, const char *value)
-{
-	canonical_put_byte(b, value == NULL ? flags | CANONICAL_C_NULL : flags);
-	canonical_put_length(b, strlen(name));
-	canonical_put(b, name, strlen(name));
-	if (value == NULL)
-		return;
-	canonical_put_length(b, strlen(value));
-	canonical_put(b, value, strlen(value));
-}
 
 /* The image of an event: its object, then its fields; its row's name is kind and object. */
 static void
@@ -1422,6 +1724,7 @@ audit_event(const AuditEvent *event)
 	if (capture.busy)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("an output function of an audited column records an event")));
+	capture_settle_outside();
 	caller = MemoryContextSwitchTo(capture.row);
 	capture_put_event(event);
 	capture_add(&subject);
@@ -1439,6 +1742,7 @@ immiiq_last_entry(PG_FUNCTION_ARGS)
 {
 	if (capture.memory == NULL)
 		PG_RETURN_NULL();
+	capture_settle_outside();
 	PG_RETURN_INT32((int32) (capture.next_seq - 1));
 }
 
@@ -1525,18 +1829,6 @@ audit_transaction_captured(void)
 	return capture.memory != NULL && capture.rows;
 }
 
-/* The trigger that captures a table's changes, NULL when it has none. */
-static const Trigger *
-capture_trigger(Relation rel)
-{
-	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
-	{
-		if (strcmp(rel->trigdesc->triggers[i].tgname, "immiiq_capture") == 0)
-			return &rel->trigdesc->triggers[i];
-	}
-	return NULL;
-}
-
 void
 audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, uint64 *tag,
 				const uint8 **image, size_t *len)
@@ -1551,7 +1843,7 @@ audit_row_image(Relation rel, TupleTableSlot *slot, pg_uuid_t *org, uint64 *tag,
 	known = capture_describe(rel, trigger);
 	slot_getallattrs(slot);
 	capture_row_org(known, slot, rel, org);
-	capture_put_image_pinned(known, slot, NULL, org);
+	capture_put_image_pinned(known, slot, NULL, org, InvalidOid);
 	audit_tag(org, AUDIT_TAG_ROW, capture.row_name.data, capture.row_name.len, bytes);
 	*tag = canonical_u64(bytes);
 	*image = capture.image.data;

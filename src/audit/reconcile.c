@@ -490,6 +490,7 @@ typedef struct RowOpen
 {
 	const VerifyEntry *row;
 	const CanonicalEntry *entry;
+	bool former;
 	uint8 *plain;
 	size_t len;
 } RowOpen;
@@ -499,7 +500,7 @@ reconcile_open(void *arg)
 {
 	RowOpen *open = arg;
 
-	open->plain = audit_open_image(open->row->body, open->entry, false, &open->len, NULL);
+	open->plain = audit_open_image(open->row->body, open->entry, open->former, &open->len, NULL);
 }
 
 /* Holds a live row against its last entry. */
@@ -587,6 +588,8 @@ reconcile_follow_keys(Reconcile *work, const VerifyEntry *row)
 {
 	CanonicalEntry entry;
 	RowOpen open = {.row = row, .entry = &entry};
+	RowOpen former = {.row = row, .entry = &entry, .former = true};
+	RowOpen *old = &open; /* where the old columns are */
 	CanonicalBuffer name = {.grow = reconcile_grow};
 	CanonicalColumn column;
 	size_t pos = 0;
@@ -601,15 +604,23 @@ reconcile_follow_keys(Reconcile *work, const VerifyEntry *row)
 		entry.operation != CANONICAL_UPDATE || verify_try(reconcile_open, &open) != 0 ||
 		open.plain == NULL || (old_pos = reconcile_new_part(open.plain, open.len)) == 0)
 		return;
+	if (entry.former != NULL)
+	{
+		old = &former;
+		if (verify_try(reconcile_open, old) != 0 || old->plain == NULL ||
+			(old_pos = reconcile_new_part(old->plain, old->len)) == 0)
+			return;
+	}
 	canonical_put_length(&name, entry.schema_len);
 	canonical_put(&name, entry.schema, entry.schema_len);
 	canonical_put_length(&name, entry.table_len);
 	canonical_put(&name, entry.table, entry.table_len);
-	if (!canonical_get_length(open.plain, open.len, &old_pos, &old_count) ||
+	if (!canonical_get_length(old->plain, old->len, &old_pos, &old_count) ||
 		!canonical_get_length(open.plain, open.len, &pos, &count))
 		return;
 	for (; count > 0; count--)
 	{
+		const uint8 *column_of = open.plain;
 		size_t start = pos;
 		size_t end;
 		size_t at = old_pos;
@@ -624,17 +635,18 @@ reconcile_follow_keys(Reconcile *work, const VerifyEntry *row)
 			CanonicalColumn before;
 			size_t from = at;
 
-			if (!canonical_get_column(open.plain, open.len, &at, &before))
+			if (!canonical_get_column(old->plain, old->len, &at, &before))
 				return;
 			if (before.name_len == column.name_len &&
 				memcmp(before.name, column.name, column.name_len) == 0)
 			{
+				column_of = old->plain;
 				start = from;
 				end = at;
 				moved = true;
 			}
 		}
-		canonical_put(&name, open.plain + start, end - start);
+		canonical_put(&name, column_of + start, end - start);
 	}
 	if (moved)
 	{
@@ -645,6 +657,8 @@ reconcile_follow_keys(Reconcile *work, const VerifyEntry *row)
 		hash_search(work->gone, &key, HASH_REMOVE, NULL);
 	}
 	crypto_wipe(open.plain, open.len);
+	if (old != &open)
+		crypto_wipe(old->plain, old->len);
 	crypto_wipe(name.data, name.len);
 }
 

@@ -145,11 +145,14 @@ $standby->stop;
 
 # Logical apply, whose rows fire no statement triggers.
 $node->safe_psql('postgres', 'CREATE DATABASE publisher');
-$node->safe_psql('publisher', 'CREATE TABLE note (org_id uuid, note_id int PRIMARY KEY, body text); CREATE PUBLICATION p FOR TABLE note');
+$node->safe_psql('publisher', 'CREATE TABLE note (org_id uuid, note_id int PRIMARY KEY, body text);
+	CREATE TABLE visit (org_id uuid, visit_id int, year int, PRIMARY KEY (visit_id, year)); CREATE PUBLICATION p FOR TABLE note, visit');
 $node->safe_psql('publisher', q(SELECT pg_create_logical_replication_slot('s', 'pgoutput')));
 $node->safe_psql('postgres', 'CREATE DATABASE subscriber');
 $node->safe_psql('subscriber', "CREATE EXTENSION immiiq; CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
-	SELECT immiiq.protect('note', NULL); SELECT immiiq.create_org('Alpha', '$alpha')");
+	CREATE TABLE visit (org_id uuid NOT NULL, visit_id int, year int, PRIMARY KEY (visit_id, year)) PARTITION BY LIST (year);
+	CREATE TABLE visit_1 PARTITION OF visit FOR VALUES IN (1); CREATE TABLE visit_2 PARTITION OF visit FOR VALUES IN (2);
+	SELECT immiiq.protect('note', NULL), immiiq.protect('visit', NULL); SELECT immiiq.create_org('Alpha', '$alpha')");
 $node->safe_psql('subscriber', sprintf q(CREATE SUBSCRIPTION s CONNECTION '%s' PUBLICATION p WITH (create_slot = false, slot_name = 's', copy_data = false)),
 	$node->connstr('publisher') =~ s/'/''/gr);
 $node->safe_psql('publisher', "INSERT INTO note VALUES ('$alpha', 1, 'a'), ('$alpha', 2, 'b'); UPDATE note SET body = 'c' WHERE note_id = 1; DELETE FROM note WHERE note_id = 2");
@@ -157,6 +160,13 @@ $node->poll_query_until('subscriber', q(SELECT count(*) = 4 FROM immiiq.audit_lo
   or diag($node->safe_psql('subscriber', 'SELECT * FROM immiiq.audit_log'));
 is( $node->safe_psql('subscriber', q(SELECT string_agg(operation || ' ' || actor, ', ' ORDER BY position) FROM immiiq.audit_log WHERE table_name = 'note')),
 	'insert replication, insert replication, update replication, delete replication', 'logical apply is captured');
+$node->safe_psql('publisher', "BEGIN; INSERT INTO visit VALUES ('$alpha', 1, 1), ('$alpha', 2, 1), ('$alpha', 3, 1); UPDATE visit SET year = 2 WHERE visit_id < 3;
+	DELETE FROM visit WHERE visit_id = 3; INSERT INTO visit VALUES ('$alpha', 3, 2); UPDATE visit SET year = 1 WHERE visit_id = 2; DELETE FROM visit WHERE visit_id = 1; COMMIT");
+$node->poll_query_until('subscriber', q(SELECT count(*) = 9 FROM immiiq.audit_log WHERE state = 'signed' AND table_name = 'visit'));
+is( $node->safe_psql('subscriber', "BEGIN; SELECT FROM immiiq.operate('$alpha', 'test') \\gset\nSELECT string_agg(concat_ws(' ', operation, key ->> 'visit_id', old_row ->> 'tableoid', new_row ->> 'tableoid'), ', ' ORDER BY position)
+	FROM immiiq.audit_log WHERE table_name = 'visit'"),
+	'insert 1, insert 2, insert 3, update 1 public.visit_1 public.visit_2, update 2 public.visit_1 public.visit_2, delete 3, insert 3, update 2 public.visit_2 public.visit_1, delete 1',
+	'a row that the publisher updates and that moves between partitions here: one entry; one that it deletes and inserts: two');
 is($node->safe_psql('subscriber', $problems), 'none', 'and the log there is whole');
 $node->safe_psql('subscriber', 'DROP SUBSCRIPTION s');
 $node->stop;
