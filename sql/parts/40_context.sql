@@ -26,6 +26,7 @@ COMMENT ON TABLE immiiq.session IS 'sessions of members, and of clients in the p
 COMMENT ON COLUMN immiiq.session.client_id IS 'the client of a portal session; such a session has no member';
 COMMENT ON COLUMN immiiq.session.device IS 'keyed hash of what the browser was known by';
 CREATE INDEX session_member_idx ON immiiq.session (org_id, member_id);
+CREATE INDEX session_expires_idx ON immiiq.session USING brin (expires_at);
 REVOKE ALL ON immiiq.session FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.session', '');
 

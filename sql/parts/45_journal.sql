@@ -163,10 +163,23 @@ INSERT INTO immiiq.privilege VALUES
 
 -- ---- the end of what is kept ----
 
+CREATE FUNCTION immiiq.can_log(org uuid) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'immiiq_can_log';
+COMMENT ON FUNCTION immiiq.can_log(uuid) IS 'true while there are keys with which the log of an organisation can be written';
+REVOKE ALL ON FUNCTION immiiq.can_log(uuid) FROM PUBLIC;
+
 -- Called by prune_journal and the worker alone: anybody else is stopped by the guards. Organisations are few at a time, as each is locked against new holds.
-CREATE FUNCTION immiiq.prune_journal_rows(keep interval, batch int4, OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8, OUT more boolean)
+CREATE FUNCTION immiiq.prune_journal_rows(keep interval, batch int4, OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8,
+                                          OUT known_device int8, OUT session int8, OUT more boolean)
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    -- Sessions last: attempts and opened fields name them, and nothing of a session is younger than its end. Each that goes is an entry of the log.
+    old constant text[] := ARRAY[
+        ['journal', 't.at < $1'],
+        ['sign_in_attempt', 't.at < $1'],
+        ['field_opened', 't.at < $1'],
+        ['known_device', 't.last_seen_at < $1'],
+        ['session', 't.expires_at < $1 AND immiiq.can_log(t.org_id)']];
     before constant timestamptz := clock_timestamp() - keep;
     days constant int4 := extract(epoch FROM keep) / 86400 - 0.5; -- rounded down
     held constant uuid[] := ARRAY(SELECT DISTINCT h.org_id FROM immiiq.active_hold AS h);
@@ -174,41 +187,40 @@ DECLARE
     rows tid[];
     orgs uuid[];
     one record;
-    total int8;
+    total int8[] := '{0,0,0,0,0}';
 BEGIN
     more := false;
     -- While a restore brings rows, their holds may still be to come.
-    IF EXISTS (SELECT FROM immiiq.restored) THEN
-        journal := 0; sign_in_attempt := 0; field_opened := 0;
-        RETURN;
-    END IF;
-    FOR i IN 1 .. 3 LOOP
-        name := (ARRAY['journal', 'sign_in_attempt', 'field_opened'])[i];
-        EXECUTE format('SELECT array_agg(r.ctid), array_agg(DISTINCT r.org_id) FROM (SELECT t.ctid, t.org_id FROM immiiq.%I AS t '
-            'WHERE t.at < $1 AND (t.org_id IS NULL OR t.org_id <> ALL ($2)) LIMIT $3) AS r', name)
-            INTO rows, orgs USING before, held, batch;
-        more := more OR coalesce(cardinality(rows) = batch, false);
-        total := 0;
-        FOR one IN EXECUTE format('WITH gone AS (DELETE FROM immiiq.%I AS t WHERE t.ctid = ANY ($1) AND t.at < $2 AND (t.org_id IS NULL OR t.org_id = ANY ($3)) RETURNING t.org_id, t.at) '
-            'SELECT g.org_id, count(*) AS number, min(g.at) AS first, max(g.at) AS last FROM gone AS g GROUP BY g.org_id', name)
-            USING rows, before, ARRAY(SELECT o.org FROM unnest(orgs[1:500]) AS o (org) WHERE NOT immiiq.has_hold(o.org))
-        LOOP
-            IF NOT immiiq.record_event_of('prune-journal', one.org_id, NULL, name,
-                jsonb_build_object('rows', one.number, 'first', one.first, 'last', one.last, 'keep-days', days), NULL, NULL, NULL, NULL, session_user, NULL, NULL, NULL)
-            THEN
-                RAISE EXCEPTION 'the log cannot record what would go' USING ERRCODE = 'object_not_in_prerequisite_state';
-            END IF;
-            total := total + one.number;
+    IF NOT EXISTS (SELECT FROM immiiq.restored) THEN
+        FOR i IN 1 .. 5 LOOP
+            name := old[i][1];
+            EXIT WHEN name = 'session' AND more;
+            EXECUTE format('SELECT array_agg(r.ctid), array_agg(DISTINCT r.org_id) FROM (SELECT t.ctid, t.org_id FROM immiiq.%I AS t '
+                'WHERE %s AND (t.org_id IS NULL OR t.org_id <> ALL ($2)) LIMIT $3) AS r', name, old[i][2])
+                INTO rows, orgs USING before, held, batch;
+            more := more OR coalesce(cardinality(rows) = batch OR cardinality(orgs) > 500, false);
+            FOR one IN EXECUTE format('WITH gone AS (DELETE FROM immiiq.%I AS t WHERE t.ctid = ANY ($2) AND %s AND (t.org_id IS NULL OR t.org_id = ANY ($3)) '
+                'RETURNING t.org_id, %s AS at) SELECT g.org_id, count(*) AS number, min(g.at) AS first, max(g.at) AS last FROM gone AS g GROUP BY g.org_id',
+                name, old[i][2], split_part(old[i][2], ' ', 1))
+                USING before, rows, ARRAY(SELECT o.org FROM unnest(orgs[1:500]) AS o (org) WHERE NOT immiiq.has_hold(o.org))
+            LOOP
+                IF NOT immiiq.record_event_of('prune-journal', one.org_id, NULL, name,
+                    jsonb_build_object('rows', one.number, 'first', one.first, 'last', one.last, 'keep-days', days), NULL, NULL, NULL, NULL, session_user, NULL, NULL, NULL)
+                THEN
+                    RAISE EXCEPTION 'the log cannot record what would go' USING ERRCODE = 'object_not_in_prerequisite_state';
+                END IF;
+                total[i] := total[i] + one.number;
+            END LOOP;
         END LOOP;
-        more := more OR coalesce(cardinality(orgs) > 500, false);
-        IF i = 1 THEN journal := total; ELSIF i = 2 THEN sign_in_attempt := total; ELSE field_opened := total; END IF;
-    END LOOP;
+    END IF;
+    journal := total[1]; sign_in_attempt := total[2]; field_opened := total[3]; known_device := total[4]; session := total[5];
 END
 $$;
 COMMENT ON FUNCTION immiiq.prune_journal_rows(interval, int4) IS 'for prune_journal: takes a batch of what is older than this away, and states it in the log of each organisation';
 
 CREATE FUNCTION immiiq.prune_journal(keep interval DEFAULT NULL, batch int4 DEFAULT 5000,
-                                     OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8, OUT more boolean) RETURNS record
+                                     OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8,
+                                     OUT known_device int8, OUT session int8, OUT more boolean) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_prune_journal';
 COMMENT ON FUNCTION immiiq.prune_journal(interval, int4) IS
     'takes rows that are older than this (null: immiiq.journal_keep) away, a batch of each table, and says how many and whether there are more; holds stop it; the worker does the same';

@@ -176,8 +176,15 @@ BEGIN
     IF session IS NULL AND member IS NULL AND address IS NULL AND since = '-infinity' AND until = 'infinity' THEN
         RAISE EXCEPTION 'neither a session, a member, an address nor a period is given' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    SELECT array_agg(s.session_id) INTO sessions FROM immiiq.session AS s
-    WHERE s.org_id = org AND place IS NOT NULL AND immiiq.plain_address(s.client_ip) = place;
+    -- Sessions that were taken away (immiiq.journal_keep) are in the log, whole.
+    IF place IS NOT NULL THEN
+        SELECT array_agg(s.session_id) INTO sessions FROM (
+            SELECT s.session_id FROM immiiq.session AS s WHERE s.org_id = org AND immiiq.plain_address(s.client_ip) = place
+            UNION ALL
+            SELECT (a.key ->> 'session_id')::uuid FROM immiiq.audit_log AS a
+            WHERE a.org_id = org AND a.table_schema = 'immiiq' AND a.table_name = 'session' AND a.operation = 'delete'
+                AND immiiq.plain_address((a.old_row ->> 'client_ip')::inet) = place) AS s;
+    END IF;
     RETURN QUERY
     SELECT h.client_id, h.source, h.certainty, h.object, sum(h.records)::bigint, min(h.at), max(h.at)
     FROM (

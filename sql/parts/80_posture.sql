@@ -154,7 +154,9 @@ BEGIN
             SELECT FROM (SELECT clock_timestamp() - nullif(current_setting('immiiq.journal_keep'), '')::interval - interval '1 day' AS at) AS due,
                 LATERAL (SELECT j.org_id FROM immiiq.journal AS j WHERE j.at < due.at
                     UNION ALL SELECT a.org_id FROM immiiq.sign_in_attempt AS a WHERE a.at < due.at
-                    UNION ALL SELECT o.org_id FROM immiiq.field_opened AS o WHERE o.at < due.at) AS r
+                    UNION ALL SELECT o.org_id FROM immiiq.field_opened AS o WHERE o.at < due.at
+                    UNION ALL SELECT d.org_id FROM immiiq.known_device AS d WHERE d.last_seen_at < due.at
+                    UNION ALL SELECT s.org_id FROM immiiq.session AS s WHERE s.expires_at < due.at AND immiiq.can_log(s.org_id)) AS r
             WHERE NOT EXISTS (SELECT FROM immiiq.active_hold AS h WHERE h.org_id = r.org_id))
         THEN
             RETURN QUERY SELECT 'journal', 'warning', format('rows are a day older than immiiq.journal_keep (%s) allows', current_setting('immiiq.journal_keep')),

@@ -15,6 +15,7 @@
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "base/base.h"
 #include "base/keep.h"
@@ -23,7 +24,7 @@
 
 #define PRUNE_MS	  (60 * 60 * 1000)
 #define PRUNE_BATCH	  5000
-#define PRUNE_COLUMNS 4 /* rows of three tables, and whether there are more */
+#define PRUNE_COLUMNS 6 /* rows of five tables, and whether there are more */
 
 static char *prune_keep = NULL; /* immiiq.journal_keep */
 static bool prune_open = false;
@@ -33,7 +34,7 @@ void
 prune_init(void)
 {
 	DefineCustomStringVariable("immiiq.journal_keep",
-							   "How long rows of the journal, of attempts to sign in and of opened fields are kept. Empty: for ever.",
+							   "How long ended sessions, attempts to sign in, opened fields and rows of the journal are kept. Empty: for ever.",
 							   NULL, &prune_keep, "13 months", PGC_SIGHUP, 0, keep_check, NULL,
 							   NULL);
 }
@@ -104,6 +105,15 @@ immiiq_prune_journal(PG_FUNCTION_ARGS)
 		SPI_finish();
 	}
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(immiiq_can_log);
+
+/* can_log(org uuid) → boolean: whether there are keys to write the log of this organisation with. */
+Datum
+immiiq_can_log(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(keyring_can_log(PG_GETARG_UUID_P(0)));
 }
 
 bool

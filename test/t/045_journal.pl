@@ -202,14 +202,23 @@ for my $keep ('forever', '23 hours', '-1 day')
 my $old = q(SELECT count(*) FROM immiiq.journal WHERE action = 'old');
 $node->safe_psql('postgres', q(ALTER SYSTEM SET immiiq.journal_keep = ''));
 $node->safe_psql('postgres', q(INSERT INTO immiiq.journal (at, kind, action, backend_pid) SELECT now() - interval '3 days', 'denial', 'old', i FROM generate_series(1, 12000) AS i));
+# … and so are sessions that ended as long ago.
+$node->safe_psql('postgres', qq(
+	BEGIN; SELECT immiiq.operate('$org', 'sessions');
+	INSERT INTO immiiq.member (org_id, member_id, email, name) VALUES ('$org', 'c0ffee00-0000-4000-8000-000000000001', 'old\@example.org', 'Old'); COMMIT;
+	INSERT INTO immiiq.session (org_id, member_id, token_hash, issued_at, expires_at, revoked_at)
+	SELECT '$org', 'c0ffee00-0000-4000-8000-000000000001', sha256(i::text::bytea), now() - interval '3 days', now() - interval '3 days' + interval '1 hour', now() - interval '3 days'
+	FROM generate_series(1, 6000) AS i));
 $node->restart;
 $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 ok($node->poll_query_until('postgres', q(SELECT state = 'running' FROM immiiq.journal_status())), 'the worker runs again');
-is($node->safe_psql('postgres', q(SELECT * FROM immiiq.prune_journal())), '0|0|0|f', 'without a time rows are kept for ever');
+is($node->safe_psql('postgres', q(SELECT * FROM immiiq.prune_journal())), '0|0|0|0|0|f', 'without a time rows are kept for ever');
 is($node->safe_psql('postgres', $old), 12000, 'all are there');
 $node->safe_psql('postgres', q(ALTER SYSTEM SET immiiq.journal_keep = '2 days'));
 $node->restart;
 ok($node->poll_query_until('postgres', "SELECT ($old) = 0"), 'a worker that starts takes them away, batch by batch');
+ok( $node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM immiiq.session WHERE member_id = 'c0ffee00-0000-4000-8000-000000000001')),
+	'and sessions after them');
 ok($node->poll_query_until('postgres', q(SELECT count(*) = 0 FROM immiiq.audit_waiting)), 'its events are sealed');
 is($node->safe_psql('postgres', q(SELECT sum((new_row->>'rows')::int) || ' in ' || count(*) || ' as ' || string_agg(DISTINCT role_name, ',') FROM immiiq.audit_log WHERE table_name = 'prune-journal' AND key->>'object' = 'journal')),
 	'12000 in 3 as postgres', 'and says so in the log');
