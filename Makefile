@@ -4,6 +4,7 @@
 # make portal [PORT=…]                    docs/examples/portal on the demo's data, for your browser
 # make attack [CASES=…]                    the attack suite alone: any SQL against another organisation's rows
 # make mutants                            the log's verifiers with each of their checks gone in turn: a test must miss it
+# make soak [MINUTES=30]                   64 clients that come and go among 10,000 organisations: nothing grows that should not
 # make check-slow, make bench [BENCH=…]    sanitizers, fuzzers, other people's clients and servers, a fresh Debian; measurements
 # make cassert, make valgrind               make check on a server with assertions, pgTAP files under valgrind (cassert does both)
 # make check-versions                      make check on PostgreSQL 17 and 18, in fresh Debians of their own; a dump from 15 over 17 to 18
@@ -17,7 +18,7 @@ EXTVERSION = 1.0
 MODULE_big = immiiq
 
 # The targets that bring their own server: they need no PostgreSQL to start with.
-SCRATCH = check carry attack mutants check-slow valgrind demo psql portal bench
+SCRATCH = check carry attack mutants soak check-slow valgrind demo psql portal bench
 CHROOTS = fresh check-versions radosgw cassert package check-package docs
 ifneq ($(filter $(SCRATCH) $(CHROOTS),$(MAKECMDGOALS)),)
 

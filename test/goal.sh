@@ -11,6 +11,7 @@ attack)
 	start_server && test/roles.sh
 	test/attack/run.pl ${CASES:-} ;;
 mutants) exec test/mutants.sh ;;
+soak) exec make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS='-v --merge -I test/t' PROVE_TESTS=test/slow/soak.pl ;;
 carry) exec test/carry.sh ;;
 check-slow) exec test/check_slow.sh ;;
 valgrind) exec test/valgrind.sh ;;

@@ -17,6 +17,8 @@ esac
 case $goal in
 cassert)
 	packages+=" dpkg-dev libreadline-dev libxml2-dev zlib1g-dev valgrind" ;;
+soak)
+	packages+=" libipc-run-perl perl" ;;
 valgrind)
 	packages+=" valgrind" ;;
 package)

@@ -116,7 +116,8 @@ crypto_free_locked(void *p)
 /*
  * The pool lives in a page of its own that the kernel empties in a forked
  * child (MADV_WIPEONFORK): there `left` is 0 and the pool is filled anew.
- * Where the kernel cannot do that, the process id is compared at every call.
+ * Where the kernel cannot do that, or takes advice that does not exist (qemu
+ * and others like it say yes to all), the process id is compared at every call.
  */
 typedef struct NoncePool
 {
@@ -142,7 +143,8 @@ crypto_nonce(uint8_t *out, size_t n)
 			return;
 		}
 #ifdef MADV_WIPEONFORK
-		nonce_wipes_on_fork = madvise(page, sizeof(NoncePool), MADV_WIPEONFORK) == 0;
+		nonce_wipes_on_fork = madvise(page, sizeof(NoncePool), -1) != 0 &&
+							  madvise(page, sizeof(NoncePool), MADV_WIPEONFORK) == 0;
 #endif
 		nonce_pool = page;
 		nonce_pid = getpid();
