@@ -15,9 +15,9 @@ quietly() {
 	return "$status"
 }
 
-# Builds the tree without a warning and installs it into the private copy of PostgreSQL.
+# Builds the tree without a warning and installs it into the private copy of PostgreSQL; SANITIZE has more options for the compiler.
 build_and_install() {
-	quietly make -j2 COPT=-Werror install
+	quietly make -j2 COPT="-Werror ${SANITIZE:-}" install
 }
 
 # Makes a cluster in $DATA with immiiq preloaded and a root key made for this run.
