@@ -125,7 +125,7 @@ audit_anchor(void)
 			TimestampTzPlusMilliseconds(GetCurrentTimestamp(), (int64) anchor_interval * 1000);
 	if (RecoveryInProgress())
 		return;
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (OidIsValid(base_relation_or_invalid("anchor_state")))
 	{

@@ -49,7 +49,7 @@ audit_coverage(void)
 	coverage_next = TimestampTzPlusMilliseconds(now, (int64) coverage_interval * 1000);
 	if (RecoveryInProgress())
 		return;
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (OidIsValid(base_relation_or_invalid("coverage_state")))
 	{

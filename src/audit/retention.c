@@ -97,7 +97,7 @@ audit_maintain(void)
 	maintain_next = TimestampTzPlusMilliseconds(now, MAINTAIN_RETRY_MS);
 	if (RecoveryInProgress())
 		return;
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (OidIsValid(base_relation_or_invalid("entry_rest")) && audit_lock_sealing(false))
 	{

@@ -894,7 +894,7 @@ audit_seal_round(void)
 
 	if (RecoveryInProgress() || !audit_seal_wanted())
 		return 0;
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (OidIsValid(base_relation_or_invalid("seal_state")))
 	{

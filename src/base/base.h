@@ -60,6 +60,9 @@ extern Oid base_relation_or_invalid(const char *relname);
 /* OID of a type of immiiq's in pg_catalog, InvalidOid when absent. */
 extern Oid base_type(const char *typname);
 
+/* Begins a transaction of a background process: now() is its start, which PostgreSQL leaves to us. */
+extern void base_start_transaction(void);
+
 /* 16 bytes of a uuid, compared and tested. */
 static inline bool
 base_uuid_equal(const pg_uuid_t *a, const pg_uuid_t *b)

@@ -45,6 +45,7 @@
 #endif
 
 #if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
 #define index_beginscan(heap, index, snapshot, instrument, keys, orders)                           \
 	index_beginscan(heap, index, snapshot, keys, orders)
 #define ExecutorRun(query, direction, count) ExecutorRun(query, direction, count, false)

@@ -62,7 +62,7 @@ drive_sql(const char *sql, int nargs, Oid *types, Datum *values, const char *nul
 	MemoryContext outer = CurrentMemoryContext;
 	char *result = NULL;
 
-	StartTransactionCommand();
+	base_start_transaction();
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (SPI_execute_with_args(sql, nargs, types, values, nulls, false, 0) < 0)
@@ -85,7 +85,7 @@ drive_is_installed(const Drive *drive)
 {
 	bool here;
 
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	here = OidIsValid(get_extension_oid("immiiq", true)) &&
 		   OidIsValid(base_relation_or_invalid(drive->table));
@@ -116,7 +116,7 @@ drive_main(const Drive *drive, Oid database)
 
 	if (!drive_is_installed(drive))
 		return;
-	StartTransactionCommand();
+	base_start_transaction();
 	drive_set_lock(drive, &tag);
 	mine = LockAcquire(&tag, ExclusiveLock, true, true) != LOCKACQUIRE_NOT_AVAIL;
 	CommitTransactionCommand();

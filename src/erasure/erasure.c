@@ -92,7 +92,7 @@ erasure_round(void)
 	due = drive_sql("SELECT immiiq.erasure_is_due()", 0, NULL, NULL, NULL);
 	if (due == NULL || strcmp(due, "t") != 0)
 		return;
-	StartTransactionCommand();
+	base_start_transaction();
 	(void) drive_start(&erasure_drive);
 	CommitTransactionCommand();
 }

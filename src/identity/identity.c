@@ -97,7 +97,7 @@ identity_tidy(void)
 	bool purge = TimestampDifferenceExceeds(identity_purged, now, IDENTITY_PURGE_S * 1000);
 
 	identity_tidied = now;
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	if (SPI_execute(purge ? "SELECT immiiq.revoke_pending(), immiiq.purge_sign_in()"

@@ -327,7 +327,7 @@ opened_drain(void)
 	while ((n = opened_peek(entries, places, OPENED_BATCH)) > 0)
 	{
 		pgstat_report_activity(STATE_RUNNING, "immiiq: writing opened fields");
-		StartTransactionCommand();
+		base_start_transaction();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		SPI_connect();
 		opened_insert(entries, n);

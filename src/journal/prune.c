@@ -132,7 +132,7 @@ prune_round(void)
 	prune_next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), PRUNE_MS);
 	if (RecoveryInProgress() || !keep_read(prune_keep, &keep))
 		return;
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	/* Without the installation's key the log could not say what has gone. */
 	if (keyring_can_log(&keyring_installation_org))

@@ -173,7 +173,7 @@ writer_prepare(void)
 static void
 writer_write_batch(const RingEvent *events, int n, uint64 lost)
 {
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	SPI_connect();
 	writer_nroles = 0;

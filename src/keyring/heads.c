@@ -58,8 +58,8 @@ heads_path(char path[MAXPGPATH])
 		   snprintf(path, MAXPGPATH, "%s.ledger", root) < MAXPGPATH;
 }
 
-static void
-pg_attribute_noreturn() raise_damaged(void)
+pg_noreturn static void
+raise_damaged(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_IMMIIQ_QUARANTINE), errmsg("the file of ledger heads is damaged"),

@@ -198,7 +198,7 @@ rekey_round(void)
 	if (drive_sql("SELECT 1 FROM immiiq.rekey WHERE problem IS NULL LIMIT 1", 0, NULL, NULL,
 				  NULL) == NULL)
 		return;
-	StartTransactionCommand();
+	base_start_transaction();
 	(void) drive_start(&rekey_driver);
 	CommitTransactionCommand();
 }

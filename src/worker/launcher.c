@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 #include "utils/varlena.h"
 
+#include "base/base.h"
 #include "journal/ring.h"
 #include "keyring/keyring.h"
 #include "worker/launcher.h"
@@ -96,7 +97,7 @@ launcher_read_databases(LauncherDatabase **databases)
 	LauncherDatabase *out;
 
 	out = MemoryContextAlloc(launcher_context, size * sizeof(LauncherDatabase));
-	StartTransactionCommand();
+	base_start_transaction();
 	(void) GetTransactionSnapshot();
 	names = pstrdup(worker_databases ? worker_databases : "");
 	if (!SplitGUCList(names, ',', &list))

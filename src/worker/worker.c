@@ -264,7 +264,7 @@ worker_check_installed(void)
 	if (slot >= 0)
 		ring->slots[slot].recheck = false;
 	LWLockRelease(ring_lock);
-	StartTransactionCommand();
+	base_start_transaction();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	here = OidIsValid(get_extension_oid("immiiq", true)) &&
 		   OidIsValid(base_relation_or_invalid("journal"));
