@@ -40,6 +40,7 @@ for test in test/unit/*_test.c; do
 	must "$name builds" gcc -std=gnu11 -g -O1 -Isrc -Itest/unit "$test" $sources -lsodium -lcrypto -lcrypt -o "$build/$name"
 	must "$name under valgrind" valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite "$build/$name"
 done
+must "the unit tests on big-endian s390x, with the vectors of the documentation" test/big_endian.sh test/unit/*_test.c
 # A web tier and a browser that signs in (test/web), on a server of their own.
 web() {
 	SCRATCH=$SCRATCH/web

@@ -21,8 +21,8 @@ build_and_install() {
 }
 
 # Makes a cluster in $DATA with immiiq preloaded and a root key made for this run.
-make_cluster() {
-	initdb -A trust -N -E UTF8 --locale=C.UTF-8 -U postgres -D "$DATA" > /dev/null
+make_cluster() {	# options of initdb
+	initdb -A trust -N -E UTF8 --locale=C.UTF-8 -U postgres "$@" -D "$DATA" > /dev/null
 	mkdir -m 700 "$SCRATCH/sock" "$SCRATCH/keys"
 	(umask 077; echo "scratch-1 $(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')" > "$SCRATCH/keys/root")
 	cat >> "$DATA/postgresql.conf" <<-CONF
