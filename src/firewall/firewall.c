@@ -5,6 +5,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "access/transam.h"
 #include "access/xact.h"
@@ -18,6 +19,7 @@
 #include "utils/fmgrtab.h"
 #include "utils/guc.h"
 #include "utils/guc_tables.h"
+#include "utils/syscache.h"
 
 #include "base/base.h"
 #include "context/context.h"
@@ -60,6 +62,10 @@ static const char *const firewall_functions[] = {
 	"pg_last_committed_xact",
 	"pg_xact_commit_timestamp",
 	"pg_xact_commit_timestamp_origin",
+	"pg_control_checkpoint",
+	"pg_control_recovery",
+	"pg_get_replication_slots",
+	"currtid_byrelname",
 	"pg_get_multixact_members",
 	"pg_lock_status",
 	"pg_show_replication_origin_status",
@@ -100,27 +106,50 @@ firewall_function_is_denied(Oid funcid)
 		   firewall_holds();
 }
 
-/* ---- counters in the catalog ---- */
+/* ---- columns ---- */
 
-/* True when a statement reads the row and page counts of pg_class as an application role. */
+/* True for tables with row security. */
 static bool
-firewall_reads_counters(RangeTblEntry *rte PERMISSIONS_PARAMETER)
+firewall_has_row_security(Oid relid)
+{
+	HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	bool has = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		has = ((Form_pg_class) GETSTRUCT(tuple))->relrowsecurity;
+		ReleaseSysCache(tuple);
+	}
+	return has;
+}
+
+/*
+ * The columns of a relation that an application role may not read, if the
+ * statement reads one: what pg_class counts, and the places of rows, which
+ * tell how many pages a table has; NULL when it reads none.
+ */
+static const char *
+firewall_refused_columns(RangeTblEntry *rte PERMISSIONS_PARAMETER)
 {
 	static const AttrNumber counters[] = {InvalidAttrNumber, Anum_pg_class_relpages,
 										  Anum_pg_class_reltuples, Anum_pg_class_relallvisible};
 
 	const RTEPermissionInfo *permission;
 
-	if (rte->rtekind != RTE_RELATION || rte->relid != RelationRelationId)
-		return false;
+	if (rte->rtekind != RTE_RELATION)
+		return NULL;
 	permission = getRTEPermissionInfo(permissions, rte);
 	/* A view reads as its owner, who answers for what it shows. */
 	if (OidIsValid(permission->checkAsUser) && !context_role_is_application(permission->checkAsUser))
-		return false;
-	for (int i = 0; i < lengthof(counters); i++)
+		return NULL;
+	for (int i = 0; rte->relid == RelationRelationId && i < lengthof(counters); i++)
 		if (bms_is_member(counters[i] - FirstLowInvalidHeapAttributeNumber, permission->selectedCols))
-			return true;
-	return false;
+			return "columns reltuples, relpages and relallvisible";
+	if (bms_is_member(SelfItemPointerAttributeNumber - FirstLowInvalidHeapAttributeNumber,
+					  permission->selectedCols) &&
+		firewall_has_row_security(rte->relid))
+		return "column ctid";
+	return NULL;
 }
 
 bool
@@ -130,13 +159,15 @@ firewall_check_relations(List *range_table PERMISSIONS_PARAMETER, bool raise)
 
 	foreach (cell, range_table)
 	{
-		if (!firewall_reads_counters(lfirst(cell) PERMISSIONS) || !firewall_holds())
+		const char *refused = firewall_refused_columns(lfirst(cell) PERMISSIONS);
+
+		if (refused == NULL || !firewall_holds())
 			continue;
 		if (raise)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("permission denied for columns reltuples, relpages and relallvisible"),
-					 errhint("Name the columns of pg_class that are needed.")));
+					 errmsg("permission denied for %s", refused),
+					 errhint("Name the columns that are needed; rows are told apart by their key.")));
 		return false;
 	}
 	return true;
@@ -223,6 +254,32 @@ firewall_leaves_temporary(Node *stmt)
 	}
 }
 
+/* True for a foreign key, and for a column or a change of a table with one. */
+static bool
+firewall_has_foreign_key(Node *node)
+{
+	ListCell *cell;
+
+	if (node == NULL)
+		return false;
+	switch (nodeTag(node))
+	{
+		case T_Constraint:
+			return ((Constraint *) node)->contype == CONSTR_FOREIGN;
+		case T_AlterTableCmd:
+			return firewall_has_foreign_key(((AlterTableCmd *) node)->def);
+		case T_ColumnDef:
+			return firewall_has_foreign_key((Node *) ((ColumnDef *) node)->constraints);
+		case T_List:
+			foreach (cell, (List *) node)
+				if (firewall_has_foreign_key(lfirst(cell)))
+					return true;
+			return false;
+		default:
+			return false;
+	}
+}
+
 /* Why a statement is refused, as its name; NULL when it may run. */
 static const char *
 firewall_refused(Node *stmt)
@@ -244,6 +301,16 @@ firewall_refused(Node *stmt)
 					   ? "SET TRANSACTION SNAPSHOT"
 					   : NULL;
 		}
+
+		/* What locks a table before it asks who owns it: everybody's writes would queue behind it. */
+		case T_RuleStmt:
+			return "CREATE RULE";
+		case T_CreateTrigStmt:
+			return "CREATE TRIGGER";
+		case T_AlterTableStmt:
+			return firewall_has_foreign_key((Node *) ((AlterTableStmt *) stmt)->cmds)
+					   ? "foreign keys"
+					   : NULL;
 
 		/* What outlives the transaction. */
 		case T_PrepareStmt:
@@ -267,6 +334,10 @@ firewall_refused(Node *stmt)
 		case T_LoadStmt:
 			return "LOAD";
 
+		case T_CreateStmt:
+			if (firewall_has_foreign_key((Node *) ((CreateStmt *) stmt)->tableElts))
+				return "foreign keys";
+			/* FALLTHROUGH */
 		default:
 			return firewall_leaves_temporary(stmt)
 					   ? "temporary objects, except tables that are made ON COMMIT DROP"

@@ -82,6 +82,22 @@ SELECT pg_cancel_backend(1);
 SELECT pg_terminate_backend(1);
 -- case prepared_xacts (alpha_owner, refused 42501): reads prepared transactions
 SELECT * FROM pg_prepared_xacts;
+-- case row_place (alpha_owner, refused 42501): reads how many pages come before its own row
+INSERT INTO client (note) VALUES ('last') RETURNING ctid;
+-- case row_place_elsewhere (alpha_owner, refused 42501): reads the same of other tables, and of a partition
+SELECT max(ctid) FROM matter; SELECT ctid FROM event_2025;
+-- case row_place_where (alpha_owner, refused 42501): asks whether its rows are on a page
+SELECT count(*) > 0 FROM client WHERE ctid > '(100,1)';
+-- case row_place_copy (alpha_owner, refused 42501): copies places out
+COPY (SELECT c.ctid FROM client AS c) TO STDOUT;
+-- case latest_version (alpha_owner, refused 42501, no control): finds the last page by the error of a page that there is not
+SELECT currtid2('client', '(1000000,1)');
+-- case checkpoint_position (alpha_owner, refused 42501): reads how far the log was at the last checkpoint
+SELECT redo_lsn FROM pg_control_checkpoint();
+-- case recovery_position (alpha_owner, refused 42501): reads how far it must be for recovery
+SELECT min_recovery_end_lsn FROM pg_control_recovery();
+-- case slot_position (alpha_owner, refused 42501): reads how far it is for replication
+SELECT confirmed_flush_lsn FROM pg_replication_slots;
 -- case commit_timestamps (alpha_owner, refused 42501, no control): reads when others committed
 SELECT pg_last_committed_xact();
 -- case size_in_where (alpha_owner, refused 42501): asks for a size in a condition

@@ -20,7 +20,7 @@ CREATE TRIGGER spy BEFORE INSERT ON client FOR EACH ROW EXECUTE FUNCTION suppres
 CREATE INDEX ON client (note);
 -- case create_statistics (alpha_owner, refused 42501): makes statistics
 CREATE STATISTICS spy ON note, email FROM client;
--- case references (alpha_owner, refused 42P16, no control): refers to a protected table from its own
+-- case references (alpha_owner, refused 42501, no control): refers to a protected table from its own
 CREATE TEMP TABLE spy (org_id uuid, client_id uuid, FOREIGN KEY (org_id, client_id) REFERENCES client (org_id, client_id)) ON COMMIT DROP;
 -- case inherits (alpha_owner, refused 42501, no control): inherits from a protected table
 CREATE TEMP TABLE spy () INHERITS (client) ON COMMIT DROP;

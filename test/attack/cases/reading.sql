@@ -51,9 +51,9 @@ SELECT EXISTS (SELECT FROM client WHERE client_id = :'canary');
 SELECT c.note, m.title FROM matter AS m JOIN client AS c USING (client_id) WHERE m.id = :'canary';
 -- case full_join (alpha_owner, hidden): finds hidden rows by an outer join
 SELECT m.title FROM client AS c FULL JOIN matter AS m ON false WHERE c.client_id IS NULL;
--- case ctid_scan (alpha_owner, hidden): reads by physical place
+-- case ctid_scan (alpha_owner, refused 42501): reads by physical place
 SELECT note FROM client WHERE ctid = ANY (ARRAY(SELECT format('(%s,%s)', p, i)::tid FROM generate_series(0, 9) AS p, generate_series(1, 20) AS i));
--- case ctid_range (alpha_owner, hidden): reads a range of physical places
+-- case ctid_range (alpha_owner, refused 42501): reads a range of physical places
 SELECT note FROM client WHERE ctid < '(3,1)' AND note LIKE 'CAN%';
 -- case tablesample (alpha_owner, hidden): samples the table
 SELECT note FROM client TABLESAMPLE SYSTEM (100); SELECT count(*) FROM client TABLESAMPLE BERNOULLI (100);

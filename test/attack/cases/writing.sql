@@ -73,6 +73,32 @@ ROLLBACK
 INSERT INTO client (client_id, email) VALUES ('be7aca4b-0000-4000-8000-000000000001', 'same@value.example');
 \! test/attack/beta.sh "INSERT INTO client (client_id, email) VALUES ('be7aca4b-0000-4000-8000-000000000001', 'same@value.example')"
 ROLLBACK
+-- case trigger_queues (alpha_owner, says /^42501$/, no control): asks for a trigger, and with it for a lock behind which beta waits, while its own writes go on
+UPDATE client SET fee = fee;
+\! test/attack/queue.sh "CREATE TRIGGER x BEFORE INSERT ON client FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+ROLLBACK
+-- case rule_queues (alpha_owner, says /^42501$/, no control): the same with a rule
+UPDATE client SET fee = fee;
+\! test/attack/queue.sh "CREATE RULE x AS ON INSERT TO client DO ALSO SELECT 1"
+ROLLBACK
+-- case foreign_key_queues (alpha_owner, says /^42501$/, no control): the same with a foreign key
+UPDATE client SET fee = fee;
+\! test/attack/queue.sh "CREATE TEMP TABLE x (o uuid, c uuid, FOREIGN KEY (o, c) REFERENCES client (org_id, client_id)) ON COMMIT DROP"
+ROLLBACK
+-- case column_key_queues (alpha_owner, says /^42501$/, no control): the same with one of a column, of which sign-ins are the queue
+\! test/attack/queue.sh "CREATE TEMP TABLE x (s uuid REFERENCES immiiq.session) ON COMMIT DROP"
+-- case added_key_queues (alpha_owner, says /^42501$/, no control): the same with one that is added
+UPDATE client SET fee = fee;
+\! test/attack/queue.sh "CREATE TEMP TABLE x (o uuid, c uuid) ON COMMIT DROP; ALTER TABLE x ADD FOREIGN KEY (o, c) REFERENCES client (org_id, client_id)"
+ROLLBACK
+-- case added_column_key_queues (alpha_owner, says /^42501$/, no control): the same with one of a column that is added
+UPDATE client SET fee = fee;
+\! test/attack/queue.sh "CREATE TEMP TABLE x (o uuid) ON COMMIT DROP; ALTER TABLE x ADD COLUMN c uuid REFERENCES profile"
+ROLLBACK
+-- case other_ddl_queues (alpha_owner, says /^(42501 ){9}$/, no control): the same with whatever else asks for a lock
+UPDATE client SET fee = fee;
+\! for s in "DROP TABLE client CASCADE" "TRUNCATE client" "ALTER TABLE client ADD COLUMN x int" "DROP TRIGGER immiiq_capture ON client" "DROP POLICY immiiq_select ON client" "CREATE POLICY x ON client" "CREATE INDEX ON client (note)" "CLUSTER client USING client_pkey" "REINDEX TABLE client"; do echo -n "$(test/attack/queue.sh "$s") "; done; echo
+ROLLBACK
 -- case advisory_blocks (alpha_owner, refused 42501): holds an advisory lock
 SELECT pg_advisory_xact_lock(4711);
 -- case plant_probe (alpha_owner, refused 42804, no control): stores the tag of a guess
