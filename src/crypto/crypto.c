@@ -5,10 +5,12 @@
  */
 #define OPENSSL_SUPPRESS_DEPRECATED /* SHA256_CTX can be copied and wiped; EVP_MD_CTX cannot */
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -129,6 +131,26 @@ static NoncePool *nonce_pool = NULL;
 static bool nonce_wipes_on_fork = false;
 static pid_t nonce_pid = 0;
 
+/* Random bytes of the kernel's in one call, which libsodium asks for 256 at a time; libsodium's where that fails. */
+static void
+nonce_fill(uint8_t *out, size_t n)
+{
+	while (n > 0)
+	{
+		ssize_t got = getrandom(out, n, 0);
+
+		if (got <= 0)
+		{
+			if (got < 0 && errno == EINTR)
+				continue;
+			randombytes_buf(out, n);
+			return;
+		}
+		out += got;
+		n -= (size_t) got;
+	}
+}
+
 void
 crypto_nonce(uint8_t *out, size_t n)
 {
@@ -161,7 +183,7 @@ crypto_nonce(uint8_t *out, size_t n)
 			randombytes_buf(out, n);
 			return;
 		}
-		randombytes_buf(nonce_pool->bytes, sizeof(nonce_pool->bytes));
+		nonce_fill(nonce_pool->bytes, sizeof(nonce_pool->bytes));
 		nonce_pool->left = sizeof(nonce_pool->bytes);
 	}
 	nonce_pool->left -= n;

@@ -115,19 +115,15 @@ typedef enum CacheKind
 	CACHE_TAG,		   /* key id, type, domain, kind of token → HMAC */
 	CACHE_AUDIT,	   /* key id → cipher, and the salt key in its secret */
 	CACHE_AUDIT_TAG,   /* org → HMAC */
-	CACHE_CLIENT,	   /* client → key id of its subject key, row.org telling whose client */
-	CACHE_SUBJECT	   /* key id of a subject key → cipher, and the salt key in its secret */
+	CACHE_CLIENT, /* client, hash of org → key id of its subject key, row.org telling whose client */
+	CACHE_SUBJECT /* key id of a subject key → cipher, and the salt key in its secret */
 } CacheKind;
 
-/* Unused fields are zero. */
+/* The small numbers in one word: an entry is looked for with every value, and three words are soon compared. */
 typedef struct CacheKey
 {
-	uint8 kind;
-	uint8 type; /* or purpose */
-	uint8 token;
-	uint32 key_id;
-	uint32 domain;
-	pg_uuid_t org;
+	uint64 what;
+	uint64 org[2];
 } CacheKey;
 
 /* What must not be in ordinary memory; one per slot in a locked area. */
@@ -183,20 +179,27 @@ static bool turning_here = false; /* this transaction changes an index secret */
 static pg_uuid_t turning_org;	  /* whose */
 static uint32 turning_key_id = 0; /* to which */
 
-/*
- * Where a key stands; ids and types are small numbers and organisations random
- * ones, so that little mixing will do.  Field by field: words that were just
- * written in pieces are slow to read.
- */
+/* What is not part of a kind of key is 0, or NULL. */
+static inline CacheKey
+cache_key(CacheKind kind, uint8 type, uint8 token, uint16 domain, uint32 key_id,
+		  const pg_uuid_t *org)
+{
+	CacheKey key = {(uint64) key_id << 32 | (uint32) domain << 16 | (uint32) token << 8 |
+						(uint32) type << 4 | (uint32) kind,
+					{0, 0}};
+
+	if (org != NULL)
+		memcpy(key.org, org->data, sizeof(key.org));
+	return key;
+}
+
+/* Ids and types are small numbers and organisations random ones, so that little mixing will do. */
 static inline uint32
 cache_bucket(const CacheKey *key)
 {
-	uint64 hash = key->kind | key->type << 8 | key->token << 16 | (uint64) key->key_id << 32;
-	uint64 org[2];
+	uint64 hash = key->what * UINT64CONST(0x9E3779B97F4A7C15) +
+				  key->org[0] * UINT64CONST(0x165667B19E3779F9) + key->org[1];
 
-	memcpy(org, key->org.data, sizeof(org));
-	hash = hash * UINT64CONST(0x9E3779B97F4A7C15) + key->domain * UINT64CONST(0xC2B2AE3D27D4EB4F) +
-		   org[0] * UINT64CONST(0x165667B19E3779F9) + org[1];
 	return (hash ^ hash >> 29) * UINT64CONST(0x9E3779B97F4A7C15) >> (64 - CACHE_BUCKET_BITS);
 }
 
@@ -301,11 +304,10 @@ cache_begin(void)
 static inline bool
 cache_key_equal(const CacheKey *a, const CacheKey *b)
 {
-	return a->key_id == b->key_id && a->kind == b->kind && a->domain == b->domain &&
-		   a->type == b->type && a->token == b->token && base_uuid_equal(&a->org, &b->org);
+	return a->what == b->what && a->org[0] == b->org[0] && a->org[1] == b->org[1];
 }
 
-static CacheEntry *
+static inline CacheEntry *
 cache_find(const CacheKey *key)
 {
 	CacheEntry *entry;
@@ -326,6 +328,15 @@ cache_find(const CacheKey *key)
 		}
 	}
 	return NULL;
+}
+
+/* The same for an entry that is read at once: where it was last is looked at first, and its turn to go is not put off. */
+static inline CacheEntry *
+cache_find_again(const CacheKey *key, CacheEntry **last)
+{
+	if (*last == NULL || !(*last)->live || !cache_key_equal(&(*last)->key, key))
+		*last = cache_find(key);
+	return *last;
 }
 
 /* A free entry that cannot be found yet: cache_enter makes it so once it is filled. */
@@ -752,7 +763,7 @@ open_row(const KeyRow *row, uint8 key[CRYPTO_KEY_BYTES])
 static CacheEntry *
 find_key(uint32 key_id)
 {
-	CacheKey key = {.kind = CACHE_KEY, .key_id = key_id};
+	CacheKey key = cache_key(CACHE_KEY, 0, 0, 0, key_id, NULL);
 	CacheEntry *entry = cache_find(&key);
 	KeyRow row;
 
@@ -769,9 +780,9 @@ find_key(uint32 key_id)
 static uint32
 find_current_id(const pg_uuid_t *org, KeyringPurpose purpose)
 {
-	CacheKey key = {.kind = CACHE_CURRENT, .type = purpose, .org = *org};
-	CacheKey by_id = {.kind = CACHE_KEY};
-	CacheEntry *entry = cache_find(&key);
+	static CacheEntry *last[lengthof(purpose_names)];
+	CacheKey key = cache_key(CACHE_CURRENT, purpose, 0, 0, 0, org);
+	CacheEntry *entry = cache_find_again(&key, &last[purpose]);
 	KeyRow row;
 
 	if (entry != NULL)
@@ -782,12 +793,12 @@ find_current_id(const pg_uuid_t *org, KeyringPurpose purpose)
 	entry->row = row;
 	cache_enter(entry, &key);
 
-	by_id.key_id = row.key_id;
-	if (cache_find(&by_id) == NULL)
+	key = cache_key(CACHE_KEY, 0, 0, 0, row.key_id, NULL);
+	if (cache_find(&key) == NULL)
 	{
 		entry = cache_take();
 		entry->row = row;
-		cache_enter(entry, &by_id);
+		cache_enter(entry, &key);
 	}
 	return row.key_id;
 }
@@ -807,7 +818,8 @@ find_current(const pg_uuid_t *org, KeyringPurpose purpose)
 static uint32
 find_index(const pg_uuid_t *org, bool *newest)
 {
-	CacheKey key = {.kind = CACHE_CURRENT, .type = PURPOSE_INDEX, .org = *org};
+	static CacheEntry *last = NULL;
+	CacheKey key = cache_key(CACHE_CURRENT, PURPOSE_INDEX, 0, 0, 0, org);
 	Snapshot snapshot = ActiveSnapshotSet() ? GetActiveSnapshot() : NULL;
 	CacheEntry *entry;
 	uint64 epoch = 0;
@@ -825,7 +837,7 @@ find_index(const pg_uuid_t *org, bool *newest)
 		if (pg_atomic_read_u32(&keyring_shared->turning) != 0)
 			epoch = 0;
 	}
-	entry = cache_find(&key);
+	entry = cache_find_again(&key, &last);
 	if (entry != NULL && epoch != 0 && entry->epoch == epoch &&
 		(snapshot == NULL || !TransactionIdIsNormal(entry->row.xmin) ||
 		 TransactionIdPrecedes(entry->row.xmin, snapshot->xmin) ||
@@ -920,19 +932,20 @@ make_cipher(const CacheKey *key, CacheEntry *source, const char *label, const ui
 	return cache_enter(entry, key);
 }
 
-/* The cipher of a data key for one type and domain; NULL when there is no such key. */
+/* The cipher of an organisation's data key for one type and domain; NULL when it has no such key. */
 static CacheEntry *
-find_field(uint32 key_id, uint8 type, uint16 domain)
+find_field(const pg_uuid_t *org, uint32 key_id, uint8 type, uint16 domain)
 {
-	CacheKey key = {.kind = CACHE_FIELD, .type = type, .key_id = key_id, .domain = domain};
+	CacheKey key = cache_key(CACHE_FIELD, type, 0, domain, key_id, NULL);
 	CacheEntry *entry = cache_find(&key);
 	CacheEntry *source;
 	uint8 parameters[3];
 
 	if (entry != NULL)
-		return entry;
+		return base_uuid_equal(&entry->row.org, org) ? entry : NULL;
 	source = find_key(key_id);
-	if (source == NULL || source->row.purpose != PURPOSE_DATA)
+	if (source == NULL || source->row.purpose != PURPOSE_DATA ||
+		!base_uuid_equal(&source->row.org, org))
 		return NULL;
 	put_parameters(type, domain, parameters);
 	return make_cipher(&key, source, "field", parameters, sizeof(parameters));
@@ -947,23 +960,20 @@ keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, uint32_t *
 
 	cache_begin();
 	*key_id = find_current_id(org, PURPOSE_DATA);
-	entry = find_field(*key_id, type, domain);
+	entry = find_field(org, *key_id, type, domain);
 	if (entry == NULL)
 		raise_no_org_key();
 	return cache_pin(entry)->xaes;
 }
 
 CryptoXaes *
-keyring_open_key(uint32_t key_id, uint8_t type, uint16_t domain, pg_uuid_t *org)
+keyring_open_key(const pg_uuid_t *org, uint32_t key_id, uint8_t type, uint16_t domain)
 {
 	CacheEntry *entry;
 
 	cache_begin();
-	entry = find_field(key_id, type, domain);
-	if (entry == NULL)
-		return NULL;
-	*org = entry->row.org;
-	return cache_pin(entry)->xaes;
+	entry = find_field(org, key_id, type, domain);
+	return entry != NULL ? cache_pin(entry)->xaes : NULL;
 }
 
 bool
@@ -982,7 +992,8 @@ keyring_key_org(uint32_t key_id, pg_uuid_t *org)
 const CryptoHmac *
 keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringTokenKind kind)
 {
-	CacheKey key = {.kind = CACHE_TAG, .type = type, .token = kind, .domain = domain};
+	CacheKey key;
+	uint32 key_id;
 	CacheEntry *entry;
 	CacheEntry *source;
 	const uint8 *secret;
@@ -991,11 +1002,12 @@ keyring_tag_key(const pg_uuid_t *org, uint8_t type, uint16_t domain, KeyringToke
 	bool ok;
 
 	cache_begin();
-	key.key_id = find_index(org, NULL);
+	key_id = find_index(org, NULL);
+	key = cache_key(CACHE_TAG, type, kind, domain, key_id, NULL);
 	entry = cache_find(&key);
 	if (entry != NULL)
 		return &cache_pin(entry)->secret->hmac;
-	source = find_key(key.key_id);
+	source = find_key(key_id);
 	if (source == NULL)
 		raise_no_org_key();
 	secret = opened_key(source);
@@ -1195,7 +1207,7 @@ make_image_key(const CacheKey *key, uint32 key_id, const pg_uuid_t *org, const u
 static CacheEntry *
 find_subject(uint32 key_id, const pg_uuid_t *org, const SubjectRow *known)
 {
-	CacheKey key = {.kind = CACHE_SUBJECT, .key_id = key_id};
+	CacheKey key = cache_key(CACHE_SUBJECT, 0, 0, 0, key_id, NULL);
 	CacheEntry *entry = cache_find(&key);
 	CacheEntry *source;
 	KeyringBinding binding;
@@ -1232,12 +1244,10 @@ find_subject(uint32 key_id, const pg_uuid_t *org, const SubjectRow *known)
 static CacheEntry *
 find_client(const pg_uuid_t *org, const pg_uuid_t *client)
 {
-	CacheKey key = {.kind = CACHE_CLIENT, .org = *client};
-	CacheEntry *entry;
+	CacheKey key = cache_key(CACHE_CLIENT, 0, 0, 0, hash_bytes(org->data, UUID_LEN), client);
+	CacheEntry *entry = cache_find(&key);
 	SubjectRow row;
 
-	key.domain = hash_bytes(org->data, UUID_LEN);
-	entry = cache_find(&key);
 	if (entry != NULL && base_uuid_equal(&entry->row.org, org))
 	{
 		CacheEntry *subject = find_subject(entry->row.key_id, org, NULL);
@@ -1278,7 +1288,7 @@ find_audit_source(const pg_uuid_t *org)
 static CacheEntry *
 find_audit(const pg_uuid_t *org, uint32 key_id)
 {
-	CacheKey key = {.kind = CACHE_AUDIT, .key_id = key_id};
+	CacheKey key = cache_key(CACHE_AUDIT, 0, 0, 0, key_id, NULL);
 	CacheEntry *entry = key_id != 0 ? cache_find(&key) : NULL;
 	CacheEntry *source;
 
@@ -1287,10 +1297,10 @@ find_audit(const pg_uuid_t *org, uint32 key_id)
 	source = key_id == 0 ? find_audit_source(org) : find_key(key_id);
 	if (source == NULL || source->row.purpose != audit_purpose(org))
 		return NULL;
-	key.key_id = source->row.key_id;
+	key = cache_key(CACHE_AUDIT, 0, 0, 0, source->row.key_id, NULL);
 	entry = cache_find(&key);
 	if (entry == NULL)
-		entry = make_image_key(&key, key.key_id,
+		entry = make_image_key(&key, source->row.key_id,
 							   audit_purpose(org) == PURPOSE_AUDIT ? &source->row.org : org,
 							   opened_key(source));
 	return entry;
@@ -1347,7 +1357,7 @@ keyring_image_key(const pg_uuid_t *org, const pg_uuid_t *client, uint32_t *key_i
 const CryptoHmac *
 keyring_audit_tag_key(const pg_uuid_t *org)
 {
-	CacheKey key = {.kind = CACHE_AUDIT_TAG, .org = *org};
+	CacheKey key = cache_key(CACHE_AUDIT_TAG, 0, 0, 0, 0, org);
 	CacheEntry *entry;
 	CacheEntry *source;
 	uint8 derived[CRYPTO_KEY_BYTES];

@@ -34,8 +34,9 @@ extern void keyring_reload(void);
 /* The organisation's current data key for one type and column domain; sets *key_id. ERROR (IQ002, IQ003) when it cannot be had. */
 extern CryptoXaes *keyring_seal_key(const pg_uuid_t *org, uint8_t type, uint16_t domain,
 									uint32_t *key_id);
-/* The key that sealed a value, and whose it is.  NULL when no such key is known here; ERROR when it is known and its root key is not loaded. */
-extern CryptoXaes *keyring_open_key(uint32_t key_id, uint8_t type, uint16_t domain, pg_uuid_t *org);
+/* The key that sealed a value of org's.  NULL when org has no such key; ERROR when it has and its root key is not loaded. */
+extern CryptoXaes *keyring_open_key(const pg_uuid_t *org, uint32_t key_id, uint8_t type,
+									uint16_t domain);
 /* Organisation of a data key, without opening it. False when unknown. */
 extern bool keyring_key_org(uint32_t key_id, pg_uuid_t *org);
 /* HMAC of the index secret that the active snapshot sees, for one type, domain and kind of token. */

@@ -137,26 +137,14 @@ value_open_sealed(const uint8 *buf, const Envelope *env, const pg_uuid_t *org, s
 				  size_t *len, bool *authentic)
 {
 	CryptoXaes *key;
-	pg_uuid_t owner;
 	uint8 *plain;
-
-	/* Whose the last key was that opened a value: an id is given once and for all. */
-	static uint32 last_key_id = 0;
-	static pg_uuid_t last_org;
 
 	*len = 0;
 	*authentic = true;
-	if (env->key_id != last_key_id || !base_uuid_equal(&last_org, org))
-	{
-		if (!value_belongs(env, org))
-			return NULL;
-		last_key_id = env->key_id;
-		last_org = *org;
-	}
 	if (env->algorithm != ENVELOPE_SEALED)
 		return NULL;
-	key = keyring_open_key(env->key_id, env->type, env->domain, &owner);
-	if (key == NULL || !base_uuid_equal(&owner, org))
+	key = keyring_open_key(org, env->key_id, env->type, env->domain);
+	if (key == NULL)
 		return NULL;
 	*len = envelope_plain_size(env);
 	plain = palloc(room + *len + 1);

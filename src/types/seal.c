@@ -74,14 +74,13 @@ seal_again(Datum value, const pg_uuid_t *org)
 	const uint8 *buf = (const uint8 *) VARDATA_ANY(v);
 	size_t len = VARSIZE_ANY_EXHDR(v);
 	struct varlena *result;
-	pg_uuid_t owner;
 	CryptoXaes *key;
 	uint8 *bytes;
 	Envelope env;
 
-	if (!envelope_parse(buf, len, &env) || !value_belongs(&env, org))
+	if (!envelope_parse(buf, len, &env) || env.algorithm != ENVELOPE_SEALED)
 		return NULL;
-	key = keyring_open_key(env.key_id, env.type, env.domain, &owner);
+	key = keyring_open_key(org, env.key_id, env.type, env.domain);
 	if (key == NULL)
 		return NULL;
 	len = envelope_plain_size(&env);

@@ -128,13 +128,13 @@ BEGIN;
 SELECT set_config('immiiq.token', :'token', true) \gset ignored_
 SELECT avg(length(name))::int AS letters FROM page_plain \gset
 \setenv BENCH_LETTERS :letters
-\set floor_1 `./types_floor.tmp open "$BENCH_LETTERS"`
+\set floor_1 `./types_floor.tmp open "$BENCH_LETTERS" 8`
 SELECT name AS last FROM page_plain ORDER BY name OFFSET 19 LIMIT 1 \gset
 SELECT * FROM bench_pair_cpu('SELECT name::text FROM page_sealed ORDER BY name::text LIMIT 20', 'SELECT name FROM page_plain ORDER BY name LIMIT 20', 9) \gset first_
 SELECT * FROM bench_pair_cpu(format('SELECT name::text FROM page_sealed WHERE name::text > %L ORDER BY name::text LIMIT 20', :'last'),
     format('SELECT name FROM page_plain WHERE name > %L ORDER BY name LIMIT 20', :'last'), 9) \gset next_
 SELECT * FROM bench_pair('SELECT name::text FROM page_sealed ORDER BY name::text LIMIT 20', 'SELECT name FROM page_plain ORDER BY name LIMIT 20', 19) \gset elapsed_
-\set floor_2 `./types_floor.tmp open "$BENCH_LETTERS"`
+\set floor_2 `./types_floor.tmp open "$BENCH_LETTERS" 8`
 SELECT name AS last FROM page_plain WHERE NOT many ORDER BY name OFFSET 19 LIMIT 1 \gset
 SELECT * FROM bench_pair_cpu('SELECT name::text FROM page_sealed WHERE NOT many ORDER BY name::text LIMIT 20', 'SELECT name FROM page_plain WHERE NOT many ORDER BY name LIMIT 20', 19) \gset first_few_
 SELECT * FROM bench_pair_cpu(format('SELECT name::text FROM page_sealed WHERE NOT many AND name::text > %L ORDER BY name::text LIMIT 20', :'last'),
