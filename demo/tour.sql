@@ -226,7 +226,7 @@ SELECT count(*) AS found, count(*) FILTER (WHERE org_id = :'aldgate' AND positio
 \echo 'He corrects the hash, too:'
 ALTER TABLE immiiq.leaf DISABLE TRIGGER ALL;
 \set ECHO queries
-UPDATE immiiq.leaf l SET hash = sha256('\x00' || e.body) FROM immiiq.entry e WHERE (e.incarnation, e.txid, e.seq) = (l.incarnation, l.txid, l.seq) AND l.org_id = :'aldgate' AND l.position = :changed;
+UPDATE immiiq.leaf l SET hash = sha256('\x00' || immiiq.entry_bytes(e)) FROM immiiq.entry e WHERE (e.incarnation, e.txid, e.seq) = (l.incarnation, l.txid, l.seq) AND l.org_id = :'aldgate' AND l.position = :changed;
 \set ECHO none
 \connect - practice_auditor
 \set ECHO queries

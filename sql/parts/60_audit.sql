@@ -16,7 +16,7 @@ CREATE FUNCTION immiiq.guard_log() RETURNS trigger
 COMMENT ON FUNCTION immiiq.guard_log() IS 'trigger of the log''s tables: refuses every change by SQL but a superuser''s COPY FROM';
 REVOKE ALL ON FUNCTION immiiq.guard_log() FROM PUBLIC;
 
--- One row a change. The body is what is hashed; the other columns repeat what it says, for the sealer and the views.
+-- One row a change. What is hashed is made of the whole row and its layout (entry_bytes): the body has what nothing else says.
 CREATE TABLE immiiq.entry (
     txid int8 NOT NULL,
     at timestamptz NOT NULL,
@@ -28,19 +28,20 @@ CREATE TABLE immiiq.entry (
     body bytea NOT NULL
 ) PARTITION BY RANGE (month);
 ALTER TABLE immiiq.entry ALTER body SET STORAGE EXTERNAL;
-COMMENT ON TABLE immiiq.entry IS 'changes of protected rows as canonical bytes, in the order of capture; one partition a month';
+COMMENT ON TABLE immiiq.entry IS 'changes of protected rows, in the order of capture; one partition a month';
+COMMENT ON COLUMN immiiq.entry.body IS 'of the bytes of the entry what neither the other columns nor its layout say: immiiq.entry_bytes() has them all';
 COMMENT ON COLUMN immiiq.entry.month IS 'first day of the month (UTC) in which the transaction captured its first change';
 
 -- The parent has no index: pg_dump carries partitions as tables of their own, with their keys, and attaches them to it.
-CREATE TABLE immiiq.entry_rest PARTITION OF immiiq.entry (CONSTRAINT entry_rest_pkey PRIMARY KEY (incarnation, txid, seq)) DEFAULT USING heap;
+CREATE TABLE immiiq.entry_rest PARTITION OF immiiq.entry (CONSTRAINT entry_rest_pkey PRIMARY KEY (txid, incarnation, seq)) DEFAULT USING heap;
 COMMENT ON TABLE immiiq.entry_rest IS 'entries of months for which there was no partition';
 
--- Flags and names of the columns of tables, which images leave out.
+-- Names of tables and of their columns, which entries leave out.
 CREATE TABLE immiiq.layout (
     name bytea NOT NULL,
-    columns bytea NOT NULL
+    bytes bytea NOT NULL
 ) USING heap;
-COMMENT ON TABLE immiiq.layout IS 'what columns an image has: named by its hash, so that a second row of the same is no harm';
+COMMENT ON TABLE immiiq.layout IS 'which table an entry is of and what columns its image has: named by its hash, so that a second row of the same is no harm';
 CREATE INDEX layout_name_idx ON immiiq.layout (name);
 
 -- One row an entry, once it is sealed: its place in the tree of its organisation.
@@ -210,7 +211,7 @@ BEGIN
         LOCK TABLE ONLY immiiq.entry IN SHARE UPDATE EXCLUSIVE MODE; -- one at a time
         CONTINUE WHEN pg_catalog.to_regclass(pg_catalog.format('immiiq.%I', name)) IS NOT NULL
             OR EXISTS (SELECT FROM immiiq.entry_rest AS r WHERE r.month OPERATOR(pg_catalog.=) wanted);
-        EXECUTE pg_catalog.format('CREATE TABLE immiiq.%I PARTITION OF immiiq.entry (CONSTRAINT %I PRIMARY KEY (incarnation, txid, seq)) FOR VALUES FROM (%L) TO (%L) USING heap',
+        EXECUTE pg_catalog.format('CREATE TABLE immiiq.%I PARTITION OF immiiq.entry (CONSTRAINT %I PRIMARY KEY (txid, incarnation, seq)) FOR VALUES FROM (%L) TO (%L) USING heap',
             name, name OPERATOR(pg_catalog.||) '_pkey', wanted, (wanted OPERATOR(pg_catalog.+) '1 month'::interval)::date);
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER guard_log BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON immiiq.%I '
@@ -351,6 +352,10 @@ CREATE FUNCTION immiiq.audit_incarnation() RETURNS int4
     LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_audit_incarnation';
 COMMENT ON FUNCTION immiiq.audit_incarnation() IS 'names the life of this database in which its transaction ids mean something';
 
+CREATE FUNCTION immiiq.entry_bytes(entry immiiq.entry) RETURNS bytea
+    LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_entry_bytes';
+COMMENT ON FUNCTION immiiq.entry_bytes(immiiq.entry) IS 'the bytes of an entry, as they are hashed and exported; null for a row that stands for none';
+
 CREATE FUNCTION immiiq.entry_fields(body bytea, context bytea,
     OUT actor text, OUT member_id uuid, OUT session_id uuid, OUT role_name text, OUT tool text, OUT impersonated boolean,
     OUT client_ip text, OUT user_agent text, OUT application_name text,
@@ -427,7 +432,7 @@ CREATE VIEW immiiq.audit_log WITH (security_invoker) AS
     LEFT JOIN immiiq.entry AS c ON c.month OPERATOR(pg_catalog.=) e.month AND c.incarnation OPERATOR(pg_catalog.=) e.incarnation
         AND c.txid OPERATOR(pg_catalog.=) e.txid AND c.seq OPERATOR(pg_catalog.=) e.context
     LEFT JOIN immiiq.subject_key AS k ON k.key_id OPERATOR(pg_catalog.=) l.key_id AND k.org_id OPERATOR(pg_catalog.=) l.org_id
-    LEFT JOIN LATERAL immiiq.entry_fields(e.body, c.body) AS f ON true
+    LEFT JOIN LATERAL immiiq.entry_fields(immiiq.entry_bytes(e), immiiq.entry_bytes(c)) AS f ON true
     WHERE immiiq.audit_sees(l.org_id) -- again, for who is above row security
         AND l.at IS NOT NULL; -- not pruned
 COMMENT ON VIEW immiiq.audit_log IS 'who changed what and when, of what is sealed; position is the place in the organisation''s tree';
@@ -445,7 +450,7 @@ CREATE VIEW immiiq.audit_waiting WITH (security_invoker) AS
     FROM immiiq.entry AS e
     LEFT JOIN immiiq.entry AS c ON c.month OPERATOR(pg_catalog.=) e.month AND c.incarnation OPERATOR(pg_catalog.=) e.incarnation
         AND c.txid OPERATOR(pg_catalog.=) e.txid AND c.seq OPERATOR(pg_catalog.=) e.context
-    CROSS JOIN LATERAL immiiq.entry_fields(e.body, c.body) AS f
+    CROSS JOIN LATERAL immiiq.entry_fields(immiiq.entry_bytes(e), immiiq.entry_bytes(c)) AS f
     WHERE immiiq.audit_sees(e.org_id) AND (e.incarnation, e.txid, e.seq) IN (SELECT w.incarnation, w.txid, w.seq FROM immiiq.waiting() AS w);
 COMMENT ON VIEW immiiq.audit_waiting IS 'who changed what and when, of what is captured and not sealed yet';
 REVOKE ALL ON immiiq.audit_log, immiiq.audit_waiting FROM PUBLIC;
@@ -760,7 +765,7 @@ BEGIN ATOMIC
         CROSS JOIN LATERAL (SELECT x AS batch, x.batch_no, x.last AS size FROM immiiq.batch AS x
             WHERE x.org_id OPERATOR(pg_catalog.=) org AND x.last OPERATOR(pg_catalog.>=) r.last ORDER BY x.last LIMIT 1) AS b
     ), bodies AS (
-        SELECT l.position, l.incarnation, l.txid, l.seq, e.context, e.body
+        SELECT l.position, l.incarnation, l.txid, l.seq, e.context, immiiq.entry_bytes(e) AS body
         FROM immiiq.leaf AS l JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) l.month AND e.incarnation OPERATOR(pg_catalog.=) l.incarnation
             AND e.txid OPERATOR(pg_catalog.=) l.txid AND e.seq OPERATOR(pg_catalog.=) l.seq
         WHERE l.org_id OPERATOR(pg_catalog.=) org AND l.position OPERATOR(pg_catalog.>=) (SELECT first FROM range)
@@ -773,8 +778,8 @@ BEGIN ATOMIC
         ',"checkpoint":', pg_catalog.to_json(immiiq.checkpoint_of(r.head))::text, '}')
     FROM range AS r
     UNION ALL -- entries of the first transaction before the range that say who wrote
-    (SELECT pg_catalog.concat('{"context":', l.position, ',"body":"', immiiq.base64(e.body), '","path":',
-        immiiq.export_path(org, l.position OPERATOR(pg_catalog.-) 1, r.size), ',"columns":', immiiq.export_columns(e.body, redact), '}')
+    (SELECT pg_catalog.concat('{"context":', l.position, ',"body":"', immiiq.base64(immiiq.entry_bytes(e)), '","path":',
+        immiiq.export_path(org, l.position OPERATOR(pg_catalog.-) 1, r.size), ',"columns":', immiiq.export_columns(immiiq.entry_bytes(e), redact), '}')
     FROM range AS r
     JOIN immiiq.leaf AS f ON f.org_id OPERATOR(pg_catalog.=) org AND f.position OPERATOR(pg_catalog.=) r.first
     JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) f.month AND e.incarnation OPERATOR(pg_catalog.=) f.incarnation AND e.txid OPERATOR(pg_catalog.=) f.txid

@@ -84,7 +84,7 @@ BEGIN ATOMIC
         FROM immiiq.leaf AS l
         JOIN immiiq.entry AS e ON e.month OPERATOR(pg_catalog.=) l.month AND e.incarnation OPERATOR(pg_catalog.=) l.incarnation
             AND e.txid OPERATOR(pg_catalog.=) l.txid AND e.seq OPERATOR(pg_catalog.=) l.seq
-        CROSS JOIN LATERAL immiiq.entry_fields(e.body, e.body) AS f
+        CROSS JOIN LATERAL immiiq.entry_fields(immiiq.entry_bytes(e), immiiq.entry_bytes(e)) AS f
         WHERE l.org_id OPERATOR(pg_catalog.=) 'ffffffff-ffff-ffff-ffff-ffffffffffff'
             AND l.row_tag OPERATOR(pg_catalog.=) immiiq.event_tag('coverage', 'capture')
     ), state AS (

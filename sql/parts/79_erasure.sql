@@ -541,7 +541,7 @@ REVOKE ALL ON FUNCTION immiiq.is_sealed(int8) FROM PUBLIC;
 CREATE FUNCTION immiiq.keep_images(org uuid, client uuid) RETURNS int8
     LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT count(*) FILTER (WHERE immiiq.keep_image(n.body, h.hold_id, m."column"::text, h.matter_id))
+    SELECT count(*) FILTER (WHERE immiiq.keep_image(immiiq.entry_bytes(n), h.hold_id, m."column"::text, h.matter_id))
     FROM immiiq.active_hold AS h CROSS JOIN (SELECT DISTINCT c."column" FROM immiiq.matter_column AS c) AS m
         CROSS JOIN immiiq.leaf AS l
         JOIN immiiq.entry AS n ON n.incarnation = l.incarnation AND n.txid = l.txid AND n.seq = l.seq

@@ -288,9 +288,9 @@ audit_entries_find(const AuditEntries *entries, Snapshot snapshot, DateADT month
 
 	if (chosen < 0)
 		return NULL;
-	ScanKeyInit(&keys[0], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
+	ScanKeyInit(&keys[0], ENTRY_TXID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) txid));
+	ScanKeyInit(&keys[1], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
 				Int32GetDatum((int32) incarnation));
-	ScanKeyInit(&keys[1], ENTRY_TXID, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum((int64) txid));
 	ScanKeyInit(&keys[2], ENTRY_SEQ, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum((int32) seq));
 	scan = systable_beginscan(entries->rels[chosen], entries->indexes[chosen],
 							  OidIsValid(entries->indexes[chosen]), snapshot, 3, keys);

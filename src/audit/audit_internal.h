@@ -109,9 +109,9 @@ enum
 enum
 {
 	LAYOUT_NAME = 1,
-	LAYOUT_COLUMNS_BYTES
+	LAYOUT_BYTES
 };
-#define LAYOUT_COLUMNS LAYOUT_COLUMNS_BYTES
+#define LAYOUT_COLUMNS LAYOUT_BYTES
 
 enum
 {
@@ -200,9 +200,16 @@ extern uint8 *audit_open_sealed(const uint8 *body, const CanonicalEntry *entry, 
 								CryptoXaes *key, size_t *len);
 
 /* The name of a layout. */
-extern void audit_layout_name(const uint8 *columns, size_t len, uint8 name[CANONICAL_LAYOUT_BYTES]);
+extern void audit_layout_name(const uint8 *layout, size_t len, uint8 name[CANONICAL_LAYOUT_BYTES]);
 /* Puts a layout into immiiq.layout where it is not there yet. */
-extern void audit_layout_note(const uint8 *columns, size_t len, const uint8 *name);
+extern void audit_layout_note(const uint8 *layout, size_t len, const uint8 *name);
+/* The next look at a layout reads it from the table again. */
+extern void audit_forget_layouts(void);
+/*
+ * The bytes of an entry, palloc'd, from its row of immiiq.entry: what is hashed.
+ * NULL and 0 bytes for a row that stands for none, or whose layout is not there.
+ */
+extern uint8 *audit_entry_bytes(const Datum *values, const bool *nulls, size_t *len);
 /* The image that was packed, palloc'd; NULL when it cannot be had. Wipes and frees what it is given. */
 extern uint8 *audit_unpack_image(const CanonicalEntry *entry, uint8 *packed, size_t *len);
 

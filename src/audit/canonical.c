@@ -216,7 +216,8 @@ void
 canonical_put_entry(CanonicalBuffer *b, const CanonicalEntry *e)
 {
 	const size_t before_names = 3 + 3 + 18 + 10 + 6 + 10 + 6;
-	const size_t after_names = 6 + 6 + 10 + 2 + CANONICAL_HASH_BYTES;
+	const size_t after_names = (e->layout != NULL ? 2 + CANONICAL_LAYOUT_BYTES : 0) + 6 + 6 + 10 +
+							   2 + CANONICAL_HASH_BYTES;
 	uint8_t *at = canonical_reserve(b, before_names);
 
 	if (at == NULL)
@@ -233,6 +234,8 @@ canonical_put_entry(CanonicalBuffer *b, const CanonicalEntry *e)
 	at = canonical_reserve(b, after_names);
 	if (at == NULL)
 		return;
+	if (e->layout != NULL)
+		at = write_field(at, CANONICAL_F_LAYOUT, e->layout, CANONICAL_LAYOUT_BYTES);
 	at = write_field32(at, CANONICAL_F_KEY_ID, e->key_id);
 	at = write_field32(at, CANONICAL_F_CONTEXT, e->context);
 	at = write_field64(at, CANONICAL_F_ROW, e->row);
@@ -245,8 +248,19 @@ bool
 canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 {
 	/* exact sizes of the fields of fixed width; 0: any size of at least one byte */
-	static const uint8_t width[CANONICAL_F_LAST + 1] = {0, 1, 1, 16, 8,	 4, 8, 4, 0,
-														0, 4, 4, 8,	 32, 0, 0, 0, 0};
+	static const uint8_t width[CANONICAL_F_LAST + 1] = {
+		[CANONICAL_F_VERSION] = 1,
+		[CANONICAL_F_OPERATION] = 1,
+		[CANONICAL_F_ORG] = CANONICAL_UUID_BYTES,
+		[CANONICAL_F_AT] = 8,
+		[CANONICAL_F_INCARNATION] = 4,
+		[CANONICAL_F_TXID] = 8,
+		[CANONICAL_F_SEQ] = 4,
+		[CANONICAL_F_LAYOUT] = CANONICAL_LAYOUT_BYTES,
+		[CANONICAL_F_KEY_ID] = 4,
+		[CANONICAL_F_CONTEXT] = 4,
+		[CANONICAL_F_ROW] = CANONICAL_TAG_BYTES,
+		[CANONICAL_F_COMMITMENT] = CANONICAL_HASH_BYTES};
 	size_t pos = 0;
 	uint32_t seen = 0;
 	uint32_t required;
@@ -303,6 +317,9 @@ canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 				e->table = (const char *) value;
 				e->table_len = n;
 				break;
+			case CANONICAL_F_LAYOUT:
+				e->layout = value;
+				break;
 			case CANONICAL_F_KEY_ID:
 				e->key_id = canonical_u32(value);
 				break;
@@ -343,13 +360,158 @@ canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 				break;
 		}
 	}
-	required = ((UINT32_C(1) << (CANONICAL_F_LAST + 1)) - 2) & ~(UINT32_C(1) << CANONICAL_F_WHO) &
-			   ~(UINT32_C(1) << CANONICAL_F_ORIGIN) & ~(UINT32_C(1) << CANONICAL_F_FORMER);
+	required = ((UINT32_C(1) << (CANONICAL_F_LAST + 1)) - 2) &
+			   ~(UINT32_C(1) << CANONICAL_F_LAYOUT | UINT32_C(1) << CANONICAL_F_WHO |
+				 UINT32_C(1) << CANONICAL_F_ORIGIN | UINT32_C(1) << CANONICAL_F_FORMER);
 	if ((seen & required) != required)
 		return false;
 	if ((e->who != NULL) != (e->origin != NULL) || (e->who != NULL) != (e->context == e->seq))
 		return false;
 	return e->who == NULL || canonical_parse_who(e->who, e->who_len, &who);
+}
+
+/* ---- what is stored of an entry ---- */
+
+/* Beside the operation, in the first byte */
+#define STORED_OPERATION 0x07
+#define STORED_LAYOUT	 0x08 /* its name; else schema and table, each with its length */
+#define STORED_WHO		 0x10 /* who and origin, each with its length */
+#define STORED_FORMER	 0x20 /* the image has its length, and a former one follows */
+#define STORED_KNOWN	 0x3f
+
+static void
+put_bytes(CanonicalBuffer *b, const void *p, uint32_t n)
+{
+	canonical_put_length(b, n);
+	canonical_put(b, p, n);
+}
+
+void
+canonical_pack_entry(CanonicalBuffer *b, const CanonicalEntry *e, bool former)
+{
+	uint8_t *at;
+
+	canonical_put_byte(b, (uint8_t) (e->operation | (e->layout != NULL ? STORED_LAYOUT : 0) |
+									 (e->who != NULL ? STORED_WHO : 0) |
+									 (former ? STORED_FORMER : 0)));
+	if (e->layout != NULL)
+		canonical_put(b, e->layout, CANONICAL_LAYOUT_BYTES);
+	else
+	{
+		put_bytes(b, e->schema, e->schema_len);
+		put_bytes(b, e->table, e->table_len);
+	}
+	at = canonical_reserve(b, 4 + CANONICAL_TAG_BYTES + CANONICAL_HASH_BYTES);
+	if (at == NULL)
+		return;
+	write_u32(at, e->key_id);
+	write_u64(at + 4, e->row);
+	memcpy(at + 4 + CANONICAL_TAG_BYTES, e->commitment, CANONICAL_HASH_BYTES);
+	if (e->who != NULL)
+		put_bytes(b, e->who, e->who_len);
+}
+
+/* So many bytes. */
+static bool
+take(const uint8_t *p, size_t len, size_t *pos, size_t n, const uint8_t **value)
+{
+	if (n > len - *pos)
+		return false;
+	*value = p + *pos;
+	*pos += n;
+	return true;
+}
+
+bool
+canonical_unpack_entry(const uint8_t *stored, size_t len, CanonicalEntry *e)
+{
+	size_t pos = 1;
+	const uint8_t *value;
+
+	if (len < 1 || (stored[0] & ~STORED_KNOWN) != 0)
+		return false;
+	e->operation = stored[0] & STORED_OPERATION;
+	if ((stored[0] & STORED_LAYOUT) != 0)
+	{
+		if (!take(stored, len, &pos, CANONICAL_LAYOUT_BYTES, &e->layout))
+			return false;
+	}
+	else
+	{
+		e->layout = NULL;
+		if (!get_bytes(stored, len, &pos, &value, &e->schema_len))
+			return false;
+		e->schema = (const char *) value;
+		if (!get_bytes(stored, len, &pos, &value, &e->table_len))
+			return false;
+		e->table = (const char *) value;
+	}
+	if (!take(stored, len, &pos, 4, &value))
+		return false;
+	e->key_id = canonical_u32(value);
+	if (!take(stored, len, &pos, CANONICAL_TAG_BYTES, &value))
+		return false;
+	e->row = canonical_u64(value);
+	if (!take(stored, len, &pos, CANONICAL_HASH_BYTES, &e->commitment))
+		return false;
+	e->who = e->origin = e->former = NULL;
+	if ((stored[0] & STORED_WHO) != 0 &&
+		(!get_bytes(stored, len, &pos, &e->who, &e->who_len) ||
+		 !get_bytes(stored, len, &pos, &e->origin, &e->origin_len)))
+		return false;
+	if ((stored[0] & STORED_FORMER) != 0)
+	{
+		if (!get_bytes(stored, len, &pos, &e->image, &e->image_len) ||
+			!take(stored, len, &pos, 4, &value))
+			return false;
+		e->former_key_id = canonical_u32(value);
+		e->former = stored + pos;
+		e->former_len = (uint32_t) (len - pos);
+	}
+	else
+	{
+		e->image = stored + pos;
+		e->image_len = (uint32_t) (len - pos);
+	}
+	return true;
+}
+
+void
+canonical_put_whole_entry(CanonicalBuffer *b, const CanonicalEntry *e)
+{
+	canonical_put_entry(b, e);
+	if (e->who != NULL)
+		canonical_put_field(b, CANONICAL_F_ORIGIN, e->origin, e->origin_len);
+	canonical_put_field(b, CANONICAL_F_IMAGE, e->image, e->image_len);
+	if (e->former != NULL)
+	{
+		uint8_t *at;
+
+		canonical_put_byte(b, CANONICAL_F_FORMER);
+		canonical_put_length(b, 4 + e->former_len);
+		at = canonical_reserve(b, 4);
+		if (at != NULL)
+			write_u32(at, e->former_key_id);
+		canonical_put(b, e->former, e->former_len);
+	}
+}
+
+bool
+canonical_parse_layout(const uint8_t *layout, size_t len, CanonicalEntry *e,
+					   const uint8_t **columns, size_t *columns_len)
+{
+	size_t pos = 0;
+	const uint8_t *value;
+
+	if (!get_bytes(layout, len, &pos, &value, &e->schema_len))
+		return false;
+	e->schema = (const char *) value;
+	if (!get_bytes(layout, len, &pos, &value, &e->table_len))
+		return false;
+	e->table = (const char *) value;
+	*columns = layout + pos;
+	*columns_len = len - pos;
+	return true;
 }
 
 void
@@ -530,8 +692,13 @@ canonical_check_image(const uint8_t *p, size_t len)
 #define PACKED_NULL		0
 #define PACKED_ORG		1 /* the entry's organisation, as text */
 #define PACKED_UUID		2 /* 16 bytes follow; text in lower case stood there */
-#define PACKED_LENGTH	3
-#define PACKED_HEAD		(1 + CANONICAL_LAYOUT_BYTES)
+#define PACKED_INSTANT	3 /* 8 bytes follow: as PACKED_TIME, +00 stood behind it */
+#define PACKED_TIME		4 /* 8 bytes follow: microseconds since 2000-01-01, as PostgreSQL writes them in ISO */
+#define PACKED_DATE		5 /* 4 bytes follow: days since then */
+#define PACKED_LENGTH	6
+#define DATE_TEXT_BYTES 10
+#define TIME_TEXT_BYTES 19 /* without the fraction */
+#define TIME_TEXT_MAX	29
 #define UUID_TEXT_BYTES 36
 
 static bool
@@ -589,6 +756,195 @@ put_uuid_text(CanonicalBuffer *b, const uint8_t *uuid)
 	}
 }
 
+/* Reads so many decimal digits. */
+static bool
+read_digits(const char *text, unsigned n, uint32_t *value)
+{
+	*value = 0;
+	for (unsigned i = 0; i < n; i++)
+	{
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		*value = *value * 10 + (uint32_t) (text[i] - '0');
+	}
+	return true;
+}
+
+static void
+write_digits(char *at, unsigned n, uint32_t value)
+{
+	while (n-- > 0)
+	{
+		at[n] = (char) ('0' + value % 10);
+		value /= 10;
+	}
+}
+
+#define DAYS_OF_400_YEARS INT64_C(146097)
+#define DAYS_TO_2000	  INT64_C(730425) /* from 0000-03-01 to 2000-01-01 */
+#define DAY_MICROSECONDS  INT64_C(86400000000)
+
+/* The days from 2000-01-01 to a date of the years 1 to 9999, year-month-day; false for any other text. */
+static bool
+parse_date(const char *text, int64_t *days)
+{
+	static const uint8_t lengths[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	uint32_t year;
+	uint32_t month;
+	uint32_t day;
+	uint32_t of_year;
+
+	if (text[4] != '-' || text[7] != '-' || !read_digits(text, 4, &year) ||
+		!read_digits(text + 5, 2, &month) || !read_digits(text + 8, 2, &day) || year == 0 ||
+		month < 1 || month > 12 || day < 1 ||
+		day > lengths[month - 1] +
+				  (month == 2 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 1u : 0u))
+		return false;
+	/* years that begin in March end with their leap day */
+	year -= month <= 2;
+	of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+	*days = (int64_t) (year / 400) * DAYS_OF_400_YEARS + (year % 400) * 365 + year % 400 / 4 -
+			year % 400 / 100 + of_year - DAYS_TO_2000;
+	return true;
+}
+
+/* Writes the date so many days from 2000-01-01; false when it is not of the years 1 to 9999. */
+static bool
+write_date(char at[DATE_TEXT_BYTES], int64_t days)
+{
+	uint32_t of_era;
+	uint32_t year;
+	uint32_t of_year;
+	uint32_t month;
+
+	days += DAYS_TO_2000;
+	if (days < 306 || days >= 25 * DAYS_OF_400_YEARS - 60) /* 0001-01-01, 10000-01-01 */
+		return false;
+	of_era = (uint32_t) (days % DAYS_OF_400_YEARS);
+	year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	of_year = of_era - (365 * year + year / 4 - year / 100);
+	month = (5 * of_year + 2) / 153;
+	write_digits(at + 8, 2, of_year - (153 * month + 2) / 5 + 1);
+	month = month < 10 ? month + 3 : month - 9;
+	write_digits(at, 4, (uint32_t) (days / DAYS_OF_400_YEARS) * 400 + year + (month <= 2));
+	write_digits(at + 5, 2, month);
+	at[4] = at[7] = '-';
+	return true;
+}
+
+/* The microseconds of a time as PostgreSQL writes it in ISO, and whether it ends in +00; false for any other text. */
+static bool
+parse_time(const char *text, size_t len, int64_t *value, bool *instant)
+{
+	int64_t days;
+	uint32_t hour;
+	uint32_t minute;
+	uint32_t second;
+	uint32_t fraction = 0;
+
+	if (len < TIME_TEXT_BYTES || len > TIME_TEXT_MAX || !parse_date(text, &days) ||
+		text[10] != ' ' || text[13] != ':' || text[16] != ':' || !read_digits(text + 11, 2, &hour) ||
+		!read_digits(text + 14, 2, &minute) || !read_digits(text + 17, 2, &second) || hour > 23 ||
+		minute > 59 || second > 59)
+		return false;
+	*instant = len > TIME_TEXT_BYTES + 2 && memcmp(text + len - 3, "+00", 3) == 0;
+	if (*instant)
+		len -= 3;
+	if (len > TIME_TEXT_BYTES)
+	{
+		unsigned n = (unsigned) (len - TIME_TEXT_BYTES - 1);
+
+		if (text[TIME_TEXT_BYTES] != '.' || n < 1 || n > 6 || text[len - 1] == '0' ||
+			!read_digits(text + TIME_TEXT_BYTES + 1, n, &fraction))
+			return false;
+		for (; n < 6; n++)
+			fraction *= 10;
+	}
+	*value =
+		days * DAY_MICROSECONDS + INT64_C(1000000) * (3600 * hour + 60 * minute + second) + fraction;
+	return true;
+}
+
+static bool
+put_time_text(CanonicalBuffer *b, int64_t value, bool instant)
+{
+	char text[TIME_TEXT_MAX];
+	size_t len = TIME_TEXT_BYTES;
+	int64_t days = value / DAY_MICROSECONDS;
+	int64_t left = value % DAY_MICROSECONDS;
+	uint32_t seconds;
+	uint32_t fraction;
+
+	if (left < 0)
+	{
+		left += DAY_MICROSECONDS;
+		days--;
+	}
+	if (!write_date(text, days))
+		return false;
+	seconds = (uint32_t) (left / 1000000);
+	fraction = (uint32_t) (left % 1000000);
+	text[10] = ' ';
+	write_digits(text + 11, 2, seconds / 3600);
+	text[13] = ':';
+	write_digits(text + 14, 2, seconds / 60 % 60);
+	text[16] = ':';
+	write_digits(text + 17, 2, seconds % 60);
+	if (fraction != 0)
+	{
+		unsigned n = 6;
+
+		for (; fraction % 10 == 0; n--)
+			fraction /= 10;
+		text[len] = '.';
+		write_digits(text + len + 1, n, fraction);
+		len += 1 + n;
+	}
+	if (instant)
+	{
+		memcpy(text + len, "+00", 3);
+		len += 3;
+	}
+	canonical_put_length(b, (uint32_t) len);
+	canonical_put(b, text, len);
+	return true;
+}
+
+/* Packs a date or time; false when the text is none as PostgreSQL writes it. */
+static bool
+pack_time(CanonicalBuffer *b, const char *text, size_t len)
+{
+	uint8_t bytes[1 + 8];
+	int64_t value;
+	bool instant;
+
+	if (len == DATE_TEXT_BYTES && parse_date(text, &value))
+	{
+		bytes[0] = PACKED_DATE;
+		write_u32(bytes + 1, (uint32_t) value);
+		canonical_put(b, bytes, 1 + 4);
+		return true;
+	}
+	if (!parse_time(text, len, &value, &instant))
+		return false;
+	bytes[0] = instant ? PACKED_INSTANT : PACKED_TIME;
+	write_u64(bytes + 1, (uint64_t) value);
+	canonical_put(b, bytes, sizeof(bytes));
+	return true;
+}
+
+static bool
+put_date_text(CanonicalBuffer *b, int32_t days)
+{
+	char text[DATE_TEXT_BYTES];
+
+	if (!write_date(text, days))
+		return false;
+	canonical_put_length(b, DATE_TEXT_BYTES);
+	canonical_put(b, text, DATE_TEXT_BYTES);
+	return true;
+}
+
 static void
 pack_value(CanonicalBuffer *b, const CanonicalColumn *c, const uint8_t *org)
 {
@@ -604,7 +960,7 @@ pack_value(CanonicalBuffer *b, const CanonicalColumn *c, const uint8_t *org)
 		if (!own)
 			canonical_put(b, uuid, sizeof(uuid));
 	}
-	else
+	else if (c->value_len < DATE_TEXT_BYTES || !pack_time(b, c->value, c->value_len))
 	{
 		canonical_put_length(b, c->value_len + PACKED_LENGTH);
 		canonical_put(b, c->value, c->value_len);
@@ -663,7 +1019,7 @@ pack_part(CanonicalBuffer *b, const uint8_t *image, size_t len, size_t *pos, con
 
 static bool
 pack_with_layout(CanonicalBuffer *b, const uint8_t *image, size_t len, const uint8_t *layout,
-				 size_t layout_len, const uint8_t *name, const uint8_t *org)
+				 size_t layout_len, const uint8_t *org)
 {
 	size_t pos = 0;
 	uint32_t count;
@@ -671,7 +1027,6 @@ pack_with_layout(CanonicalBuffer *b, const uint8_t *image, size_t len, const uin
 	if (!canonical_get_length(image, len, &pos, &count))
 		return false;
 	canonical_put_byte(b, count > 0 ? PACKED_LAYOUT | PACKED_WHOLE : PACKED_LAYOUT);
-	canonical_put(b, name, CANONICAL_LAYOUT_BYTES);
 	if (count > 0 && !pack_part(b, image, len, &pos, layout, layout_len, count, true, org))
 		return false;
 	if (!canonical_get_length(image, len, &pos, &count))
@@ -682,23 +1037,15 @@ pack_with_layout(CanonicalBuffer *b, const uint8_t *image, size_t len, const uin
 
 void
 canonical_pack_image(CanonicalBuffer *b, const uint8_t *image, size_t len, const uint8_t *layout,
-					 size_t layout_len, const uint8_t *name, const uint8_t *org)
+					 size_t layout_len, const uint8_t *org)
 {
 	size_t start = b->len;
 
-	if (layout != NULL && pack_with_layout(b, image, len, layout, layout_len, name, org))
+	if (layout != NULL && pack_with_layout(b, image, len, layout, layout_len, org))
 		return;
 	b->len = start;
 	canonical_put_byte(b, PACKED_PLAIN);
 	canonical_put(b, image, len);
-}
-
-const uint8_t *
-canonical_packed_layout(const uint8_t *packed, size_t len)
-{
-	if (len < PACKED_HEAD || (packed[0] & PACKED_LAYOUT) == 0)
-		return NULL;
-	return packed + 1;
 }
 
 /* Appends a column whose flags and name stand in the layout from start to end. */
@@ -718,18 +1065,24 @@ unpack_column(CanonicalBuffer *b, const uint8_t *packed, size_t len, size_t *pos
 		put_uuid_text(b, org);
 	else
 	{
-		uint32_t n = code == PACKED_UUID ? CANONICAL_UUID_BYTES : code - PACKED_LENGTH;
+		uint32_t n = code == PACKED_UUID							? CANONICAL_UUID_BYTES
+					 : code == PACKED_INSTANT || code == PACKED_TIME ? 8
+					 : code == PACKED_DATE							? 4
+																	: code - PACKED_LENGTH;
+		const uint8_t *value = packed + *pos;
 
 		if (n > len - *pos)
 			return false;
-		if (code == PACKED_UUID)
-			put_uuid_text(b, packed + *pos);
-		else
-		{
-			canonical_put_length(b, n);
-			canonical_put(b, packed + *pos, n);
-		}
 		*pos += n;
+		if (code == PACKED_UUID)
+			put_uuid_text(b, value);
+		else if (code == PACKED_INSTANT || code == PACKED_TIME)
+			return put_time_text(b, (int64_t) canonical_u64(value), code == PACKED_INSTANT) &&
+				   !b->failed;
+		else if (code == PACKED_DATE)
+			return put_date_text(b, (int32_t) canonical_u32(value)) && !b->failed;
+		else
+			put_bytes(b, value, n);
 	}
 	return !b->failed;
 }
@@ -766,7 +1119,7 @@ bool
 canonical_unpack_image(CanonicalBuffer *b, const uint8_t *packed, size_t len, const uint8_t *layout,
 					   size_t layout_len, const uint8_t *org)
 {
-	size_t pos = PACKED_HEAD;
+	size_t pos = 1;
 	size_t at = 0;
 	uint32_t columns = 0;
 	uint32_t count;
@@ -778,7 +1131,7 @@ canonical_unpack_image(CanonicalBuffer *b, const uint8_t *packed, size_t len, co
 		canonical_put(b, packed + 1, len - 1);
 		return !b->failed;
 	}
-	if (layout == NULL || len < PACKED_HEAD || (packed[0] & ~PACKED_WHOLE) != PACKED_LAYOUT)
+	if (layout == NULL || (packed[0] & ~PACKED_WHOLE) != PACKED_LAYOUT)
 		return false;
 	if (packed[0] & PACKED_WHOLE)
 	{

@@ -40,15 +40,16 @@
 #define CANONICAL_F_SEQ			7 /* 4 bytes */
 #define CANONICAL_F_SCHEMA		8
 #define CANONICAL_F_TABLE		9
-#define CANONICAL_F_KEY_ID		10 /* 4 bytes */
-#define CANONICAL_F_CONTEXT		11 /* 4 bytes: seq of the entry of this transaction that says who */
-#define CANONICAL_F_ROW			12 /* 8 bytes: keyed tag of table and primary key */
-#define CANONICAL_F_COMMITMENT	13 /* 32 bytes: over every column (commit.h) */
-#define CANONICAL_F_WHO			14 /* fields of CANONICAL_W_; only when context equals seq */
-#define CANONICAL_F_ORIGIN		15 /* sealed fields of CANONICAL_O_; with CANONICAL_F_WHO */
-#define CANONICAL_F_IMAGE		16 /* sealed columns */
+#define CANONICAL_F_LAYOUT		10 /* 8 bytes: names the columns of the table; not of an event */
+#define CANONICAL_F_KEY_ID		11 /* 4 bytes */
+#define CANONICAL_F_CONTEXT		12 /* 4 bytes: seq of the entry of this transaction that says who */
+#define CANONICAL_F_ROW			13 /* 8 bytes: keyed tag of table and primary key */
+#define CANONICAL_F_COMMITMENT	14 /* 32 bytes: over every column (commit.h) */
+#define CANONICAL_F_WHO			15 /* fields of CANONICAL_W_; only when context equals seq */
+#define CANONICAL_F_ORIGIN		16 /* sealed fields of CANONICAL_O_; with CANONICAL_F_WHO */
+#define CANONICAL_F_IMAGE		17 /* sealed columns */
 #define CANONICAL_F_FORMER                                                                         \
-	17 /* 4 bytes key id, then sealed columns: old values under another subject's key */
+	18 /* 4 bytes key id, then sealed columns: old values under another subject's key */
 
 #define CANONICAL_F_LAST CANONICAL_F_FORMER
 
@@ -118,17 +119,18 @@ typedef struct CanonicalEntry
 	uint32_t schema_len;
 	const char *table;
 	uint32_t table_len;
+	const uint8_t *layout; /* CANONICAL_LAYOUT_BYTES; NULL when the image has its columns' names */
 	uint32_t key_id;
 	uint32_t context;
 	const uint8_t *who; /* NULL unless context equals seq */
 	uint32_t who_len;
-	const uint8_t *origin; /* nonce, ciphertext, MAC; with who */
+	const uint8_t *origin; /* ciphertext, MAC; with who */
 	uint32_t origin_len;
 	const uint8_t *image;
 	uint32_t image_len;
 	uint64_t row;			   /* keyed tag */
 	const uint8_t *commitment; /* 32 bytes */
-	const uint8_t *former;	   /* nonce, ciphertext, MAC; NULL when there is none */
+	const uint8_t *former;	   /* ciphertext, MAC; NULL when there is none */
 	uint32_t former_len;
 	uint32_t former_key_id;
 	size_t clear_len; /* bytes before what is sealed: the AAD after the label */
@@ -138,6 +140,19 @@ typedef struct CanonicalEntry
 extern void canonical_put_entry(CanonicalBuffer *b, const CanonicalEntry *e);
 /* Parses a whole entry; points into body; false for anything not canonical. */
 extern bool canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e);
+
+/*
+ * What is stored of an entry: neither what the other columns of its row say
+ * (organisation, time, incarnation, transaction, seq, context) nor what its
+ * layout does (schema, table).  Pack writes up to and with who; what is sealed
+ * follows: origin with its length, where it says who; image, with its length
+ * where a former one follows with its key id.
+ */
+extern void canonical_pack_entry(CanonicalBuffer *b, const CanonicalEntry *e, bool former);
+/* Reads it into e, which has what the columns say; schema and table stay as they are where there is a layout. */
+extern bool canonical_unpack_entry(const uint8_t *stored, size_t len, CanonicalEntry *e);
+/* Writes a whole entry, as it is hashed. */
+extern void canonical_put_whole_entry(CanonicalBuffer *b, const CanonicalEntry *e);
 
 typedef struct CanonicalWho
 {
@@ -189,17 +204,15 @@ extern bool canonical_check_image(const uint8_t *p, size_t len);
 
 /*
  * What is sealed is the image packed.  A byte says how: plain, or without the
- * columns' flags and names, which a layout has: one after the other, each flags
- * (never NULL's) and name with its length.  Identifiers are packed too.
+ * columns' flags and names, which the entry's layout has: one after the other,
+ * each flags (never NULL's) and name with its length.  Identifiers and times
+ * are packed too.
  */
-#define CANONICAL_LAYOUT_BYTES 16 /* its name: the beginning of its SHA-256 */
+#define CANONICAL_LAYOUT_BYTES 8 /* its name: the beginning of its SHA-256 */
 
 /* Appends the image as packed with a layout; plain where it has columns that the layout does not, or layout is NULL. */
 extern void canonical_pack_image(CanonicalBuffer *b, const uint8_t *image, size_t len,
-								 const uint8_t *layout, size_t layout_len, const uint8_t *name,
-								 const uint8_t *org);
-/* The name of the layout that packed bytes want; NULL when they want none. */
-extern const uint8_t *canonical_packed_layout(const uint8_t *packed, size_t len);
+								 const uint8_t *layout, size_t layout_len, const uint8_t *org);
 /* Appends the image; false when the bytes are not what packing an image gives. */
 extern bool canonical_unpack_image(CanonicalBuffer *b, const uint8_t *packed, size_t len,
 								   const uint8_t *layout, size_t layout_len, const uint8_t *org);
@@ -215,6 +228,13 @@ typedef struct CanonicalBatch
 	uint8_t org_root[32]; /* of the organisation's tree of size last */
 	uint8_t previous[32]; /* root of the database's tree of size batch_no - 1 */
 } CanonicalBatch;
+
+/*
+ * A layout is schema and table, each with its length, and the columns.  Gives
+ * schema and table to e; false for what is none.
+ */
+extern bool canonical_parse_layout(const uint8_t *layout, size_t len, CanonicalEntry *e,
+								   const uint8_t **columns, size_t *columns_len);
 
 #define CANONICAL_BATCH_BYTES 129
 /* Writes the bytes that are one leaf of the database's tree. */

@@ -62,8 +62,6 @@
 /* How many earlier contexts of the transaction are looked through; a context written twice does no harm. */
 #define CAPTURE_CONTEXT_SEARCH 64
 
-StaticAssertDecl(CANONICAL_LABEL_BYTES >= VARHDRSZ, "a length word takes the label's place");
-
 typedef struct CaptureColumn
 {
 	AttrNumber attnum;
@@ -93,7 +91,8 @@ typedef struct CaptureRelation
 	AttrNumber client; /* 0 where images go under the organisation's audit key */
 	int ncolumns;
 	CaptureColumn *columns;
-	CanonicalBuffer layout; /* flags and names of the columns */
+	CanonicalBuffer layout; /* names of table and columns */
+	size_t layout_columns;	/* where the columns begin */
 	uint8 layout_name[CANONICAL_LAYOUT_BYTES];
 	bool layout_noted; /* in immiiq.layout */
 } CaptureRelation;
@@ -158,6 +157,7 @@ static struct
 	CanonicalBuffer image;
 	CanonicalBuffer former;	  /* old columns, when they belong to another subject */
 	CanonicalBuffer packed;	  /* what of them is sealed */
+	CanonicalBuffer clear;	  /* a label and the clear part: what sealing binds to */
 	CanonicalBuffer hashes;	  /* commitments */
 	CanonicalBuffer row_name; /* what a row's tag is made of */
 	CaptureEntry *entries;
@@ -386,7 +386,14 @@ capture_describe(Relation rel, const Trigger *trigger)
 	root = known->root != relid ? table_open(known->root, AccessShareLock) : rel;
 	desc = RelationGetDescr(root);
 	known->columns = palloc0(sizeof(CaptureColumn) * Max(desc->natts, 1));
+	if (known->table == NULL || known->schema == NULL)
+		elog(ERROR, "cache lookup failed for relation %u", known->root);
 	known->layout.grow = capture_grow_small;
+	canonical_put_length(&known->layout, strlen(known->schema));
+	canonical_put(&known->layout, known->schema, strlen(known->schema));
+	canonical_put_length(&known->layout, strlen(known->table));
+	canonical_put(&known->layout, known->table, strlen(known->table));
+	known->layout_columns = known->layout.len;
 	keys = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_PRIMARY_KEY);
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -412,8 +419,6 @@ capture_describe(Relation rel, const Trigger *trigger)
 		table_close(root, NoLock);
 	audit_layout_name(known->layout.data, known->layout.len, known->layout_name);
 	MemoryContextSwitchTo(old);
-	if (known->table == NULL || known->schema == NULL)
-		elog(ERROR, "cache lookup failed for relation %u", known->root);
 	if (known->org == InvalidAttrNumber)
 	{
 		known->valid = false;
@@ -462,12 +467,14 @@ capture_begin(void)
 	memset(&capture.image, 0, sizeof(CanonicalBuffer));
 	memset(&capture.former, 0, sizeof(CanonicalBuffer));
 	memset(&capture.packed, 0, sizeof(CanonicalBuffer));
+	memset(&capture.clear, 0, sizeof(CanonicalBuffer));
 	memset(&capture.hashes, 0, sizeof(CanonicalBuffer));
 	memset(&capture.row_name, 0, sizeof(CanonicalBuffer));
 	capture.arena.grow = capture_grow;
 	capture.image.grow = capture_grow;
 	capture.former.grow = capture_grow;
 	capture.packed.grow = capture_grow;
+	capture.clear.grow = capture_grow;
 	capture.hashes.grow = capture_grow;
 	capture.row_name.grow = capture_grow;
 	capture.row = AllocSetContextCreate(memory, "immiiq audit row", ALLOCSET_DEFAULT_SIZES);
@@ -519,13 +526,15 @@ static bool capture_leaf_messages = false;
 
 /* Adds the name and the leaf hash of an entry to a message. */
 static void
-capture_tell_leaf(StringInfo message, const CaptureEntry *entry)
+capture_tell_leaf(StringInfo message, const CaptureEntry *entry, const Datum *values,
+				  const bool *nulls)
 {
-	const bytea *body = (const bytea *) (capture.arena.data + entry->offset);
+	size_t len;
+	const uint8 *body = audit_entry_bytes(values, nulls, &len);
 	uint8 hash[TREE_HASH_BYTES];
 	char *org = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&entry->org)));
 
-	if (!tree_leaf_hash((const uint8 *) VARDATA(body), VARSIZE(body) - VARHDRSZ, hash))
+	if (body == NULL || !tree_leaf_hash(body, len, hash))
 		elog(ERROR, "could not compute a hash");
 	appendStringInfo(message, " %s/%u/", org, entry->seq);
 	enlargeStringInfo(message, 2 * sizeof(hash));
@@ -581,7 +590,7 @@ capture_write(int first)
 		values[ENTRY_BODY - 1] = PointerGetDatum(capture.arena.data + entry->offset);
 		audit_writer_add(&writer, values, nulls);
 		if (tells)
-			capture_tell_leaf(&message, entry);
+			capture_tell_leaf(&message, entry, values, nulls);
 	}
 	audit_writer_close(&writer);
 	if (tells)
@@ -1120,50 +1129,41 @@ capture_take_key(CaptureKey *key, const pg_uuid_t *org, const pg_uuid_t *client)
 	key->cipher = keyring_image_key(org, client, &key->id, &key->salt);
 }
 
-/* Appends ciphertext and MAC as a field; the label and the clear part before it are the AAD. */
+/* Appends ciphertext and MAC, with their length where something follows; the label and the clear part are the AAD. */
 static void
-capture_put_sealed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag,
-				   const CanonicalEntry *entry, const CaptureKey *key, const uint8 *plain, Size len)
+capture_put_sealed(CanonicalBuffer *arena, uint8 tag, bool last, const CanonicalEntry *entry,
+				   const CaptureKey *key, const uint8 *plain, Size len)
 {
 	Size sealed_len = len + CANONICAL_SEAL_BYTES;
 	uint8 nonce[CRYPTO_NONCE_BYTES];
-	Size prefix = tag == CANONICAL_F_FORMER ? sizeof(uint32) : 0;
 	uint8 *at;
 
 	if (sealed_len > MaxAllocSize)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("row is too large to be audited")));
-	canonical_put_byte(arena, tag);
-	canonical_put_length(arena, prefix + sealed_len);
-	if (prefix != 0)
-	{
-		uint32 key_id = pg_hton32(key->id);
-
-		canonical_put(arena, &key_id, sizeof(key_id));
-	}
+	if (!last)
+		canonical_put_length(arena, sealed_len);
 	at = canonical_reserve(arena, sealed_len);
 	if (at == NULL)
 		elog(ERROR, "could not grow the audit buffer");
-	audit_sealed_label(tag, arena->data + label);
+	audit_sealed_label(tag, capture.clear.data);
 	commit_seal_nonce(entry, tag, nonce);
-	if (!crypto_xaes_seal(key->cipher, nonce, arena->data + label, clear_end - label, plain, len, at))
+	if (!crypto_xaes_seal(key->cipher, nonce, capture.clear.data, capture.clear.len, plain, len, at))
 		elog(ERROR, "could not seal an audit entry");
 }
 
 /* The same of an image, which is packed first. */
 static void
-capture_put_packed(CanonicalBuffer *arena, Size label, Size clear_end, uint8 tag,
-				   const CanonicalEntry *entry, const CaptureKey *key, const CaptureRelation *rel,
-				   const CanonicalBuffer *image)
+capture_put_packed(CanonicalBuffer *arena, uint8 tag, bool last, const CanonicalEntry *entry,
+				   const CaptureKey *key, const CaptureRelation *rel, const CanonicalBuffer *image)
 {
 	capture.packed.len = 0;
 	canonical_pack_image(&capture.packed, image->data, image->len,
-						 rel != NULL ? rel->layout.data : NULL, rel != NULL ? rel->layout.len : 0,
-						 rel != NULL ? rel->layout_name : NULL, entry->org);
+						 rel != NULL ? rel->layout.data + rel->layout_columns : NULL,
+						 rel != NULL ? rel->layout.len - rel->layout_columns : 0, entry->org);
 	if (capture.packed.failed)
 		elog(ERROR, "could not grow the audit buffer");
-	capture_put_sealed(arena, label, clear_end, tag, entry, key, capture.packed.data,
-					   capture.packed.len);
+	capture_put_sealed(arena, tag, last, entry, key, capture.packed.data, capture.packed.len);
 }
 
 /* What an entry is about. */
@@ -1199,9 +1199,8 @@ capture_add(const CaptureSubject *subject)
 	uint8 commitment[COMMIT_HASH_BYTES];
 	uint8 row[CANONICAL_TAG_BYTES];
 	bool ok;
+	bool has_former = capture.former.len > 0;
 	Size start = arena->len;
-	Size label;
-	Size clear_end;
 	Size body;
 
 	if (capture.next_seq >= PG_INT32_MAX)
@@ -1209,7 +1208,7 @@ capture_add(const CaptureSubject *subject)
 						errmsg("transaction has too many audited changes")));
 	memset(&entry, 0, sizeof(entry));
 	capture_take_key(&key, org, subject->client);
-	if (capture.former.len > 0)
+	if (has_former)
 		capture_take_key(&former, org, subject->former);
 	context = subject->who == NULL ? capture_find_context(org) : NULL;
 	if (context == NULL)
@@ -1227,6 +1226,7 @@ capture_add(const CaptureSubject *subject)
 	entry.schema_len = strlen(subject->schema);
 	entry.table = subject->table;
 	entry.table_len = strlen(subject->table);
+	entry.layout = subject->rel != NULL ? subject->rel->layout_name : NULL;
 	entry.context = context != NULL ? context->seq : entry.seq;
 	if (context == NULL)
 	{
@@ -1246,7 +1246,7 @@ capture_add(const CaptureSubject *subject)
 	capture.hashes.len = 0;
 	commit_salt_nonce(&entry, false, nonce);
 	ok = commit_image(&capture.hashes, key.salt, nonce, capture.image.data, capture.image.len);
-	if (capture.former.len > 0)
+	if (has_former)
 		ok = ok && commit_image(&capture.hashes, former.salt, nonce, capture.former.data,
 								capture.former.len);
 	if (context == NULL)
@@ -1258,20 +1258,29 @@ capture_add(const CaptureSubject *subject)
 		elog(ERROR, "could not compute the commitments of an audit entry");
 	entry.commitment = commitment;
 
-	/* the body begins on an aligned place; the label before it gives way to the length word of the bytea */
-	label = MAXALIGN(start);
-	(void) canonical_reserve(arena, label - start + CANONICAL_LABEL_BYTES);
-	body = arena->len;
-	canonical_put_entry(arena, &entry);
-	clear_end = arena->len;
+	capture.clear.len = 0;
+	(void) canonical_reserve(&capture.clear, CANONICAL_LABEL_BYTES);
+	canonical_put_entry(&capture.clear, &entry);
+	if (capture.clear.failed)
+		elog(ERROR, "could not grow the audit buffer");
+
+	/* the bytea begins on an aligned place */
+	body = MAXALIGN(start) + VARHDRSZ;
+	(void) canonical_reserve(arena, body - start);
+	canonical_pack_entry(arena, &entry, has_former);
 	if (context == NULL)
-		capture_put_sealed(arena, label, clear_end, CANONICAL_F_ORIGIN, &entry, &own,
+		capture_put_sealed(arena, CANONICAL_F_ORIGIN, false, &entry, &own,
 						   origin.data != NULL ? origin.data : (uint8 *) "", origin.len);
-	capture_put_packed(arena, label, clear_end, CANONICAL_F_IMAGE, &entry, &key, subject->rel,
+	capture_put_packed(arena, CANONICAL_F_IMAGE, !has_former, &entry, &key, subject->rel,
 					   &capture.image);
-	if (capture.former.len > 0)
-		capture_put_packed(arena, label, clear_end, CANONICAL_F_FORMER, &entry, &former,
-						   subject->rel, &capture.former);
+	if (has_former)
+	{
+		uint32 key_id = pg_hton32(former.id);
+
+		canonical_put(arena, &key_id, sizeof(key_id));
+		capture_put_packed(arena, CANONICAL_F_FORMER, true, &entry, &former, subject->rel,
+						   &capture.former);
+	}
 	if (arena->len - body > MaxAllocSize - VARHDRSZ)
 		ereport(ERROR,
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("row is too large to be audited")));

@@ -289,7 +289,7 @@ seal_begin_sort(SealRound *round)
 	MemoryContextSwitchTo(old);
 }
 
-/* What the leaf repeats of a body, for searching; nothing of one that is malformed, which verification finds. */
+/* What the leaf repeats of an entry, for searching; nothing of one that is malformed, which verification finds. */
 static void
 seal_describe(const uint8 *body, Size len, Datum *values, bool *nulls)
 {
@@ -329,25 +329,30 @@ seal_found(SealRound *round, HeapTuple tuple, TupleDesc desc)
 								   {FOUND_SEQ, ENTRY_SEQ},
 								   {FOUND_MONTH, ENTRY_MONTH}};
 	MemoryContext old;
-	bytea *bytes;
+	Datum row[ENTRY_COLUMNS];
+	bool row_nulls[ENTRY_COLUMNS];
+	uint8 *body;
+	size_t len;
 	bytea *hash;
 	Datum values[FOUND_COLUMNS];
 	bool nulls[FOUND_COLUMNS] = {false};
-	bool isnull;
 	TupleTableSlot *slot;
 
 	if (round->sort == NULL)
 		seal_begin_sort(round);
 	old = MemoryContextSwitchTo(round->row);
+	heap_deform_tuple(tuple, desc, row, row_nulls);
 	for (int i = 0; i < 5; i++)
-		values[same[i][0] - 1] = heap_getattr(tuple, same[i][1], desc, &nulls[same[i][0] - 1]);
-	bytes = DatumGetByteaPP(heap_getattr(tuple, ENTRY_BODY, desc, &isnull));
+	{
+		values[same[i][0] - 1] = row[same[i][1] - 1];
+		nulls[same[i][0] - 1] = row_nulls[same[i][1] - 1];
+	}
+	body = audit_entry_bytes(row, row_nulls, &len);
 	hash = palloc(VARHDRSZ + TREE_HASH_BYTES);
 	SET_VARSIZE(hash, VARHDRSZ + TREE_HASH_BYTES);
-	seal_check_hash(
-		tree_leaf_hash(VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), (uint8 *) VARDATA(hash)));
+	seal_check_hash(tree_leaf_hash(body, len, (uint8 *) VARDATA(hash)));
 	values[FOUND_HASH - 1] = PointerGetDatum(hash);
-	seal_describe((uint8 *) VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes), values, nulls);
+	seal_describe(body, len, values, nulls);
 	slot = round->found_slot;
 	ExecClearTuple(slot);
 	ExecStoreMinimalTuple(heap_form_minimal_tuple(round->found_desc, values, nulls, 0), slot, false);
@@ -369,11 +374,11 @@ seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 u
 
 	if (from >= until)
 		return;
-	ScanKeyInit(&keys[0], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum((int32) round->incarnation));
-	ScanKeyInit(&keys[1], ENTRY_TXID, BTGreaterEqualStrategyNumber, F_INT8GE,
+	ScanKeyInit(&keys[0], ENTRY_TXID, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum((int64) from));
-	ScanKeyInit(&keys[2], ENTRY_TXID, BTLessStrategyNumber, F_INT8LT, Int64GetDatum((int64) until));
+	ScanKeyInit(&keys[1], ENTRY_TXID, BTLessStrategyNumber, F_INT8LT, Int64GetDatum((int64) until));
+	ScanKeyInit(&keys[2], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
+				Int32GetDatum((int32) round->incarnation));
 	scan = systable_beginscan(rel, index, OidIsValid(index), round->snapshot, 3, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		seal_found(round, tuple, RelationGetDescr(rel));

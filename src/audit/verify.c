@@ -836,8 +836,8 @@ verify_database(VerifyRun *run, VerifyLeader *leader)
 static void
 verify_row_entry(HeapTuple tuple, TupleDesc desc, VerifyEntry *row)
 {
-	bool isnull;
-	Datum body = heap_getattr(tuple, ENTRY_BODY, desc, &isnull);
+	Datum values[ENTRY_COLUMNS];
+	bool nulls[ENTRY_COLUMNS];
 
 	memset(row, 0, sizeof(*row));
 	row->txid = (uint64) verify_int(tuple, ENTRY_TXID, desc);
@@ -845,15 +845,9 @@ verify_row_entry(HeapTuple tuple, TupleDesc desc, VerifyEntry *row)
 	verify_uuid(tuple, ENTRY_ORG, desc, &row->org);
 	row->incarnation = (uint32) verify_int(tuple, ENTRY_INCARNATION, desc);
 	row->seq = (uint32) verify_int(tuple, ENTRY_SEQ, desc);
-	row->context = (uint32) verify_int(tuple, ENTRY_CONTEXT, desc);
 	row->month = (DateADT) verify_int(tuple, ENTRY_MONTH, desc);
-	if (!isnull)
-	{
-		bytea *bytes = DatumGetByteaPP(body);
-
-		row->body = (const uint8 *) VARDATA_ANY(bytes);
-		row->len = VARSIZE_ANY_EXHDR(bytes);
-	}
+	heap_deform_tuple(tuple, desc, values, nulls);
+	row->body = audit_entry_bytes(values, nulls, &row->len);
 }
 
 /*

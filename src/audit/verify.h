@@ -171,9 +171,8 @@ typedef struct VerifyEntry
 	pg_uuid_t org;
 	uint32 incarnation;
 	uint32 seq;
-	uint32 context;
 	DateADT month;
-	const uint8 *body;
+	const uint8 *body; /* the bytes that it stands for; NULL when it stands for none */
 	size_t len;
 } VerifyEntry;
 

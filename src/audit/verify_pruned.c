@@ -220,9 +220,11 @@ verify_statement(VerifyRun *run, HeapTuple row, TupleDesc desc, bool *opened)
 	uint64 last = (uint64) verify_int(row, PRUNED_LAST, desc);
 	DateADT before = (DateADT) verify_int(row, PRUNED_BEFORE, desc);
 	int64 days = verify_int(row, PRUNED_KEEP_DAYS, desc);
-	bool isnull;
 	HeapTuple tuple;
-	bytea *body;
+	Datum values[ENTRY_COLUMNS];
+	bool nulls[ENTRY_COLUMNS];
+	uint8 *body;
+	size_t len;
 	CanonicalEntry entry;
 	PrunedImage image;
 	pg_uuid_t org;
@@ -244,15 +246,15 @@ verify_statement(VerifyRun *run, HeapTuple row, TupleDesc desc, bool *opened)
 							   (uint32) verify_int(row, PRUNED_SEQ, desc));
 	if (tuple == NULL)
 		return "which is not in the log";
-	body = DatumGetByteaPP(
-		heap_getattr(tuple, ENTRY_BODY, RelationGetDescr(run->entries.rels[0]), &isnull));
-	if (!canonical_parse_entry((uint8 *) VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), &entry) ||
+	heap_deform_tuple(tuple, RelationGetDescr(run->entries.rels[0]), values, nulls);
+	body = audit_entry_bytes(values, nulls, &len);
+	if (body == NULL || !canonical_parse_entry(body, len, &entry) ||
 		entry.operation != CANONICAL_EVENT || entry.table_len != strlen(PRUNED_KIND) ||
 		memcmp(entry.table, PRUNED_KIND, entry.table_len) != 0 ||
 		(memcmp(entry.org, org.data, UUID_LEN) != 0 &&
 		 memcmp(entry.org, keyring_installation_org.data, UUID_LEN) != 0))
 		return "which is none";
-	image.body = (uint8 *) VARDATA_ANY(body);
+	image.body = body;
 	image.entry = &entry;
 	*opened = verify_try_key(verify_open_statement, &image);
 	if (*opened)

@@ -278,14 +278,14 @@ verify_image_key(VerifyRun *run, const CanonicalEntry *entry, uint32 key_id)
 static void
 verify_place(ScanKey members, uint32 incarnation, uint64 txid, uint32 seq, ScanKey key)
 {
-	Datum values[3] = {Int32GetDatum((int32) incarnation), Int64GetDatum((int64) txid),
+	Datum values[3] = {Int64GetDatum((int64) txid), Int32GetDatum((int32) incarnation),
 					   Int32GetDatum((int32) seq)};
 
 	/* members of a row are compared by the order's function */
 	for (int i = 0; i < 3; i++)
 		ScanKeyEntryInitialize(&members[i], SK_ROW_MEMBER | (i == 2 ? SK_ROW_END : 0), i + 1,
-							   BTGreaterEqualStrategyNumber, i == 1 ? INT8OID : INT4OID, InvalidOid,
-							   i == 1 ? F_BTINT8CMP : F_BTINT4CMP, values[i]);
+							   BTGreaterEqualStrategyNumber, i == 0 ? INT8OID : INT4OID, InvalidOid,
+							   i == 0 ? F_BTINT8CMP : F_BTINT4CMP, values[i]);
 	memset(key, 0, sizeof(*key));
 	key->sk_flags = SK_ROW_HEADER;
 	key->sk_attno = 1;
@@ -296,8 +296,6 @@ verify_place(ScanKey members, uint32 incarnation, uint64 txid, uint32 seq, ScanK
 void
 verify_read_entry(TupleTableSlot *slot, VerifyEntry *row)
 {
-	bytea *body = NULL;
-
 	slot_getallattrs(slot);
 	memset(row, 0, sizeof(*row));
 	row->txid = (uint64) verify_slot_int(slot, ENTRY_TXID);
@@ -306,29 +304,22 @@ verify_read_entry(TupleTableSlot *slot, VerifyEntry *row)
 		row->org = *DatumGetUUIDP(slot->tts_values[ENTRY_ORG - 1]);
 	row->incarnation = (uint32) verify_slot_int(slot, ENTRY_INCARNATION);
 	row->seq = (uint32) verify_slot_int(slot, ENTRY_SEQ);
-	row->context = (uint32) verify_slot_int(slot, ENTRY_CONTEXT);
 	row->month = (DateADT) verify_slot_int(slot, ENTRY_MONTH);
-	if (!slot->tts_isnull[ENTRY_BODY - 1])
-		body = DatumGetByteaPP(slot->tts_values[ENTRY_BODY - 1]);
-	if (body != NULL)
-	{
-		row->body = (const uint8 *) VARDATA_ANY(body);
-		row->len = VARSIZE_ANY_EXHDR(body);
-	}
+	row->body = audit_entry_bytes(slot->tts_values, slot->tts_isnull, &row->len);
 }
 
 /* How the name of the row in a slot stands to another: below 0, 0, above 0. */
 static int
 verify_compare_entry(TupleTableSlot *slot, uint32 incarnation, uint64 txid, uint32 seq)
 {
-	int32 a = (int32) verify_slot_int(slot, ENTRY_INCARNATION);
-	int64 b = verify_slot_int(slot, ENTRY_TXID);
+	int64 a = verify_slot_int(slot, ENTRY_TXID);
+	int32 b = (int32) verify_slot_int(slot, ENTRY_INCARNATION);
 	int32 c = (int32) verify_slot_int(slot, ENTRY_SEQ);
 
-	if (a != (int32) incarnation)
-		return a < (int32) incarnation ? -1 : 1;
-	if (b != (int64) txid)
-		return b < (int64) txid ? -1 : 1;
+	if (a != (int64) txid)
+		return a < (int64) txid ? -1 : 1;
+	if (b != (int32) incarnation)
+		return b < (int32) incarnation ? -1 : 1;
 	return c < (int32) seq ? -1 : c > (int32) seq;
 }
 
@@ -476,7 +467,8 @@ verify_context(VerifyRun *run, const CanonicalEntry *entry, DateADT month)
 		 memcmp(run->context_org.data, entry->org, UUID_LEN) == 0))
 		return true;
 	if (!verify_find_entry(run, true, month, entry->incarnation, entry->txid, entry->context, &row) ||
-		!canonical_parse_entry(row.body, row.len, &context) || context.who == NULL ||
+		row.body == NULL || !canonical_parse_entry(row.body, row.len, &context) ||
+		context.who == NULL ||
 		memcmp(context.org, entry->org, UUID_LEN) != 0)
 		return false;
 	verify_note_who(run, &context);
@@ -563,16 +555,14 @@ verify_entry(VerifyRun *run, const VerifyEntry *row, const pg_uuid_t *org, Canon
 	uint8 hash[COMMIT_HASH_BYTES];
 	bool whole = true;
 
+	if (row->body == NULL)
+		return "entry has no body, a malformed one or no layout";
 	if (!canonical_parse_entry(row->body, row->len, entry))
 		return "body of the entry is malformed";
-	if (memcmp(entry->org, org->data, UUID_LEN) != 0 ||
-		memcmp(entry->org, row->org.data, UUID_LEN) != 0)
-		return "body of the entry names another organisation";
-	if (entry->incarnation != row->incarnation || entry->txid != row->txid || entry->seq != row->seq)
-		return "body of the entry names another transaction or place in it";
-	if (entry->at != row->at || entry->context != row->context ||
-		(entry->operation <= CANONICAL_DELETE && row->month > audit_month(entry->at)))
-		return "columns of the entry differ from its body";
+	if (memcmp(entry->org, org->data, UUID_LEN) != 0)
+		return "entry is of another organisation";
+	if (entry->operation <= CANONICAL_DELETE && row->month > audit_month(entry->at))
+		return "entry stands in a later month than that of its change";
 	if (!verify_context(run, entry, row->month))
 		return "entry of the same transaction that says who is missing";
 	if (!run->shared->images)
@@ -652,13 +642,11 @@ verify_leaf(VerifyRun *run, const pg_uuid_t *org, uint64 position, uint64 pruned
 		verify_report(run, "error", org, position,
 					  "entry of transaction " UINT64_FORMAT ", number %u is missing", txid, seq);
 	}
-	else if (row.body == NULL)
-		verify_report(run, "error", org, position, "entry has no body");
 	else
 	{
 		verify_slot_hash(leaf, LEAF_HASH, stored);
 		verify_check_hash(tree_leaf_hash(row.body, row.len, hash));
-		if (memcmp(hash, stored, TREE_HASH_BYTES) != 0)
+		if (row.body != NULL && memcmp(hash, stored, TREE_HASH_BYTES) != 0)
 			verify_report(run, "error", org, position,
 						  "entry is not the one that was sealed: its hash differs from the leaf");
 		else if ((problem = verify_entry(run, &row, org, &entry)) != NULL)
@@ -881,6 +869,7 @@ verify_begin(VerifyRun *run, VerifyShared *shared)
 	ctl.hcxt = CurrentMemoryContext;
 	run->keys = hash_create("immiiq verify keys", 256, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	run->hashes.grow = verify_grow;
+	audit_forget_layouts(); /* they are part of what is verified */
 	audit_entries_open(&run->entries);
 	run->partitions = palloc0(sizeof(VerifyPartition) * Max(run->entries.count, 1));
 	run->leaves = table_open(base_relation("leaf"), AccessShareLock);

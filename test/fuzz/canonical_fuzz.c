@@ -56,10 +56,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (canonical_unpack_image(&image, packed, size - 1 - layout_len, layout, layout_len, org) &&
 			canonical_check_image(image.data, image.len))
 		{
-			uint8_t name[CANONICAL_LAYOUT_BYTES] = {2};
 			CanonicalBuffer back = {.grow = realloc};
 
-			canonical_pack_image(&again, image.data, image.len, layout, layout_len, name, org);
+			canonical_pack_image(&again, image.data, image.len, layout, layout_len, org);
 			if (!canonical_unpack_image(&back, again.data, again.len, layout, layout_len, org) ||
 				back.len != image.len || memcmp(back.data, image.data, image.len) != 0)
 				abort();

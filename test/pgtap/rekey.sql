@@ -83,7 +83,7 @@ CREATE TEMP VIEW every_value AS
     UNION ALL SELECT NULL, v::text FROM elsewhere.hidden UNION ALL SELECT NULL, v::text FROM owned;
 CREATE TEMP TABLE before AS SELECT * FROM every_value;
 CREATE TEMP TABLE keys_before AS SELECT * FROM immiiq.wrapped_key;
-CREATE TEMP TABLE entries_before AS SELECT count(*) AS n FROM immiiq.entry WHERE get_byte(body, 5) <> 4; -- events aside
+CREATE TEMP TABLE entries_before AS SELECT count(*) AS n FROM immiiq.entry WHERE get_byte(body, 0) & 7 <> 4; -- events aside
 
 -- ---- who may ----
 SELECT is(
@@ -155,7 +155,7 @@ SELECT is((SELECT count(*) FROM before AS b JOIN client AS c ON tag_of(b.armour)
 SELECT is_empty('TABLE fired', 'no trigger fired, not even one that fires always');
 SELECT results_eq(format('SELECT kind, started_by, keys_destroyed, values_sealed, values_damaged FROM immiiq.key_event WHERE org_id = %L', :'alpha'),
     $$VALUES ('rotate', 'regress_immiiq_operator', 2, 1552::bigint, 1::bigint)$$, 'what was done is written down, with by whom and how much');
-SELECT is((SELECT count(*) FROM immiiq.entry WHERE get_byte(body, 5) <> 4), (SELECT n + 1 FROM entries_before), 'as one audit entry');
+SELECT is((SELECT count(*) FROM immiiq.entry WHERE get_byte(body, 0) & 7 <> 4), (SELECT n + 1 FROM entries_before), 'as one audit entry');
 CALL immiiq.seal();
 SELECT results_eq($$SELECT operation FROM immiiq.audit_log WHERE table_name = 'key_event'$$, $$VALUES ('insert')$$, 'which is of the whole');
 SELECT is((SELECT count(*) FROM keys_before WHERE position(wrapped IN pg_read_binary_file(pg_relation_filepath('immiiq.wrapped_key'))) > 0

@@ -172,7 +172,7 @@ stated('prune', "'$alpha'", $alpha, 999999, ', last = 999999', qr/under a statem
 my $newest = sql("SELECT max(position) FROM immiiq.leaf WHERE org_id = '$alpha'");
 stated('prune', "'$alpha'", $alpha, $newest, ", last = $newest", qr/under a statement which were sealed after the month/, 'positions that were sealed long after the month');
 my $statement = "FROM immiiq.pruned AS p WHERE p.org_id = '$alpha' AND (e.incarnation, e.txid, e.seq) = (p.incarnation, p.txid, p.seq)";
-forged("UPDATE immiiq.entry AS e SET body = body || '\\x00' $statement", qr/under a statement which is none/, 'nonsense in the place of the statement');
+forged("UPDATE immiiq.entry AS e SET body = set_byte(body, 0, 255) $statement", qr/under a statement which is none/, 'nonsense in the place of the statement');
 forged("UPDATE immiiq.entry AS e SET body = set_byte(body, length(body) - 20, get_byte(body, length(body) - 20) # 1) $statement",
 	qr/under a statement which says something else/, 'a statement that does not open');
 # a row of a table of that name, which says what the statement does

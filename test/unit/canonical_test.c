@@ -7,6 +7,7 @@
 static const uint8_t org[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
 static const uint8_t member[16] = {0xaa, 0xbb};
 static const uint8_t commitment[32] = {7};
+static const uint8_t layout[CANONICAL_LAYOUT_BYTES] = {8, 9};
 static uint8_t sealed[CANONICAL_SEAL_BYTES + 5];
 
 /* Parses a copy that ends where the bytes do, so that a sanitizer sees a byte too many. */
@@ -40,6 +41,7 @@ entry_bytes(uint32_t seq, uint32_t context)
 							.schema_len = 6,
 							.table = "client",
 							.table_len = 6,
+							.layout = layout,
 							.key_id = 9,
 							.context = context,
 							.row = 11,
@@ -117,12 +119,13 @@ entries(void)
 				 "070400000007"
 				 "08067075626c6963"
 				 "0906636c69656e74"
-				 "0a0400000009"
-				 "0b0400000007"
-				 "0c08000000000000000b"
-				 "0d20"
+				 "0a080809000000000000"
+				 "0b0400000009"
+				 "0c0400000007"
+				 "0d08000000000000000b"
+				 "0e20"
 				 "0700000000000000000000000000000000000000000000000000000000000000"
-				 "0e1a"
+				 "0f1a"
 				 "010101"
 				 "0210aabb0000000000000000000000000000"
 				 "0403617070"),
@@ -131,7 +134,8 @@ entries(void)
 			  memcmp(e.org, org, 16) == 0 && e.at == -5 && e.incarnation == 0x01020304 &&
 			  e.txid == UINT64_C(0x100000007) && e.seq == 7 && e.schema_len == 6 &&
 			  memcmp(e.schema, "public", 6) == 0 && e.table_len == 6 &&
-			  memcmp(e.table, "client", 6) == 0 && e.key_id == 9 && e.context == 7 &&
+			  memcmp(e.table, "client", 6) == 0 && memcmp(e.layout, layout, sizeof(layout)) == 0 &&
+			  e.key_id == 9 && e.context == 7 &&
 			  e.origin_len == CANONICAL_SEAL_BYTES && e.image_len == sizeof(sealed) &&
 			  e.clear_len == b.len - (CANONICAL_SEAL_BYTES + 2) - (sizeof(sealed) + 2),
 		  "an entry that says who is read back");
@@ -290,7 +294,7 @@ only_one_way(Parser parser, const Field *fields, int n, uint32_t optional, uint3
 		}
 	}
 	memcpy(other, fields, sizeof(Field) * n);
-	other[n] = (Field){.tag = 18, .len = 50};
+	other[n] = (Field){.tag = CANONICAL_F_LAST + 1, .len = 50};
 	good &= !fields_parse(parser, other, n + 1);
 	return good;
 }
@@ -317,27 +321,27 @@ one_way(void)
 	canonical_put_field(&b, CANONICAL_F_FORMER, sealed, sizeof(sealed) - 1);
 	n = split(b.data, b.len, fields);
 	m = split(later.data, later.len, no_who);
-	fields[15].len = CANONICAL_SEAL_BYTES;
-	fields[16].len = 4 + CANONICAL_SEAL_BYTES;
-	good = only_one_way(parses, fields, n, 1u << CANONICAL_F_FORMER,
+	fields[16].len = CANONICAL_SEAL_BYTES;
+	fields[17].len = 4 + CANONICAL_SEAL_BYTES;
+	good = only_one_way(parses, fields, n, 1u << CANONICAL_F_FORMER | 1u << CANONICAL_F_LAYOUT,
 						1u << CANONICAL_F_SCHEMA | 1u << CANONICAL_F_TABLE, 0);
 	check(!good, "what is sealed may be longer");
-	for (int i = 14; i < n; i++)
+	for (int i = 15; i < n; i++)
 	{
 		memcpy(other, fields, sizeof(fields));
-		other[i].len = (i == 16 ? 4 : 0) + CANONICAL_SEAL_BYTES - 1;
+		other[i].len = (i == 17 ? 4 : 0) + CANONICAL_SEAL_BYTES - 1;
 		check(!fields_parse(parses, other, n), "but not shorter than the smallest seal");
-		fields[i].len = (i == 16 ? 4 : 0) + CANONICAL_SEAL_BYTES + 2;
+		fields[i].len = (i == 17 ? 4 : 0) + CANONICAL_SEAL_BYTES + 2;
 	}
-	check(only_one_way(parses, fields, n, 1u << CANONICAL_F_FORMER,
+	check(only_one_way(parses, fields, n, 1u << CANONICAL_F_FORMER | 1u << CANONICAL_F_LAYOUT,
 					   1u << CANONICAL_F_SCHEMA | 1u << CANONICAL_F_TABLE | 1u << CANONICAL_F_ORIGIN |
 						   1u << CANONICAL_F_IMAGE | 1u << CANONICAL_F_FORMER,
 					   0),
-		  "the fields of an entry have one order, none but the last may be absent, and each has its width");
+		  "the fields of an entry have one order, none but the last and the layout may be absent, and each has its width");
 	memcpy(other, no_who, sizeof(other));
-	memmove(other + 15, other + 13, sizeof(Field) * (m - 13));
-	other[13] = fields[13];
+	memmove(other + 16, other + 14, sizeof(Field) * (m - 14));
 	other[14] = fields[14];
+	other[15] = fields[15];
 	check(!fields_parse(parses, other, m + 2),
 		  "an entry that names another one as context says nothing of who");
 	for (int value = 0; value < 8; value++)
@@ -364,10 +368,10 @@ one_way(void)
 	}
 	check(only_one_way(parses_origin, origin, 3, ~0u, ~0u, ~0u), "and those of an origin");
 	/* who and origin that are cut off, in an entry that is not */
-	for (uint32_t len = 1; len < fields[13].len; len++)
+	for (uint32_t len = 1; len < fields[14].len; len++)
 	{
 		memcpy(other, fields, sizeof(fields));
-		other[13].len = len;
+		other[14].len = len;
 		check(!fields_parse(parses, other, n), "who that is cut off");
 	}
 	{
@@ -455,21 +459,20 @@ images(void)
 
 /* An image comes back whole from its packed bytes, which have this length. */
 static bool
-packs(const char *image_hex, const char *layout_hex, size_t packed_len)
+packs(const char *image_hex, const char *columns_hex, size_t packed_len)
 {
 	uint8_t image[256];
-	uint8_t layout[64];
-	uint8_t name[CANONICAL_LAYOUT_BYTES] = {7};
+	uint8_t columns[64];
 	uint8_t org[CANONICAL_UUID_BYTES] = {0xab, 0xcd};
 	size_t len = unhex(image_hex, image, sizeof(image));
-	size_t layout_len = unhex(layout_hex, layout, sizeof(layout));
+	size_t columns_len = unhex(columns_hex, columns, sizeof(columns));
 	CanonicalBuffer packed = {.grow = realloc};
 	CanonicalBuffer back = {.grow = realloc};
 	bool good;
 
-	canonical_pack_image(&packed, image, len, layout, layout_len, name, org);
+	canonical_pack_image(&packed, image, len, columns, columns_len, org);
 	good = packed.len == packed_len &&
-		   canonical_unpack_image(&back, packed.data, packed.len, layout, layout_len, org) &&
+		   canonical_unpack_image(&back, packed.data, packed.len, columns, columns_len, org) &&
 		   back.len == len && memcmp(back.data, image, len) == 0;
 	for (size_t n = 0; packed.data[0] != 0 && n < packed.len; n++)
 	{
@@ -477,13 +480,13 @@ packs(const char *image_hex, const char *layout_hex, size_t packed_len)
 
 		memcpy(copy, packed.data, n);
 		back.len = 0;
-		good &= !canonical_unpack_image(&back, copy, n, layout, layout_len, org);
+		good &= !canonical_unpack_image(&back, copy, n, columns, columns_len, org);
 		free(copy);
 	}
 	back.len = 0;
 	canonical_put_byte(&packed, 0);
 	good &= packed.data[0] == 0 ||
-			!canonical_unpack_image(&back, packed.data, packed.len, layout, layout_len, org);
+			!canonical_unpack_image(&back, packed.data, packed.len, columns, columns_len, org);
 	back.len = 0;
 	good &= packed.data[0] == 0 ||
 			!canonical_unpack_image(&back, packed.data, packed.len, NULL, 0, org);
@@ -496,7 +499,7 @@ static void
 packing(void)
 {
 	/* columns a (key), b (sealed) and c */
-	const char *layout = "020161"
+	const char *columns = "020161"
 						 "100162"
 						 "000163";
 
@@ -507,7 +510,7 @@ packing(void)
 				"000163"
 				"0178"
 				"00",
-				layout, 17 + 2 + 1 + 2 + 1),
+				columns, 1 + 2 + 1 + 2 + 1),
 		  "an inserted row: values and nothing else");
 	check(packs("03"
 				"0201610131"
@@ -518,71 +521,284 @@ packing(void)
 				"01"
 				"000163"
 				"0179",
-				layout, 17 + 2 + 1 + 2 + 1 + 3),
+				columns, 1 + 2 + 1 + 2 + 1 + 3),
 		  "an updated one: an old value with its number");
 	check(packs("00"
 				"02"
 				"0201610131"
 				"110162",
-				layout, 17 + 1 + 3 + 2),
+				columns, 1 + 1 + 3 + 2),
 		  "old columns alone");
 	check(packs("00"
 				"00",
-				layout, 18),
+				columns, 2),
 		  "no column at all");
 	check(packs("01"
 				"020161"
 				"24"
 				"62626364303030302d303030302d303030302d303030302d303030303030303030303030"
 				"00",
-				"020161", 17 + 17 + 1),
+				"020161", 1 + 17 + 1),
 		  "a uuid is 16 bytes");
 	check(packs("01"
 				"020161"
 				"24"
 				"61626364303030302d303030302d303030302d303030302d303030303030303030303041"
 				"00",
-				"020161", 17 + 37 + 1),
+				"020161", 1 + 37 + 1),
 		  "but not in upper case");
 	check(packs("01"
 				"020161"
 				"24"
 				"61626364303030302d303030302d303030302d303030302d303030303030303030303020"
 				"00",
-				"020161", 17 + 37 + 1),
+				"020161", 1 + 37 + 1),
 		  "nor with anything else in it");
 	check(packs("01"
 				"020161"
 				"24"
 				"616263643030303030303030302d303030302d303030302d303030303030303030303030"
 				"00",
-				"020161", 17 + 37 + 1),
+				"020161", 1 + 37 + 1),
 		  "nor without its dashes");
 	check(packs("01"
 				"020161"
 				"24"
 				"61626364303030302d303030302d303030302d303030302d303030303030303030303030"
 				"00",
-				"020161", 17 + 1 + 1),
+				"020161", 1 + 1 + 1),
 		  "and the organisation's is one");
 	check(packs("01"
 				"020164"
 				"0131"
 				"00",
-				layout, 1 + 7),
+				columns, 1 + 7),
 		  "what is of no layout is packed with its names");
 	check(packs("02"
 				"0201610131"
 				"0001630178"
 				"00",
-				layout, 1 + 12),
+				columns, 1 + 12),
 		  "and so is a part of one");
 	check(packs("00"
 				"02"
 				"0001630178"
 				"0201610131",
-				layout, 1 + 12),
+				columns, 1 + 12),
 		  "or one in another order");
+}
+
+/* A value comes back whole from its packed bytes, which have this length beside two more. */
+static bool
+packs_text(const char *text, size_t packed_len)
+{
+	CanonicalBuffer hex = {.grow = realloc};
+	char byte[8];
+	bool good;
+
+	canonical_put(&hex, "01020161", 8);
+	snprintf(byte, sizeof(byte), "%02x", (unsigned) strlen(text));
+	canonical_put(&hex, byte, 2);
+	for (const char *c = text; *c != '\0'; c++)
+	{
+		snprintf(byte, sizeof(byte), "%02x", (unsigned char) *c);
+		canonical_put(&hex, byte, 2);
+	}
+	canonical_put(&hex, "00", 3);
+	good = packs((char *) hex.data, "020161", 2 + packed_len);
+	free(hex.data);
+	if (!good)
+		printf("# %s\n", text);
+	return good;
+}
+
+static void
+times(void)
+{
+	static const char *const dates[] = {"2000-01-01", "0001-01-01", "9999-12-31", "2024-02-29",
+										"1900-02-28", "2000-02-29", "1999-12-31"};
+	static const char *const instants[] = {"2000-01-01 00:00:00+00", "0001-01-01 00:00:00.000001+00",
+										   "9999-12-31 23:59:59.999999+00",
+										   "1969-07-20 20:17:40.5+00"};
+	static const char *const plain[] =
+		{"2023-02-29",
+		 "1900-02-29",
+		 "2024-00-01",
+		 "2024-13-01",
+		 "2024-01-00",
+		 "2024-04-31",
+		 "0000-12-31",
+		 "2024/01/01",
+		 "2024-01/01",
+		 "2024-1-001",
+		 "-024-01-01",
+		 "12345678901",
+		 "10000-01-01",
+		 "2024-01-01 BC",
+		 "2024-01-01T00:00:00",
+		 "2024-01-01 24:00:00",
+		 "2024-01-01 00:60:00",
+		 "2024-01-01 00:00:60",
+		 "2024-01-01 00-00:00",
+		 "2024-01-01 00:00-00",
+		 "2024-01-01 0a:00:00",
+		 "2024-01-01 00:00:00.",
+		 "2024-01-01 00:00:00.0",
+		 "2024-01-01 00:00:00.10",
+		 "2024-01-01 00:00:00.1234567",
+		 "2024-01-01 00:00:00.1234567+00",
+		 "2024-01-01 00:00:00,5",
+		 "2024-01-01 00:00:00+01",
+		 "2024-01-01 00:00:00-00",
+		 "2024-01-01 00:00:00+0",
+		 "2024-01-01 00:00:00+000",
+		 "2024-01-01 00:00:00+00 BC",
+		 "2024-01-01 00:00:00.+00"};
+	uint8_t org_of[CANONICAL_UUID_BYTES] = {0};
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof(dates) / sizeof(dates[0]); i++)
+		good &= packs_text(dates[i], 5);
+	check(good, "a date is four bytes");
+	good = true;
+	for (size_t i = 0; i < sizeof(instants) / sizeof(instants[0]); i++)
+	{
+		char without[32];
+
+		good &= packs_text(instants[i], 9);
+		snprintf(without, sizeof(without), "%.*s", (int) strlen(instants[i]) - 3, instants[i]);
+		good &= packs_text(without, 9);
+	}
+	check(good, "a time is eight, with and without its zone");
+	good = true;
+	for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+		good &= packs_text(plain[i], 1 + strlen(plain[i]));
+	check(good, "and any other text is its bytes");
+	good = true;
+	for (int last = 0; last < 2; last++)
+	{
+		/* one microsecond and one day beyond the years that have four digits */
+		static const char *const beyond[2][3] = {{"03030380e70b913b8000", "03040380e70b913b8000", "0305002c95d4"},
+												 {"0303ff1fe2ffc59c5fff", "03048000000000000000", "0305fff4dbf8"}};
+
+		for (int i = 0; i < 3; i++)
+		{
+			CanonicalBuffer image = {.grow = realloc};
+			uint8_t packed[32];
+			size_t len = unhex(beyond[last][i], packed, sizeof(packed));
+
+			packed[len] = 0;
+			packed[0] = 3;
+			good &= !canonical_unpack_image(&image, packed, len + 1, (const uint8_t *) "\0\001a", 3,
+											org_of);
+			free(image.data);
+		}
+	}
+	check(good, "a time that has no such text is refused");
+}
+
+/* Everything of an entry but what its row's columns and its layout say comes back from what is stored. */
+static bool
+stores(const CanonicalBuffer *body, bool with_layout)
+{
+	CanonicalEntry entry;
+	CanonicalEntry back = {0};
+	CanonicalBuffer stored = {.grow = realloc};
+	CanonicalBuffer whole = {.grow = realloc};
+	bool good;
+
+	if (!canonical_parse_entry(body->data, body->len, &entry) ||
+		(entry.layout != NULL) != with_layout)
+		return false;
+	canonical_pack_entry(&stored, &entry, entry.former != NULL);
+	if (entry.origin != NULL)
+	{
+		canonical_put_length(&stored, entry.origin_len);
+		canonical_put(&stored, entry.origin, entry.origin_len);
+	}
+	if (entry.former != NULL)
+		canonical_put_length(&stored, entry.image_len);
+	canonical_put(&stored, entry.image, entry.image_len);
+	if (entry.former != NULL)
+	{
+		canonical_put(&stored, "\0\0\0\7", 4);
+		canonical_put(&stored, entry.former, entry.former_len);
+	}
+	back.org = org;
+	back.at = entry.at;
+	back.incarnation = entry.incarnation;
+	back.txid = entry.txid;
+	back.seq = entry.seq;
+	back.context = entry.context;
+	back.schema = "public";
+	back.schema_len = 6;
+	back.table = "client";
+	back.table_len = 6;
+	good = canonical_unpack_entry(stored.data, stored.len, &back);
+	canonical_put_whole_entry(&whole, &back);
+	good &= whole.len == body->len && memcmp(whole.data, body->data, whole.len) == 0;
+	/* another byte stored is another entry, or none */
+	for (size_t bit = 0; bit < stored.len * 8; bit++)
+	{
+		stored.data[bit / 8] ^= 1 << (bit % 8);
+		whole.len = 0;
+		if (canonical_unpack_entry(stored.data, stored.len, &back))
+		{
+			canonical_put_whole_entry(&whole, &back);
+			good &= whole.len != body->len || memcmp(whole.data, body->data, whole.len) != 0;
+		}
+		stored.data[bit / 8] ^= 1 << (bit % 8);
+	}
+	for (size_t n = 0; n < stored.len; n++)
+	{
+		uint8_t *copy = malloc(n > 0 ? n : 1);
+
+		memcpy(copy, stored.data, n);
+		whole.len = 0;
+		if (canonical_unpack_entry(copy, n, &back))
+		{
+			canonical_put_whole_entry(&whole, &back);
+			good &= whole.len < body->len;
+		}
+		free(copy);
+	}
+	free(stored.data);
+	free(whole.data);
+	return good;
+}
+
+static void
+storing(void)
+{
+	CanonicalBuffer b = entry_bytes(7, 7);
+	CanonicalBuffer later = entry_bytes(8, 7);
+	CanonicalBuffer none = {.grow = realloc};
+	CanonicalEntry e;
+	const uint8_t *columns;
+	size_t columns_len;
+
+	check(stores(&later, true), "an entry is stored without what its row and its layout say");
+	check(stores(&b, true), "and so is one that says who");
+	canonical_put_field(&b, CANONICAL_F_FORMER, "\0\0\0\7", 4);
+	b.data[b.len - 5] = 4 + CANONICAL_SEAL_BYTES + 5;
+	canonical_put(&b, sealed, sizeof(sealed));
+	check(stores(&b, true), "and one with a former image");
+	check(canonical_parse_entry(b.data, b.len, &e), "which is an entry");
+	e.layout = NULL;
+	canonical_put_whole_entry(&none, &e);
+	check(stores(&none, false), "one without a layout has its names");
+	check(canonical_parse_layout((const uint8_t *) "\006public\006client\002\001a", 17, &e, &columns,
+								 &columns_len) &&
+			  e.schema_len == 6 && e.table_len == 6 && memcmp(e.table, "client", 6) == 0 &&
+			  columns_len == 3 && columns[0] == CANONICAL_C_KEY,
+		  "a layout has schema, table and columns");
+	for (size_t n = 0; n < 14; n++)
+		check(!canonical_parse_layout((const uint8_t *) "\006public\006client", n, &e, &columns,
+									  &columns_len),
+			  "and not less");
+	free(b.data);
+	free(later.data);
+	free(none.data);
 }
 
 static void
@@ -627,6 +843,8 @@ main(void)
 	origins();
 	images();
 	packing();
+	times();
+	storing();
 	batches();
 	canonical_put_field64(&none, 1, 1);
 	check(none.failed && none.len == 0, "a buffer that cannot grow says so");

@@ -138,7 +138,7 @@ const signedIn = {
     },
     'GET /log/(\\d{1,15})': async ({ ask, ids: [position] }) => {
         const entry = there(await ask(sql`SELECT l.*, m.name FROM immiiq.audit_log l LEFT JOIN immiiq.member m USING (member_id) WHERE position = ${position}`));
-        const { body, proof, key } = await first(ask(sql`SELECT e.body, immiiq.prove_entry(l.org_id, l.position) AS proof, immiiq.log_verifier() AS key
+        const { body, proof, key } = await first(ask(sql`SELECT immiiq.entry_bytes(e) AS body, immiiq.prove_entry(l.org_id, l.position) AS proof, immiiq.log_verifier() AS key
             FROM immiiq.leaf l JOIN immiiq.entry e USING (month, incarnation, txid, seq) WHERE l.position = ${position}`));
         return { page: page.entry({ entry, proof, key, ...checkProof(body, position, proof, key) }) };
     },
