@@ -467,8 +467,7 @@ verify_context(VerifyRun *run, const CanonicalEntry *entry, DateADT month)
 		 memcmp(run->context_org.data, entry->org, UUID_LEN) == 0))
 		return true;
 	if (!verify_find_entry(run, true, month, entry->incarnation, entry->txid, entry->context, &row) ||
-		row.body == NULL || !canonical_parse_entry(row.body, row.len, &context) ||
-		context.who == NULL ||
+		!canonical_parse_entry(row.body, row.len, &context) || context.who == NULL ||
 		memcmp(context.org, entry->org, UUID_LEN) != 0)
 		return false;
 	verify_note_who(run, &context);
@@ -555,10 +554,8 @@ verify_entry(VerifyRun *run, const VerifyEntry *row, const pg_uuid_t *org, Canon
 	uint8 hash[COMMIT_HASH_BYTES];
 	bool whole = true;
 
-	if (row->body == NULL)
-		return "entry has no body, a malformed one or no layout";
 	if (!canonical_parse_entry(row->body, row->len, entry))
-		return "body of the entry is malformed";
+		return "entry has no body, a malformed one or no layout";
 	if (memcmp(entry->org, org->data, UUID_LEN) != 0)
 		return "entry is of another organisation";
 	if (entry->operation <= CANONICAL_DELETE && row->month > audit_month(entry->at))
