@@ -248,19 +248,20 @@ bool
 canonical_parse_entry(const uint8_t *body, size_t len, CanonicalEntry *e)
 {
 	/* exact sizes of the fields of fixed width; 0: any size of at least one byte */
-	static const uint8_t width[CANONICAL_F_LAST + 1] = {
-		[CANONICAL_F_VERSION] = 1,
-		[CANONICAL_F_OPERATION] = 1,
-		[CANONICAL_F_ORG] = CANONICAL_UUID_BYTES,
-		[CANONICAL_F_AT] = 8,
-		[CANONICAL_F_INCARNATION] = 4,
-		[CANONICAL_F_TXID] = 8,
-		[CANONICAL_F_SEQ] = 4,
-		[CANONICAL_F_LAYOUT] = CANONICAL_LAYOUT_BYTES,
-		[CANONICAL_F_KEY_ID] = 4,
-		[CANONICAL_F_CONTEXT] = 4,
-		[CANONICAL_F_ROW] = CANONICAL_TAG_BYTES,
-		[CANONICAL_F_COMMITMENT] = CANONICAL_HASH_BYTES};
+	static const uint8_t width[CANONICAL_F_LAST + 1] = {[CANONICAL_F_VERSION] = 1,
+														[CANONICAL_F_OPERATION] = 1,
+														[CANONICAL_F_ORG] = CANONICAL_UUID_BYTES,
+														[CANONICAL_F_AT] = 8,
+														[CANONICAL_F_INCARNATION] = 4,
+														[CANONICAL_F_TXID] = 8,
+														[CANONICAL_F_SEQ] = 4,
+														[CANONICAL_F_LAYOUT] =
+															CANONICAL_LAYOUT_BYTES,
+														[CANONICAL_F_KEY_ID] = 4,
+														[CANONICAL_F_CONTEXT] = 4,
+														[CANONICAL_F_ROW] = CANONICAL_TAG_BYTES,
+														[CANONICAL_F_COMMITMENT] =
+															CANONICAL_HASH_BYTES};
 	size_t pos = 0;
 	uint32_t seen = 0;
 	uint32_t required;
@@ -455,9 +456,8 @@ canonical_unpack_entry(const uint8_t *stored, size_t len, CanonicalEntry *e)
 	if (!take(stored, len, &pos, CANONICAL_HASH_BYTES, &e->commitment))
 		return false;
 	e->who = e->origin = e->former = NULL;
-	if ((stored[0] & STORED_WHO) != 0 &&
-		(!get_bytes(stored, len, &pos, &e->who, &e->who_len) ||
-		 !get_bytes(stored, len, &pos, &e->origin, &e->origin_len)))
+	if ((stored[0] & STORED_WHO) != 0 && (!get_bytes(stored, len, &pos, &e->who, &e->who_len) ||
+										  !get_bytes(stored, len, &pos, &e->origin, &e->origin_len)))
 		return false;
 	if ((stored[0] & STORED_FORMER) != 0)
 	{
@@ -689,11 +689,12 @@ canonical_check_image(const uint8_t *p, size_t len)
 #define PACKED_LAYOUT 1
 #define PACKED_WHOLE  2 /* beside PACKED_LAYOUT: the new columns are all of the layout's */
 /* How a value is packed: these, or its length and PACKED_LENGTH, and its bytes */
-#define PACKED_NULL		0
-#define PACKED_ORG		1 /* the entry's organisation, as text */
-#define PACKED_UUID		2 /* 16 bytes follow; text in lower case stood there */
-#define PACKED_INSTANT	3 /* 8 bytes follow: as PACKED_TIME, +00 stood behind it */
-#define PACKED_TIME		4 /* 8 bytes follow: microseconds since 2000-01-01, as PostgreSQL writes them in ISO */
+#define PACKED_NULL	   0
+#define PACKED_ORG	   1 /* the entry's organisation, as text */
+#define PACKED_UUID	   2 /* 16 bytes follow; text in lower case stood there */
+#define PACKED_INSTANT 3 /* 8 bytes follow: as PACKED_TIME, +00 stood behind it */
+#define PACKED_TIME                                                                                \
+	4 /* 8 bytes follow: microseconds since 2000-01-01, as PostgreSQL writes them in ISO */
 #define PACKED_DATE		5 /* 4 bytes follow: days since then */
 #define PACKED_LENGTH	6
 #define DATE_TEXT_BYTES 10
@@ -843,9 +844,9 @@ parse_time(const char *text, size_t len, int64_t *value, bool *instant)
 	uint32_t fraction = 0;
 
 	if (len < TIME_TEXT_BYTES || len > TIME_TEXT_MAX || !parse_date(text, &days) ||
-		text[10] != ' ' || text[13] != ':' || text[16] != ':' || !read_digits(text + 11, 2, &hour) ||
-		!read_digits(text + 14, 2, &minute) || !read_digits(text + 17, 2, &second) || hour > 23 ||
-		minute > 59 || second > 59)
+		text[10] != ' ' || text[13] != ':' || text[16] != ':' ||
+		!read_digits(text + 11, 2, &hour) || !read_digits(text + 14, 2, &minute) ||
+		!read_digits(text + 17, 2, &second) || hour > 23 || minute > 59 || second > 59)
 		return false;
 	*instant = len > TIME_TEXT_BYTES + 2 && memcmp(text + len - 3, "+00", 3) == 0;
 	if (*instant)
@@ -860,8 +861,8 @@ parse_time(const char *text, size_t len, int64_t *value, bool *instant)
 		for (; n < 6; n++)
 			fraction *= 10;
 	}
-	*value =
-		days * DAY_MICROSECONDS + INT64_C(1000000) * (3600 * hour + 60 * minute + second) + fraction;
+	*value = days * DAY_MICROSECONDS + INT64_C(1000000) * (3600 * hour + 60 * minute + second) +
+			 fraction;
 	return true;
 }
 
@@ -1065,10 +1066,10 @@ unpack_column(CanonicalBuffer *b, const uint8_t *packed, size_t len, size_t *pos
 		put_uuid_text(b, org);
 	else
 	{
-		uint32_t n = code == PACKED_UUID							? CANONICAL_UUID_BYTES
+		uint32_t n = code == PACKED_UUID							 ? CANONICAL_UUID_BYTES
 					 : code == PACKED_INSTANT || code == PACKED_TIME ? 8
-					 : code == PACKED_DATE							? 4
-																	: code - PACKED_LENGTH;
+					 : code == PACKED_DATE							 ? 4
+																	 : code - PACKED_LENGTH;
 		const uint8_t *value = packed + *pos;
 
 		if (n > len - *pos)

@@ -61,8 +61,8 @@ layout_read(const uint8 *name, size_t *len)
 	while (layout == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool isnull;
-		bytea *bytes = DatumGetByteaPP(
-			heap_getattr(tuple, LAYOUT_BYTES, RelationGetDescr(rel), &isnull));
+		bytea *bytes =
+			DatumGetByteaPP(heap_getattr(tuple, LAYOUT_BYTES, RelationGetDescr(rel), &isnull));
 		uint8 found[CANONICAL_LAYOUT_BYTES];
 
 		*len = VARSIZE_ANY_EXHDR(bytes);
@@ -234,8 +234,8 @@ Datum
 immiiq_entry_bytes(PG_FUNCTION_ARGS)
 {
 	HeapTupleHeader header = PG_GETARG_HEAPTUPLEHEADER(0);
-	TupleDesc desc = lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header),
-											HeapTupleHeaderGetTypMod(header));
+	TupleDesc desc =
+		lookup_rowtype_tupdesc(HeapTupleHeaderGetTypeId(header), HeapTupleHeaderGetTypMod(header));
 	HeapTupleData tuple;
 	Datum values[ENTRY_COLUMNS];
 	bool nulls[ENTRY_COLUMNS];

@@ -248,8 +248,8 @@ verify_statement(VerifyRun *run, HeapTuple row, TupleDesc desc, bool *opened)
 		return "which is not in the log";
 	heap_deform_tuple(tuple, RelationGetDescr(run->entries.rels[0]), values, nulls);
 	body = audit_entry_bytes(values, nulls, &len);
-	if (!canonical_parse_entry(body, len, &entry) ||
-		entry.operation != CANONICAL_EVENT || entry.table_len != strlen(PRUNED_KIND) ||
+	if (!canonical_parse_entry(body, len, &entry) || entry.operation != CANONICAL_EVENT ||
+		entry.table_len != strlen(PRUNED_KIND) ||
 		memcmp(entry.table, PRUNED_KIND, entry.table_len) != 0 ||
 		(memcmp(entry.org, org.data, UUID_LEN) != 0 &&
 		 memcmp(entry.org, keyring_installation_org.data, UUID_LEN) != 0))

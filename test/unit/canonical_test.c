@@ -135,8 +135,8 @@ entries(void)
 			  e.txid == UINT64_C(0x100000007) && e.seq == 7 && e.schema_len == 6 &&
 			  memcmp(e.schema, "public", 6) == 0 && e.table_len == 6 &&
 			  memcmp(e.table, "client", 6) == 0 && memcmp(e.layout, layout, sizeof(layout)) == 0 &&
-			  e.key_id == 9 && e.context == 7 &&
-			  e.origin_len == CANONICAL_SEAL_BYTES && e.image_len == sizeof(sealed) &&
+			  e.key_id == 9 && e.context == 7 && e.origin_len == CANONICAL_SEAL_BYTES &&
+			  e.image_len == sizeof(sealed) &&
 			  e.clear_len == b.len - (CANONICAL_SEAL_BYTES + 2) - (sizeof(sealed) + 2),
 		  "an entry that says who is read back");
 	check(canonical_parse_who(e.who, e.who_len, &who) && who.actor == 1 &&
@@ -500,8 +500,8 @@ packing(void)
 {
 	/* columns a (key), b (sealed) and c */
 	const char *columns = "020161"
-						 "100162"
-						 "000163";
+						  "100162"
+						  "000163";
 
 	check(packs("03"
 				"0201610131"
@@ -620,40 +620,39 @@ times(void)
 	static const char *const instants[] = {"2000-01-01 00:00:00+00", "0001-01-01 00:00:00.000001+00",
 										   "9999-12-31 23:59:59.999999+00",
 										   "1969-07-20 20:17:40.5+00"};
-	static const char *const plain[] =
-		{"2023-02-29",
-		 "1900-02-29",
-		 "2024-00-01",
-		 "2024-13-01",
-		 "2024-01-00",
-		 "2024-04-31",
-		 "0000-12-31",
-		 "2024/01/01",
-		 "2024-01/01",
-		 "2024-1-001",
-		 "-024-01-01",
-		 "12345678901",
-		 "10000-01-01",
-		 "2024-01-01 BC",
-		 "2024-01-01T00:00:00",
-		 "2024-01-01 24:00:00",
-		 "2024-01-01 00:60:00",
-		 "2024-01-01 00:00:60",
-		 "2024-01-01 00-00:00",
-		 "2024-01-01 00:00-00",
-		 "2024-01-01 0a:00:00",
-		 "2024-01-01 00:00:00.",
-		 "2024-01-01 00:00:00.0",
-		 "2024-01-01 00:00:00.10",
-		 "2024-01-01 00:00:00.1234567",
-		 "2024-01-01 00:00:00.1234567+00",
-		 "2024-01-01 00:00:00,5",
-		 "2024-01-01 00:00:00+01",
-		 "2024-01-01 00:00:00-00",
-		 "2024-01-01 00:00:00+0",
-		 "2024-01-01 00:00:00+000",
-		 "2024-01-01 00:00:00+00 BC",
-		 "2024-01-01 00:00:00.+00"};
+	static const char *const plain[] = {"2023-02-29",
+										"1900-02-29",
+										"2024-00-01",
+										"2024-13-01",
+										"2024-01-00",
+										"2024-04-31",
+										"0000-12-31",
+										"2024/01/01",
+										"2024-01/01",
+										"2024-1-001",
+										"-024-01-01",
+										"12345678901",
+										"10000-01-01",
+										"2024-01-01 BC",
+										"2024-01-01T00:00:00",
+										"2024-01-01 24:00:00",
+										"2024-01-01 00:60:00",
+										"2024-01-01 00:00:60",
+										"2024-01-01 00-00:00",
+										"2024-01-01 00:00-00",
+										"2024-01-01 0a:00:00",
+										"2024-01-01 00:00:00.",
+										"2024-01-01 00:00:00.0",
+										"2024-01-01 00:00:00.10",
+										"2024-01-01 00:00:00.1234567",
+										"2024-01-01 00:00:00.1234567+00",
+										"2024-01-01 00:00:00,5",
+										"2024-01-01 00:00:00+01",
+										"2024-01-01 00:00:00-00",
+										"2024-01-01 00:00:00+0",
+										"2024-01-01 00:00:00+000",
+										"2024-01-01 00:00:00+00 BC",
+										"2024-01-01 00:00:00.+00"};
 	uint8_t org_of[CANONICAL_UUID_BYTES] = {0};
 	bool good = true;
 
@@ -678,8 +677,10 @@ times(void)
 	for (int last = 0; last < 2; last++)
 	{
 		/* one microsecond and one day beyond the years that have four digits */
-		static const char *const beyond[2][3] = {{"03030380e70b913b8000", "03040380e70b913b8000", "0305002c95d4"},
-												 {"0303ff1fe2ffc59c5fff", "03048000000000000000", "0305fff4dbf8"}};
+		static const char *const beyond[2][3] = {{"03030380e70b913b8000", "03040380e70b913b8000",
+												  "0305002c95d4"},
+												 {"0303ff1fe2ffc59c5fff", "03048000000000000000",
+												  "0305fff4dbf8"}};
 
 		for (int i = 0; i < 3; i++)
 		{
@@ -787,8 +788,8 @@ storing(void)
 	e.layout = NULL;
 	canonical_put_whole_entry(&none, &e);
 	check(stores(&none, false), "one without a layout has its names");
-	check(canonical_parse_layout((const uint8_t *) "\006public\006client\002\001a", 17, &e, &columns,
-								 &columns_len) &&
+	check(canonical_parse_layout((const uint8_t *) "\006public\006client\002\001a", 17, &e,
+								 &columns, &columns_len) &&
 			  e.schema_len == 6 && e.table_len == 6 && memcmp(e.table, "client", 6) == 0 &&
 			  columns_len == 3 && columns[0] == CANONICAL_C_KEY,
 		  "a layout has schema, table and columns");
