@@ -240,6 +240,25 @@ INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.close_
 -- Foreign keys of one column between protected tables become keys over (organisation, column), under the same name:
 -- a row can then refer to its own organisation's rows only, and a refused one tells nothing of foreign ids.
 -- Returns what it made and replaced, as immiiq.protection.made has it.
+-- A constraint's comment goes with it.
+CREATE FUNCTION immiiq.replace_constraint(target regclass, constraint_name name, definition text) RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    said constant text := (SELECT obj_description(k.oid, 'pg_constraint') FROM pg_constraint AS k WHERE k.conrelid = target AND k.conname = constraint_name);
+BEGIN
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', target, constraint_name);
+    EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', target, constraint_name, definition);
+    IF said IS NOT NULL THEN
+        EXECUTE format('COMMENT ON CONSTRAINT %I ON %s IS %L', constraint_name, target, said);
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION immiiq.replace_constraint(regclass, name, text) IS 'puts another definition in a constraint''s place, under its name and comment; used by immiiq.protect and unprotect';
+REVOKE ALL ON FUNCTION immiiq.replace_constraint(regclass, name, text) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.replace_constraint(regclass, name, text)');
+
 CREATE FUNCTION immiiq.bind_foreign_keys(target regclass) RETURNS jsonb
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
@@ -286,14 +305,12 @@ BEGIN
                 || jsonb_build_array(jsonb_build_object('table', fk.parent::text, 'name', key_name)));
         END IF;
         BEGIN
-            EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', fk.child, fk.conname);
-            EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I FOREIGN KEY (%I, %I) REFERENCES %s (%I, %I) ON DELETE %s ON UPDATE %s%s%s',
-                fk.child, fk.conname, fk.child_org, fk.child_column, fk.parent, fk.parent_org, fk.parent_column,
+            PERFORM immiiq.replace_constraint(fk.child, fk.conname, format('FOREIGN KEY (%I, %I) REFERENCES %s (%I, %I) ON DELETE %s ON UPDATE %s%s%s', fk.child_org, fk.child_column, fk.parent, fk.parent_org, fk.parent_column,
                 (actions ->> fk.on_delete) || CASE WHEN fk.on_delete IN ('n', 'd') THEN format(' (%I)', fk.child_column) ELSE '' END,
                 -- SET NULL on update would clear the organisation with it, which never changes: nothing is left to do.
                 CASE WHEN fk.on_update IN ('n', 'd') THEN 'NO ACTION' ELSE actions ->> fk.on_update END,
                 CASE WHEN fk.condeferrable THEN ' DEFERRABLE' ELSE '' END,
-                CASE WHEN fk.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END);
+                CASE WHEN fk.condeferred THEN ' INITIALLY DEFERRED' ELSE '' END));
         EXCEPTION WHEN insufficient_privilege THEN
             RAISE NOTICE 'foreign key % of % stays as it is: it is not yours to change', fk.conname, fk.child
                 USING HINT = 'Let the owner replace it by a key over the organisation and the column.';
@@ -427,6 +444,8 @@ BEGIN
 
     made := jsonb_build_object('portal', coalesce(portal, false), 'permissions', permissions, 'new_clients', coalesce(new_clients, false),
         'row_security', class.relrowsecurity, 'forced', class.relforcerowsecurity,
+        'closed_parts', (SELECT coalesce(jsonb_agg(t.relid::text), '[]') FROM pg_partition_tree(target) AS t JOIN pg_class AS p ON p.oid = t.relid WHERE t.level > 0 AND p.relrowsecurity),
+        'forced_parts', (SELECT coalesce(jsonb_agg(t.relid::text), '[]') FROM pg_partition_tree(target) AS t JOIN pg_class AS p ON p.oid = t.relid WHERE t.level > 0 AND p.relforcerowsecurity),
         'constraints', '[]'::jsonb, 'replaced', '[]'::jsonb, 'indexes', '[]'::jsonb, 'statistics', '[]'::jsonb, 'domains', '[]'::jsonb);
 
     -- The organisation: never null, by default that of who is asking, one that there is.
@@ -582,10 +601,10 @@ BEGIN
     END IF;
     FOR part IN SELECT t.relid FROM pg_partition_tree(target) AS t UNION SELECT target LOOP
         EXECUTE format('DROP TRIGGER IF EXISTS immiiq_truncate ON %s', part);
-        IF part <> target OR NOT (was ->> 'forced')::boolean THEN
+        IF NOT (CASE WHEN part = target THEN (was ->> 'forced')::boolean ELSE was -> 'forced_parts' ? part::text END) THEN
             EXECUTE format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', part);
         END IF;
-        IF part <> target OR NOT (was ->> 'row_security')::boolean THEN
+        IF NOT (CASE WHEN part = target THEN (was ->> 'row_security')::boolean ELSE was -> 'closed_parts' ? part::text END) THEN
             EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', part);
         END IF;
     END LOOP;
@@ -593,8 +612,7 @@ BEGIN
     FOR item IN SELECT * FROM jsonb_array_elements(was -> 'replaced') LOOP
         CONTINUE WHEN NOT EXISTS (SELECT FROM pg_constraint
                                   WHERE conrelid = to_regclass(item ->> 'table') AND conname = item ->> 'name' AND cardinality(conkey) = 2);
-        EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', item ->> 'table', item ->> 'name');
-        EXECUTE format('ALTER TABLE %s ADD CONSTRAINT %I %s', item ->> 'table', item ->> 'name', item ->> 'definition');
+        PERFORM immiiq.replace_constraint((item ->> 'table')::regclass, (item ->> 'name')::name, item ->> 'definition');
     END LOOP;
     FOR item IN SELECT * FROM jsonb_array_elements(was -> 'constraints') LOOP
         CONTINUE WHEN NOT EXISTS (SELECT FROM pg_constraint
