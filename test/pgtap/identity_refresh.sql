@@ -1,6 +1,6 @@
 -- Refresh tokens, the portal, allowlists, addresses, anomalies.
 \i test/pgtap/setup.psql
-SELECT plan(121);
+SELECT plan(129);
 
 CREATE FUNCTION mailed(address text) RETURNS text LANGUAGE sql
     AS $$ SELECT o.token FROM immiiq.outbox AS o WHERE o.email = address ORDER BY o.issued_at DESC LIMIT 1 $$;
@@ -228,4 +228,10 @@ SELECT is((SELECT bool_and(immiiq.revoke_session(session_id)) FROM immiiq.sessio
 COMMIT;
 SELECT throws_ok(use_token(:'clerk_token'), 'IQ010', NULL, 'and it is revoked');
 RESET ROLE;
+-- What is throttled as one, and how an address is written.
+SELECT is(immiiq.network_of(a)::text, network, 'the network of ' || a) FROM (VALUES
+    ('192.0.2.7'::inet, '192.0.2.7/32'), ('192.0.2.7/24', '192.0.2.7/32'), ('::ffff:192.0.2.7', '192.0.2.7/32'),
+    ('2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'), ('::1', '::/64')) AS v (a, network);
+SELECT is(immiiq.plain_address(a), plain::inet, 'the address of ' || a) FROM (VALUES
+    ('192.0.2.7/24'::inet, '192.0.2.7'), ('::ffff:192.0.2.7/120', '192.0.2.7'), ('2001:db8::1/64', '2001:db8::1')) AS v (a, plain);
 SELECT * FROM finish();
