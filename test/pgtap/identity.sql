@@ -1,7 +1,7 @@
 -- Links, codes, sessions and the log of attempts. Passwords, refresh tokens and the portal: identity_password.sql, identity_refresh.sql,
 -- identity_portal.sql; what needs several connections, a restart or a clock: test/t/06*.pl.
 \i test/pgtap/setup.psql
-SELECT plan(131);
+SELECT plan(133);
 
 -- The mailer's last message to an address.
 CREATE FUNCTION mailed(address text, OUT token text, OUT code text) LANGUAGE sql
@@ -252,4 +252,14 @@ SELECT is_empty(format($$SELECT FROM logged WHERE attempt_id NOT IN (SELECT atte
 -- What a restart counts again: attempts with accounts of other issuers, too.
 INSERT INTO immiiq.sign_in_attempt (method, verdict, reason, network) VALUES ('identity', 'denied', 'wrong signature', '198.51.100.7/32');
 SELECT is((SELECT class FROM immiiq.throttled_failures() WHERE key = convert_to('198.51.100.7/32', 'UTF8')), 'network', 'a forged ID token counts for its network after a restart');
+-- What a redemption costs: no index of the links.
+SELECT immiiq.unlock_sign_in('owner@alpha.example') AS ignored \gset
+SELECT immiiq.issue_link('owner@alpha.example') AS ignored \gset
+SELECT token FROM mailed('owner@alpha.example') \gset
+BEGIN;
+SELECT pg_stat_get_xact_tuples_updated('immiiq.link'::regclass) AS updated, pg_stat_get_xact_tuples_hot_updated('immiiq.link'::regclass) AS hot \gset
+SELECT is((immiiq.redeem_link(:'token')).verdict, 'ok', 'a link is used');
+SELECT is((pg_stat_get_xact_tuples_updated('immiiq.link'::regclass) - :updated) || ' ' || (pg_stat_get_xact_tuples_hot_updated('immiiq.link'::regclass) - :hot), '1 1',
+    'which changes no index');
+COMMIT;
 SELECT * FROM finish();
