@@ -30,6 +30,6 @@ portal)
 	PGDATABASE=demo docs/examples/portal/start.sh ;;
 bench)
 	# Tables of a million rows stay in the server's memory, sealed or plain.
-	start_server $'immiiq.throttle_buckets = 1048576\nshared_buffers = '$(awk '/^MemTotal/ { print int($2 / 8192) }' /proc/meminfo)MB
+	start_server $'immiiq.throttle_buckets = 1048576\ntrack_commit_timestamp = on\nshared_buffers = '$(awk '/^MemTotal/ { print int($2 / 8192) }' /proc/meminfo)MB
 	test/bench/run.sh ;;
 esac

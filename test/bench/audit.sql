@@ -77,8 +77,8 @@ SELECT max(length(immiiq.prove_entry(:'org', 1 + (i * 7919) % :last))) AS proof 
 SELECT * FROM bench_line('audit', format('a proof among %s entries', :entries), :proof_a_ms / 200, 1, ' ms');
 SELECT * FROM bench_line('audit', 'its bytes', :proof, 3072, '');
 
--- 10,000 entries of organisations that write one row each now and then.
-SELECT greatest(100, (2000 * :scale)::int) AS quiet \gset
+-- Organisations that write few rows now and then.
+SELECT greatest(100, (10000 * :scale)::int) AS quiet \gset
 CREATE TABLE quiet (org_id uuid, id int, note text, PRIMARY KEY (org_id, id));
 SELECT immiiq.protect('quiet', 'clients') \gset ignored_
 GRANT ALL ON quiet TO bench_operator;
@@ -114,3 +114,41 @@ SELECT current_database() AS bench_database \gset
 \setenv PGDATABASE :bench_database
 \setenv BENCH_TOKEN :token
 \! ./audit_client.sh "$BENCH_TOKEN"
+
+-- From commit to sealed, of each entry: what PostgreSQL noted as the times of the commits that made the entry and its leaf visible
+-- (track_commit_timestamp). Eight organisations write 5,000 rows a second, five in a transaction.
+CREATE TABLE paced (org_id uuid, id int GENERATED ALWAYS AS IDENTITY, note text, PRIMARY KEY (org_id, id));
+SELECT immiiq.protect('paced', 'clients') \gset ignored_
+GRANT ALL ON paced TO bench_app;
+CREATE PROCEDURE make_tokens(n int, INOUT tokens text DEFAULT '') LANGUAGE plpgsql AS $$
+DECLARE
+    org uuid;
+    member uuid;
+BEGIN
+    FOR i IN 1 .. n LOOP
+        org := immiiq.create_org('Paced ' || i);
+        COMMIT;
+        PERFORM immiiq.operate(org, 'bench');
+        INSERT INTO immiiq.member (org_id, email, name, scope, modules)
+        VALUES (org, 'paced' || i || '@bench.example', 'Member', 'all', '{clients}') RETURNING member_id INTO member;
+        tokens := concat_ws(' ', nullif(tokens, ''), immiiq.issue_session(member));
+        COMMIT;
+    END LOOP;
+END
+$$;
+GRANT EXECUTE ON PROCEDURE make_tokens(int, text) TO bench_operator;
+SET SESSION AUTHORIZATION bench_operator;
+CALL make_tokens(8) \gset
+RESET SESSION AUTHORIZATION;
+CALL immiiq.seal();
+SELECT max(batch_no) AS mark FROM immiiq.batch \gset
+\setenv BENCH_TOKENS :tokens
+\! ./audit_paced.sh $BENCH_TOKENS
+SELECT pg_sleep(1) \gset ignored_
+SELECT b.* FROM (SELECT count(*) AS entries, extract(epoch FROM max(committed) - min(committed)) AS seconds,
+        percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM sealed - committed)) * 1000 AS ms
+    FROM (SELECT pg_xact_commit_timestamp(e.xmin) AS committed, pg_xact_commit_timestamp(l.xmin) AS sealed
+        FROM immiiq.batch AS b JOIN immiiq.leaf AS l ON l.org_id = b.org_id AND l.position BETWEEN b.first AND b.last
+        JOIN immiiq.entry AS e ON e.month = l.month AND e.incarnation = l.incarnation AND e.txid = l.txid AND e.seq = l.seq
+        WHERE b.batch_no > :mark) AS t) AS t
+CROSS JOIN LATERAL bench_line('audit', format('from commit to sealed, 99 of 100 entries, at %s a second', round(t.entries / t.seconds)), t.ms, 1000, ' ms') AS b;
