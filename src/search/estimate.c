@@ -429,8 +429,9 @@ enc_matchsel(PG_FUNCTION_ARGS)
 		PG_RETURN_FLOAT8(result);
 	if (IsA(other, Const) && ((Const *) other)->constisnull)
 		result = 0.0;
-	else if (IsA(other, Const))
+	else if (IsA(other, Const) && on_left)
 	{
+		/* With the column in the query (constant @> column), the constant is a document. */
 		SearchQuery *query = (SearchQuery *) PG_DETOAST_DATUM(((Const *) other)->constvalue);
 		AttrNumber org;
 		double share = estimate_org_share(root, column.rel, &org);

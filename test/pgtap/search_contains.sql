@@ -1,6 +1,6 @@
 -- @> on sealed documents, which are read as text where they are rechecked: every document against every other, as jsonb says.
 \i test/pgtap/setup.psql
-SELECT plan(17);
+SELECT plan(19);
 
 CREATE TABLE vault (id int PRIMARY KEY, org_id uuid NOT NULL DEFAULT immiiq.current_org(), doc enc_jsonb(contains), plain jsonb, shut enc_jsonb(9));
 CREATE INDEX vault_doc ON vault USING gin (doc);
@@ -56,6 +56,9 @@ SELECT is((SELECT count(*) FROM vault WHERE doc @> ANY (ARRAY(SELECT w.shut FROM
     (SELECT count(*) FROM vault WHERE plain @> ANY (ARRAY(SELECT w.plain FROM vault w WHERE w.id IN (2002, 2003)))), 'a list of sealed documents');
 SELECT throws_ok('SELECT count(*) FROM vault WHERE shut @> doc', 'IQ030', NULL, 'the column that contains needs the word');
 SELECT throws_like('SELECT count(*) FROM vault WHERE doc <@ shut', '%column "shut"%', 'and is named');
+SELECT results_eq($$SELECT id FROM vault WHERE doc <@ '{"a": [1, 2], "b": 2}' ORDER BY id$$, $$SELECT id FROM vault WHERE plain <@ '{"a": [1, 2], "b": 2}' ORDER BY id$$,
+    'a literal in which the column is: what is looked for is the column, and nothing of it is known to the planner');
+SELECT results_eq($$SELECT id FROM vault WHERE '[1, "a"]' @> doc ORDER BY id$$, $$SELECT id FROM vault WHERE '[1, "a"]' @> plain ORDER BY id$$, 'on the left as well');
 SELECT is((SELECT count(*) FROM vault WHERE doc @> NULL::enc_jsonb), 0::bigint, 'nothing contains nothing known');
 COMMIT;
 SELECT throws_ok($$SELECT holding('{}')$$, 'IQ011', NULL, 'not while nobody is active');
