@@ -888,6 +888,20 @@ INSERT INTO immiiq.privilege VALUES
 
 -- ---- the end of sessions ----
 
+-- What a prompt says puts nobody out.
+CREATE FUNCTION immiiq.refuse_assistant() RETURNS void
+    LANGUAGE plpgsql STABLE PARALLEL RESTRICTED
+    SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF immiiq.current_actor() = 'assistant' THEN
+        RAISE EXCEPTION 'the assistant ends no session' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION immiiq.refuse_assistant() IS 'refuses the assistant (42501); used by what ends sessions';
+REVOKE ALL ON FUNCTION immiiq.refuse_assistant() FROM PUBLIC;
+
 CREATE FUNCTION immiiq.sign_out() RETURNS boolean
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
@@ -897,6 +911,7 @@ BEGIN
         RAISE EXCEPTION 'nobody is active in this transaction' USING ERRCODE = 'IQ011',
             HINT = 'Set immiiq.token in this transaction first, with set_config(''immiiq.token'', $1, true) or immiiq.authenticate.';
     END IF;
+    PERFORM immiiq.refuse_assistant();
     RETURN immiiq.end_session(immiiq.current_session(), 'signed out');
 END
 $$;
@@ -913,6 +928,7 @@ BEGIN
         RAISE EXCEPTION 'nobody is active in this transaction' USING ERRCODE = 'IQ011',
             HINT = 'Set immiiq.token in this transaction first, with set_config(''immiiq.token'', $1, true) or immiiq.authenticate.';
     END IF;
+    PERFORM immiiq.refuse_assistant();
     UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'signed out everywhere'
     WHERE s.org_id = immiiq.current_org() AND s.revoked_at IS NULL
         AND (s.member_id = immiiq.current_member() OR s.client_id = immiiq.current_client());
@@ -937,6 +953,7 @@ BEGIN
         RAISE EXCEPTION 'nobody is active in this transaction' USING ERRCODE = 'IQ011',
             HINT = 'Set immiiq.token in this transaction first, with set_config(''immiiq.token'', $1, true) or immiiq.authenticate.';
     END IF;
+    PERFORM immiiq.refuse_assistant();
     SELECT s.member_id, s.client_id INTO owned FROM immiiq.session AS s
     WHERE s.session_id = revoke_session.session AND s.org_id = immiiq.current_org();
     IF NOT FOUND THEN

@@ -58,6 +58,21 @@ SELECT immiiq.verify_access('client', :'canary'::uuid);
 -- case assistant_writes (alpha_owner, refused 42501, no control): lets the assistant write where the role does not allow it
 SELECT immiiq.act_as_assistant('lookup') \gset a_
 INSERT INTO client (note) VALUES ('by the assistant');
+-- case assistant_signs_out (alpha_owner, refused 42501, no control): lets a prompt put the member out, everywhere
+SELECT immiiq.act_as_assistant('lookup') \gset a_
+SELECT immiiq.sign_out_everywhere();
+-- case assistant_ends_session (alpha_owner, refused 42501, no control): the same by the session's id
+SELECT immiiq.act_as_assistant('lookup') \gset a_
+SELECT immiiq.revoke_session(immiiq.current_session());
+-- case assistant_signs_out_here (alpha_owner, refused 42501, no control): the same for this session
+SELECT immiiq.act_as_assistant('lookup') \gset a_
+SELECT immiiq.sign_out();
+-- case assistant_by_cursor (alpha_owner, says /^UPDATE 0$/, no control): writes as the assistant where the member's cursor stands
+\set QUIET off
+DECLARE c CURSOR FOR SELECT note FROM client WHERE client_id = :'mine' FOR UPDATE;
+FETCH 1 FROM c;
+SELECT immiiq.act_as_assistant('lookup') \gset a_
+UPDATE client SET note = 'by the assistant' WHERE CURRENT OF c;
 -- case read_journal_sequence (alpha_owner, refused 42501): reads how much was recorded from a sequence
 SELECT last_value FROM immiiq.journal_journal_id_seq;
 -- case second_identity_is_ones_own (alpha_owner, says /^1 of one's own$/, no control): sets another organisation's token: the entry is of who did it
