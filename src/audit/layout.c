@@ -79,13 +79,12 @@ layout_read(const uint8 *name, size_t *len)
 	return layout;
 }
 
-/* What a name stands for, kept for the session: a layout never changes. */
+/* Keeps a layout for the session: what a name stands for never changes. */
 static const Layout *
-layout_find(const uint8 *name)
+layout_keep(const uint8 *name, const uint8 *bytes, size_t len)
 {
 	Layout *known;
-	uint8 *layout;
-	size_t len;
+	bool found;
 
 	if (layouts == NULL)
 	{
@@ -97,18 +96,30 @@ layout_find(const uint8 *name)
 		ctl.hcxt = CacheMemoryContext;
 		layouts = hash_create("immiiq layouts", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	}
-	known = hash_search(layouts, name, HASH_FIND, NULL);
-	if (known != NULL)
+	known = hash_search(layouts, name, HASH_ENTER, &found);
+	if (found && known->bytes != NULL)
 		return known;
-	layout = layout_read(name, &len);
-	if (layout == NULL)
-		return NULL;
-	known = hash_search(layouts, name, HASH_ENTER, NULL);
 	known->len = len;
 	known->bytes = NULL; /* should the next line fail */
 	known->bytes = MemoryContextAlloc(CacheMemoryContext, len + 1);
-	memcpy(known->bytes, layout, len);
-	pfree(layout);
+	memcpy(known->bytes, bytes, len);
+	return known;
+}
+
+static const Layout *
+layout_find(const uint8 *name)
+{
+	const Layout *known = layouts != NULL ? hash_search(layouts, name, HASH_FIND, NULL) : NULL;
+	uint8 *bytes;
+	size_t len;
+
+	if (known != NULL && known->bytes != NULL)
+		return known;
+	bytes = layout_read(name, &len);
+	if (bytes == NULL)
+		return NULL;
+	known = layout_keep(name, bytes, len);
+	pfree(bytes);
 	return known;
 }
 
@@ -139,6 +150,7 @@ audit_layout_note(const uint8 *layout, size_t len, const uint8 *name)
 	uint8 *known = layout_read(name, &there);
 	bytea *bytes;
 
+	(void) layout_keep(name, layout, len); /* this command does not see yet what it writes */
 	if (known != NULL)
 	{
 		pfree(known);
@@ -211,7 +223,7 @@ audit_entry_bytes(const Datum *values, const bool *nulls, size_t *len)
 	if (!canonical_unpack_entry((uint8 *) VARDATA_ANY(stored), VARSIZE_ANY_EXHDR(stored), &entry))
 		return NULL;
 	if (entry.layout != NULL &&
-		((layout = layout_find(entry.layout)) == NULL || layout->bytes == NULL ||
+		((layout = layout_find(entry.layout)) == NULL ||
 		 !canonical_parse_layout(layout->bytes, layout->len, &entry, &names, &names_len)))
 		return NULL;
 	(void) canonical_reserve(&body, VARSIZE_ANY_EXHDR(stored) + 256); /* one allocation is enough */

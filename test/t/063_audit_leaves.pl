@@ -47,7 +47,9 @@ $node->reload;
 $node->poll_query_until('postgres', 'SHOW immiiq.leaf_messages', 'on') or die;
 
 # Everything that commits, and nothing else.
-$node->safe_psql('postgres', "INSERT INTO note SELECT '$alpha', n, 'x' FROM generate_series(2, 2500) n");
+$node->safe_psql('postgres', 'ALTER TABLE note ADD more text');
+$node->safe_psql('postgres', "INSERT INTO note VALUES ('$alpha', 2, 'x')"); # the first row of a new layout, which this command does not see yet
+$node->safe_psql('postgres', "INSERT INTO note SELECT '$alpha', n, 'x' FROM generate_series(3, 2500) n");
 $node->safe_psql('postgres', "BEGIN; INSERT INTO note VALUES ('$alpha', 3001, 'x'); ROLLBACK");
 $node->safe_psql('postgres', "BEGIN; INSERT INTO note VALUES ('$alpha', 3002, 'x'); SAVEPOINT s; INSERT INTO note SELECT '$alpha', n, 'x' FROM generate_series(4001, 5500) n;
 	ROLLBACK TO s; UPDATE note SET body = 'y' WHERE note_id <= 5; COMMIT");
