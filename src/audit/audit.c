@@ -370,28 +370,31 @@ audit_writer_flush(AuditWriter *w)
 	if (w->used == 0)
 		return;
 	heap_multi_insert(w->rel, w->slots, w->used, GetCurrentCommandId(true), w->options, NULL);
-	for (int i = 0; i < w->used; i++)
+	/* one index after the other: its upper pages, and where equal keys go, stay in the cache */
+	for (int n = 0; n < w->indexes->ri_NumIndices; n++)
 	{
-		for (int n = 0; n < w->indexes->ri_NumIndices; n++)
+		Relation index = w->indexes->ri_IndexRelationDescs[n];
+		IndexInfo *info = w->indexes->ri_IndexRelationInfo[n];
+
+		if (!info->ii_ReadyForInserts)
+			continue;
+		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+							errmsg("an index on immiiq.%s has an expression or a predicate",
+								   RelationGetRelationName(w->rel))));
+		for (int i = 0; i < w->used; i++)
 		{
-			Relation index = w->indexes->ri_IndexRelationDescs[n];
-			IndexInfo *info = w->indexes->ri_IndexRelationInfo[n];
 			Datum values[INDEX_MAX_KEYS];
 			bool nulls[INDEX_MAX_KEYS];
 
-			if (!info->ii_ReadyForInserts)
-				continue;
-			if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
-				ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-								errmsg("an index on immiiq.%s has an expression or a predicate",
-									   RelationGetRelationName(w->rel))));
 			FormIndexDatum(info, w->slots[i], NULL, values, nulls);
 			index_insert(index, values, nulls, &w->slots[i]->tts_tid, w->rel,
 						 index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false,
 						 info);
 		}
-		ExecClearTuple(w->slots[i]);
 	}
+	for (int i = 0; i < w->used; i++)
+		ExecClearTuple(w->slots[i]);
 	w->used = 0;
 }
 

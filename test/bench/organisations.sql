@@ -1,4 +1,5 @@
--- Many organisations beside fifty: the same statements of the same member before and after the others come. In CPU time of one process.
+-- Many organisations beside fifty: the same statements of the same member in a copy of the database that others come to, and in one that they do not,
+-- in turn, each time in a new session. In CPU time of one process.
 -- BENCH_SCALE=10: 10,000 organisations with 200,000 members; 1: a tenth of them.
 \set more 'greatest(100, 1000 * ':scale')::int - 50'
 CREATE TABLE client (org_id uuid, client_id uuid DEFAULT gen_random_uuid(), team_id uuid, created int, name text, PRIMARY KEY (org_id, client_id));
@@ -34,37 +35,56 @@ INSERT INTO statement VALUES
     (5, 'UPDATE of a row', 100, format('UPDATE client SET name = name WHERE client_id = %L', :'some')),
     (6, 'members read', 100, 'SELECT count(*) FROM immiiq.member');
 GRANT SELECT ON statement TO bench_app;
-CREATE TABLE took (many boolean, n int, ms float8);
+CREATE TABLE took (n int, ms float8);
 GRANT INSERT ON took TO bench_app;
-CREATE PROCEDURE measure(many boolean, token text) LANGUAGE plpgsql AS $$
+CREATE PROCEDURE measure(token text) LANGUAGE plpgsql AS $$
 DECLARE
     s record;
     t float8;
 BEGIN
-    FOR round IN 1..9 LOOP
+    FOR round IN 1..3 LOOP
         FOR k IN 1..6 LOOP
             SELECT * INTO s FROM statement WHERE n = k;
             IF s.n > 1 THEN PERFORM set_config('immiiq.token', token, true); END IF;
             t := bench_cpu();
             FOR i IN 1..s.times LOOP EXECUTE s.statement; END LOOP;
-            INSERT INTO took VALUES (many, s.n, bench_cpu() - t);
+            INSERT INTO took VALUES (s.n, bench_cpu() - t);
             COMMIT;
         END LOOP;
     END LOOP;
 END $$;
+SELECT current_database() AS many, current_database() || '_few' AS few \gset
+\c postgres
+CREATE DATABASE :few TEMPLATE :many;
+\c :few
 VACUUM ANALYZE;
-SET SESSION AUTHORIZATION bench_app;
-CALL measure(false, :'token');
-RESET SESSION AUTHORIZATION;
+\c :many
 CALL add_organisations(:more);
 VACUUM ANALYZE;
-\c
+\c :few
 SET SESSION AUTHORIZATION bench_app;
-CALL measure(true, :'token');
-RESET SESSION AUTHORIZATION;
-SELECT l.* FROM (
-    SELECT s.n, s.what, percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ms) FILTER (WHERE t.many) / percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ms) FILTER (WHERE NOT t.many) AS ratio
+CALL measure(:'token');
+\c :many
+SET SESSION AUTHORIZATION bench_app;
+CALL measure(:'token');
+\c :few
+SET SESSION AUTHORIZATION bench_app;
+CALL measure(:'token');
+\c :many
+SET SESSION AUTHORIZATION bench_app;
+CALL measure(:'token');
+\c :few
+SET SESSION AUTHORIZATION bench_app;
+CALL measure(:'token');
+\c :many
+SET SESSION AUTHORIZATION bench_app;
+CALL measure(:'token');
+\c :few
+SELECT jsonb_object_agg(n, ms) AS alone FROM (SELECT n, percentile_cont(0.5) WITHIN GROUP (ORDER BY ms) AS ms FROM took GROUP BY n) AS t \gset
+\c :many
+SELECT l.* FROM (SELECT s.n, s.what, percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ms) / ((:'alone'::jsonb) ->> s.n::text)::float8 AS ratio
     FROM took AS t JOIN statement AS s USING (n) GROUP BY s.n, s.what) AS r
     CROSS JOIN LATERAL bench_line('organisations', r.what || ' among ' || (SELECT count(*) FROM immiiq.org) || ' organisations with ' || (SELECT count(*) FROM immiiq.member)
         || ' members, times the same among 50', r.ratio, 1.2, ' x') AS l
 ORDER BY r.n;
+DROP DATABASE :few (FORCE);

@@ -1,5 +1,5 @@
 -- pgbench's TPC-B-like transaction, prepared, with protection and a token in each, beside the same without: the same columns, keys and
--- foreign keys; commits reach the disk on both sides. BENCH_SCALE=1: ten branches with 10,000 accounts each.
+-- foreign keys; commits reach the disk on both sides. Then each part of it alone. BENCH_SCALE=1: ten branches with 10,000 accounts each.
 SELECT greatest(1000, 10000 * :scale)::int AS accounts \gset
 CREATE PROCEDURE make_bank(name text, org uuid, accounts int) LANGUAGE plpgsql AS $$
 BEGIN
@@ -14,9 +14,11 @@ BEGIN
 END $$;
 CALL make_bank('plain', :'org', :accounts);
 CALL make_bank('guarded', :'org', :accounts);
-SELECT immiiq.protect('guarded.' || t, 'clients') FROM unnest(ARRAY['branch', 'teller', 'account', 'history']) AS t \g /dev/null
-GRANT USAGE ON SCHEMA guarded TO bench_app;
-GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA guarded TO bench_app;
+CALL make_bank('unaudited', :'org', :accounts);
+SELECT immiiq.protect(s || '.' || t, 'clients') FROM unnest(ARRAY['guarded', 'unaudited']) AS s, unnest(ARRAY['branch', 'teller', 'account', 'history']) AS t \g /dev/null
+SELECT format('DROP TRIGGER immiiq_capture ON unaudited.%I', t) FROM unnest(ARRAY['branch', 'teller', 'account', 'history']) AS t \gexec
+GRANT USAGE ON SCHEMA plain, guarded, unaudited TO bench_app;
+GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA plain, guarded, unaudited TO bench_app;
 VACUUM ANALYZE;
 ALTER SYSTEM SET fsync = on;
 SELECT pg_reload_conf() AS ignored \g /dev/null
