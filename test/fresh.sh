@@ -50,6 +50,11 @@ git -c safe.directory='*' clone -q --no-local "$tree" "$root/root/immiiq"
 inside() {
 	chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin CI=true "$@" < /dev/null
 }
+# A cluster goes by pg_upgrade only to a minor release that is as young as its own: those come by security updates.
+if [ -n "${CARRY:-}" ] && [ "$release" = trixie ]; then
+	echo "deb $mirror-security $release-security main" >> "$root/etc/apt/sources.list"
+	inside apt-get -q update > /dev/null
+fi
 failed=0
 problem() {
 	echo "PROBLEM: $*"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # versions.sh: make check on PostgreSQL 17 (Debian 13) and 18 (forky), each in a fresh chroot, and a database that goes from the
-# PostgreSQL here through both of them, as a dump. As root.
+# PostgreSQL here through both of them, as a dump and by pg_upgrade. As root.
 set -eu
 tree=$(cd "$(dirname "$0")/.." && pwd)
 CARRY=$(mktemp -d)

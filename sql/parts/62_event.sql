@@ -25,7 +25,7 @@ REVOKE ALL ON immiiq.coverage_state FROM PUBLIC;
 
 CREATE FUNCTION immiiq.coverage_now() RETURNS jsonb
     LANGUAGE sql STABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
     SELECT COALESCE(pg_catalog.jsonb_object_agg(s.object::text, pg_catalog.jsonb_build_object('name', s.name, 'on', s.active, 'version', s.version)), '{}')
     FROM (
         SELECT c.oid AS object, pg_catalog.concat(n.nspname, '.', c.relname) AS name,
@@ -43,7 +43,7 @@ BEGIN ATOMIC
         FROM pg_catalog.pg_proc AS f
         WHERE f.oid OPERATOR(pg_catalog.=) 'immiiq.capture()'::pg_catalog.regprocedure
     ) AS s;
-END;
+$$;
 COMMENT ON FUNCTION immiiq.coverage_now() IS 'the triggers that capture and those that guard the log, as they are, by the oid of their table';
 REVOKE ALL ON FUNCTION immiiq.coverage_now() FROM PUBLIC;
 
@@ -77,7 +77,7 @@ REVOKE ALL ON FUNCTION immiiq.event_tag(text, text) FROM PUBLIC;
 -- Between two states that the log has of one life of the database, and between the last of them and now.
 CREATE FUNCTION immiiq.coverage_gaps() RETURNS TABLE (name text, what text, since timestamptz, until timestamptz)
     LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
     WITH event AS MATERIALIZED (
         SELECT l.position, l.at, (f.new_row OPERATOR(pg_catalog.->>) 'since')::timestamptz AS since,
             f.new_row OPERATOR(pg_catalog.->) 'state' AS state, (f.new_row OPERATOR(pg_catalog.->>) 'incarnation')::int4 AS incarnation
@@ -114,7 +114,7 @@ BEGIN ATOMIC
     FROM seen AS s
     WHERE s.active AND s.was_active AND s.version OPERATOR(pg_catalog.<>) s.was
     ORDER BY 3, 1;
-END;
+$$;
 COMMENT ON FUNCTION immiiq.coverage_gaps() IS 'when capture, or a guard of the log, was off, or may have been: what changed between two looks; until null: up to now';
 REVOKE ALL ON FUNCTION immiiq.coverage_gaps() FROM PUBLIC;
 

@@ -169,6 +169,33 @@ SKIP:
 	$full->_update_pid(1);
 	whole('after a crash');
 	$full->stop;
+
+	# WAL has a volume of its own: without room for it PostgreSQL stops, and starts once there is some.
+	my $wal = new_cluster('wal', start => 0, initdb => ['--wal-segsize=1'], config => "restart_after_crash = off\nmin_wal_size = 2MB\nmax_wal_size = 8MB");
+	my $folder = $wal->data_dir . '/pg_wal';
+	system(@inside, 'sh', '-c', "rm -rf $volume/data && mv $folder $volume/wal && ln -s $volume/wal $folder") == 0 or die 'could not move WAL';
+	system(@inside, 'pg_ctl', '-w', '-s', '-D', $wal->data_dir, '-l', $wal->logfile, 'start') == 0 or die 'no server in the namespace';
+	$wal->_update_pid(1);
+	$wal->safe_psql('postgres', 'CREATE ROLE app LOGIN');
+	set_up($wal, 'postgres');
+	is(put(), '', 'WAL on a small volume');
+	ballast();
+	($refusal, $tries) = ('', 0);
+	while ($refusal eq '' && $tries++ < 400)
+	{
+		$wal->psql('postgres', q{SELECT pg_logical_emit_message(true, 'x', repeat('x', 200000))});
+		$refusal = put();
+	}
+	isnt($refusal, '', 'a full volume ends it');
+	like(slurp_file($wal->logfile), qr/PANIC:  could not write to file "pg_wal\/.*No space left on device/, 'and the log says why');
+	system(@inside, 'rm', "$volume/ballast");
+	system(@inside, 'pg_ctl', '-w', '-s', '-D', $wal->data_dir, '-l', $wal->logfile, 'start');
+	$wal->_update_pid(1);
+	is(put(), '', 'with room again it starts, and rows are written');
+	deny();
+	ok($wal->poll_query_until('postgres', "SELECT count(*) > 0 FROM immiiq.journal WHERE kind = 'denial'"), 'and denials');
+	whole('full WAL');
+	$wal->stop;
 }
 $holder->kill_kill if $holder;
 
