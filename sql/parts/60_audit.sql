@@ -132,9 +132,11 @@ CREATE TABLE immiiq.seal_state (
     horizon int8 NOT NULL,
     open int8[] NOT NULL,
     at timestamptz NOT NULL,
+    timeline int8 NOT NULL,
+    began int8 NOT NULL,
     CONSTRAINT seal_state_pkey PRIMARY KEY (incarnation)
 ) USING heap WITH (fillfactor = 50);
-COMMENT ON TABLE immiiq.seal_state IS 'the snapshot up to which entries are sealed';
+COMMENT ON TABLE immiiq.seal_state IS 'the snapshot up to which entries are sealed, by immiiq.audit_lineage(); the timeline of the last incarnation, and no transaction of an earlier one is as late as began';
 CREATE TABLE immiiq.restored (
     txid int8 NOT NULL,
     at timestamptz NOT NULL
@@ -259,10 +261,10 @@ BEGIN
     IF NOT EXISTS (SELECT FROM immiiq.entry AS e WHERE e.month < before) THEN
         RETURN 0;
     END IF;
-    IF EXISTS (SELECT FROM immiiq.restored) OR NOT EXISTS (SELECT FROM immiiq.seal_state AS s WHERE s.incarnation = immiiq.audit_incarnation())
+    IF EXISTS (SELECT FROM immiiq.restored) OR NOT EXISTS (SELECT FROM immiiq.seal_state AS s WHERE s.incarnation = immiiq.audit_lineage())
         OR EXISTS (SELECT FROM immiiq.seal_state AS s
-            JOIN immiiq.entry AS e ON e.incarnation = s.incarnation AND (e.txid >= s.horizon OR e.txid = ANY (s.open))
-            WHERE s.incarnation = immiiq.audit_incarnation() AND e.month < before) THEN
+            JOIN immiiq.entry AS e ON e.incarnation = ANY (immiiq.audit_incarnations()) AND (e.txid >= s.horizon OR e.txid = ANY (s.open))
+            WHERE s.incarnation = immiiq.audit_lineage() AND e.month < before) THEN
         RAISE WARNING 'entries of before % are not sealed yet: nothing was pruned', before;
         RETURN 0;
     END IF;
@@ -350,7 +352,13 @@ CREATE FUNCTION immiiq.audit_all() RETURNS boolean
 COMMENT ON FUNCTION immiiq.audit_all() IS 'true for auditors and superusers while nobody is active';
 CREATE FUNCTION immiiq.audit_incarnation() RETURNS int4
     LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_audit_incarnation';
-COMMENT ON FUNCTION immiiq.audit_incarnation() IS 'names the life of this database in which its transaction ids mean something';
+COMMENT ON FUNCTION immiiq.audit_incarnation() IS 'names the life of this database on this timeline of its cluster; every entry carries it';
+CREATE FUNCTION immiiq.audit_lineage() RETURNS int4
+    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_audit_lineage';
+COMMENT ON FUNCTION immiiq.audit_lineage() IS 'names this database of this cluster, on whatever timeline: its transaction ids go on';
+CREATE FUNCTION immiiq.audit_incarnations() RETURNS int4[]
+    LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_audit_incarnations';
+COMMENT ON FUNCTION immiiq.audit_incarnations() IS 'audit_incarnation() of each timeline up to this one';
 
 CREATE FUNCTION immiiq.entry_bytes(entry immiiq.entry) RETURNS bytea
     LANGUAGE C STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_entry_bytes';
@@ -389,23 +397,23 @@ CREATE FUNCTION immiiq.waiting() RETURNS TABLE (incarnation int4, txid int8, seq
 BEGIN ATOMIC
     SELECT e.incarnation, e.txid, e.seq
     FROM immiiq.entry AS e
-    WHERE e.incarnation OPERATOR(pg_catalog.=) (SELECT immiiq.audit_incarnation())
+    WHERE e.incarnation OPERATOR(pg_catalog.=) ANY ((SELECT immiiq.audit_incarnations())::int4[])
         AND e.txid OPERATOR(pg_catalog.>=) COALESCE((SELECT s.horizon FROM immiiq.seal_state AS s
-            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation()), 0)
+            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_lineage()), 0)
         AND immiiq.audit_sees(e.org_id)
     UNION ALL
     SELECT e.incarnation, e.txid, e.seq
     FROM immiiq.entry AS e
-    WHERE e.incarnation OPERATOR(pg_catalog.=) (SELECT immiiq.audit_incarnation())
+    WHERE e.incarnation OPERATOR(pg_catalog.=) ANY ((SELECT immiiq.audit_incarnations())::int4[])
         AND e.txid OPERATOR(pg_catalog.=) ANY ((SELECT s.open FROM immiiq.seal_state AS s
-            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation())::int8[])
+            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_lineage())::int8[])
         AND immiiq.audit_sees(e.org_id)
     UNION ALL -- after a restore, until the next round: entries of another life of the database that have no leaf
     SELECT e.incarnation, e.txid, e.seq
     FROM immiiq.entry AS e
     WHERE (EXISTS (SELECT FROM immiiq.restored) OR NOT EXISTS (SELECT FROM immiiq.seal_state AS s
-            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation()))
-        AND e.incarnation OPERATOR(pg_catalog.<>) (SELECT immiiq.audit_incarnation())
+            WHERE s.incarnation OPERATOR(pg_catalog.=) immiiq.audit_lineage()))
+        AND e.incarnation OPERATOR(pg_catalog.<>) ALL ((SELECT immiiq.audit_incarnations())::int4[])
         AND immiiq.audit_sees(e.org_id)
         AND NOT EXISTS (SELECT FROM immiiq.leaf AS l WHERE l.incarnation OPERATOR(pg_catalog.=) e.incarnation
             AND l.txid OPERATOR(pg_catalog.=) e.txid AND l.seq OPERATOR(pg_catalog.=) e.seq);

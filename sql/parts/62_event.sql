@@ -20,7 +20,7 @@ CREATE TABLE immiiq.coverage_state (
     at timestamptz NOT NULL,
     state jsonb NOT NULL
 );
-COMMENT ON TABLE immiiq.coverage_state IS 'how the worker last found the triggers that capture';
+COMMENT ON TABLE immiiq.coverage_state IS 'by immiiq.audit_lineage(): how the worker last found the triggers that capture';
 REVOKE ALL ON immiiq.coverage_state FROM PUBLIC;
 
 CREATE FUNCTION immiiq.coverage_now() RETURNS jsonb
@@ -55,14 +55,14 @@ DECLARE
     found constant jsonb := immiiq.coverage_now();
     last immiiq.coverage_state;
 BEGIN
-    SELECT * INTO last FROM immiiq.coverage_state AS s WHERE s.incarnation = immiiq.audit_incarnation();
+    SELECT * INTO last FROM immiiq.coverage_state AS s WHERE s.incarnation = immiiq.audit_lineage();
     IF last.state = found OR NOT immiiq.record_event_of('coverage', NULL, NULL, 'capture',
-            jsonb_build_object('incarnation', immiiq.audit_incarnation(), 'since', coalesce(since, last.at), 'state', found),
+            jsonb_build_object('incarnation', immiiq.audit_lineage(), 'since', coalesce(since, last.at), 'state', found),
             now, 'database', NULL, NULL, session_user, NULL, NULL, NULL) THEN
         RETURN false;
     END IF;
     DELETE FROM immiiq.coverage_state;
-    INSERT INTO immiiq.coverage_state VALUES (immiiq.audit_incarnation(), now, found);
+    INSERT INTO immiiq.coverage_state VALUES (immiiq.audit_lineage(), now, found);
     RETURN true;
 END
 $$;
@@ -94,7 +94,7 @@ AS $$
         UNION ALL
         SELECT pg_catalog.count(*) OPERATOR(pg_catalog.+) 1, e.incarnation, NULL, pg_catalog.max(e.at), immiiq.coverage_now()
         FROM event AS e
-        WHERE e.state IS NOT NULL AND e.incarnation OPERATOR(pg_catalog.=) immiiq.audit_incarnation()
+        WHERE e.state IS NOT NULL AND e.incarnation OPERATOR(pg_catalog.=) immiiq.audit_lineage()
         GROUP BY e.incarnation
     ), seen AS (
         SELECT s.n, s.at, s.since, o.value OPERATOR(pg_catalog.->>) 'name' AS name, (o.value OPERATOR(pg_catalog.->>) 'on')::boolean AS active,

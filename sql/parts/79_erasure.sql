@@ -531,8 +531,8 @@ CREATE FUNCTION immiiq.is_sealed(xid int8) RETURNS boolean
     LANGUAGE sql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT xid IS NULL OR EXISTS (SELECT FROM immiiq.seal_state AS s
-        WHERE s.incarnation = immiiq.audit_incarnation() AND s.horizon > xid AND NOT xid = ANY (s.open))
-        OR NOT EXISTS (SELECT FROM immiiq.entry AS n WHERE n.incarnation = immiiq.audit_incarnation() AND n.txid = xid)
+        WHERE s.incarnation = immiiq.audit_lineage() AND s.horizon > xid AND NOT xid = ANY (s.open))
+        OR NOT EXISTS (SELECT FROM immiiq.entry AS n WHERE n.incarnation = ANY (immiiq.audit_incarnations()) AND n.txid = xid)
 $$;
 COMMENT ON FUNCTION immiiq.is_sealed(int8) IS 'true once the entries of a transaction are sealed';
 REVOKE ALL ON FUNCTION immiiq.is_sealed(int8) FROM PUBLIC;

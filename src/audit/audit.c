@@ -12,6 +12,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "access/xlogrecovery.h"
 #include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_inherits.h"
@@ -111,28 +112,96 @@ audit_captured_count(void)
 	return pg_atomic_read_u64(&audit_shared->captured[MyDatabaseId % AUDIT_SLOTS]);
 }
 
+/* The timeline of the WAL that this server writes, or a standby replays. */
+static TimeLineID
+audit_timeline(void)
+{
+	TimeLineID timeline = 0;
+
+	if (!RecoveryInProgress())
+		return GetWALInsertionTimeLine();
+	(void) GetXLogReplayRecPtr(&timeline);
+	return timeline;
+}
+
+/* Names this database of this cluster on a timeline; on 0 whatever the timeline is. */
+static uint32
+audit_name_life(TimeLineID timeline)
+{
+	uint64 system = GetSystemIdentifier();
+	uint8 data[32] = "immiiq/v1/incarn";
+	uint8 hash[CRYPTO_HASH_BYTES];
+
+	for (int i = 0; i < 8; i++)
+		data[16 + i] = (uint8) (system >> (56 - 8 * i));
+	for (int i = 0; i < 4; i++)
+		data[24 + i] = (uint8) (MyDatabaseId >> (24 - 8 * i));
+	for (int i = 0; i < 4; i++)
+		data[28 + i] = (uint8) (timeline >> (24 - 8 * i));
+	if (!crypto_sha256(data, sizeof(data), hash))
+		elog(ERROR, "could not compute a hash");
+	return canonical_u32(hash) & 0x7fffffff;
+}
+
+/* The names of this database's life on every timeline up to now, by number, 0 first. */
+static const uint32 *
+audit_lives(TimeLineID *now)
+{
+	static uint32 *lives = NULL;
+	static TimeLineID timeline = 0;
+	static Oid database = InvalidOid;
+
+	*now = audit_timeline();
+	if (database != MyDatabaseId || timeline != *now)
+	{
+		uint32 *names = MemoryContextAlloc(TopMemoryContext, sizeof(uint32) * ((Size) *now + 1));
+
+		for (TimeLineID i = 0; i <= *now; i++)
+			names[i] = audit_name_life(i);
+		if (lives != NULL)
+			pfree(lives);
+		lives = names;
+		timeline = *now;
+		database = MyDatabaseId;
+	}
+	return lives;
+}
+
 uint32
 audit_incarnation(void)
 {
-	static uint32 incarnation = 0;
-	static Oid incarnation_database = InvalidOid;
+	TimeLineID now;
+	const uint32 *lives = audit_lives(&now);
 
-	if (incarnation_database != MyDatabaseId)
+	return lives[now];
+}
+
+uint32
+audit_lineage(void)
+{
+	TimeLineID now;
+
+	return audit_lives(&now)[0];
+}
+
+const uint32 *
+audit_incarnations(TimeLineID *count)
+{
+	return audit_lives(count) + 1;
+}
+
+bool
+audit_is_own(uint32 incarnation)
+{
+	TimeLineID now;
+	const uint32 *lives = audit_lives(&now);
+
+	for (TimeLineID i = now; i > 0; i--)
 	{
-		uint64 system = GetSystemIdentifier();
-		uint8 data[32] = "immiiq/v1/incarn";
-		uint8 hash[CRYPTO_HASH_BYTES];
-
-		for (int i = 0; i < 8; i++)
-			data[16 + i] = (uint8) (system >> (56 - 8 * i));
-		for (int i = 0; i < 4; i++)
-			data[24 + i] = (uint8) (MyDatabaseId >> (24 - 8 * i));
-		if (!crypto_sha256(data, 28, hash))
-			elog(ERROR, "could not compute a hash");
-		incarnation = canonical_u32(hash) & 0x7fffffff;
-		incarnation_database = MyDatabaseId;
+		if (lives[i] == incarnation)
+			return true;
 	}
-	return incarnation;
+	return false;
 }
 
 /* ---- the sealer's lock ---- */

@@ -5,6 +5,7 @@
 #define IMMIIQ_AUDIT_INTERNAL_H
 
 #include "access/htup.h"
+#include "access/xlogdefs.h"
 #include "access/tupdesc.h"
 #include "executor/tuptable.h"
 #include "nodes/execnodes.h"
@@ -102,9 +103,11 @@ enum
 	STATE_INCARNATION = 1,
 	STATE_HORIZON,
 	STATE_OPEN,
-	STATE_AT
+	STATE_AT,
+	STATE_TIMELINE,
+	STATE_BEGAN
 };
-#define STATE_COLUMNS STATE_AT
+#define STATE_COLUMNS STATE_BEGAN
 
 enum
 {
@@ -166,8 +169,16 @@ extern int audit_entries_choose(const AuditEntries *entries, DateADT month);
 extern HeapTuple audit_entries_find(const AuditEntries *entries, Snapshot snapshot, DateADT month,
 									uint32 incarnation, uint64 txid, uint32 seq);
 
-/* Names the life of this database in which a transaction id means something. */
+/*
+ * An incarnation is the life of a database on one timeline of its cluster: a
+ * server that was promoted, or recovered to a point in time, begins another one.
+ * Transaction ids mean the same in all incarnations of one lineage.
+ */
 extern uint32 audit_incarnation(void);
+extern uint32 audit_lineage(void);
+/* Those of this lineage, by timeline from 1; the last one is this. */
+extern const uint32 *audit_incarnations(TimeLineID *count);
+extern bool audit_is_own(uint32 incarnation);
 /* Says to the worker that something was captured in this database. */
 extern void audit_note_captured(void);
 /* Its counter. */

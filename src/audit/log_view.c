@@ -17,6 +17,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/supportnodes.h"
 #include "utils/acl.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
@@ -591,6 +592,31 @@ Datum
 immiiq_audit_incarnation(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32((int32) audit_incarnation());
+}
+
+PG_FUNCTION_INFO_V1(immiiq_audit_lineage);
+
+/* immiiq.audit_lineage(): names this database of this cluster, on whatever timeline. */
+Datum
+immiiq_audit_lineage(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32((int32) audit_lineage());
+}
+
+PG_FUNCTION_INFO_V1(immiiq_audit_incarnations);
+
+/* immiiq.audit_incarnations() → int4[]: the numbers of this database on the timelines up to this one. */
+Datum
+immiiq_audit_incarnations(PG_FUNCTION_ARGS)
+{
+	TimeLineID count;
+	const uint32 *names = audit_incarnations(&count);
+	Datum *values = palloc(sizeof(Datum) * count);
+
+	for (TimeLineID i = 0; i < count; i++)
+		values[i] = Int32GetDatum((int32) names[i]);
+	PG_RETURN_ARRAYTYPE_P(
+		construct_array(values, (int) count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
 /* ---- columns with their salts, for exports ---- */

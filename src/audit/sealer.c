@@ -3,7 +3,7 @@
  * place in the tree of its organisation, and signs the tree of all batches.
  * Trusts snapshots for what is over; seals what it finds and judges nothing.
  *
- * State is the snapshot of the last round that found something: its horizon
+ * State is, for each lineage of the database, the snapshot of the last round that found something: its horizon
  * (the first transaction id that had not been given out) and the transactions
  * that were open.  What a new snapshot sees of those, and from the horizon on,
  * has ended since, and each entry is seen so exactly once.
@@ -62,10 +62,11 @@ typedef struct SealSnapshot
 typedef struct SealRound
 {
 	Snapshot snapshot;
-	uint32 incarnation;
+	TimeLineID timeline; /* of the incarnation of the last round; 0 when there was none */
+	uint64 began;		 /* no earlier incarnation has a transaction from this one on */
 	SealSnapshot before;
 	SealSnapshot now;
-	HeapTuple state;	  /* NULL when this incarnation has none */
+	HeapTuple state;	  /* NULL when this lineage has none */
 	bool rebuild;		  /* frontiers are made anew from leaves and batches */
 	Tuplesortstate *sort; /* NULL until something is found */
 	TupleDesc found_desc;
@@ -199,7 +200,7 @@ seal_read_state(SealRound *round)
 	Datum *elems;
 
 	round->state = seal_find_row(rel, "seal_state_pkey", round->snapshot, STATE_INCARNATION,
-								 F_INT4EQ, Int32GetDatum((int32) round->incarnation));
+								 F_INT4EQ, Int32GetDatum((int32) audit_lineage()));
 	if (round->state != NULL)
 	{
 		round->before.horizon = (uint64) DatumGetInt64(
@@ -211,6 +212,10 @@ seal_read_state(SealRound *round)
 		round->before.open = palloc(sizeof(uint64) * Max(round->before.nopen, 1));
 		for (int i = 0; i < round->before.nopen; i++)
 			round->before.open[i] = (uint64) DatumGetInt64(elems[i]);
+		round->timeline = (TimeLineID) DatumGetInt64(
+			heap_getattr(round->state, STATE_TIMELINE, RelationGetDescr(rel), &isnull));
+		round->began = (uint64) DatumGetInt64(
+			heap_getattr(round->state, STATE_BEGAN, RelationGetDescr(rel), &isnull));
 	}
 	table_close(rel, AccessShareLock);
 }
@@ -225,11 +230,13 @@ seal_store_state(SealRound *round)
 
 	for (int i = 0; i < round->now.nopen; i++)
 		open[i] = Int64GetDatum((int64) round->now.open[i]);
-	values[STATE_INCARNATION - 1] = Int32GetDatum((int32) round->incarnation);
+	values[STATE_INCARNATION - 1] = Int32GetDatum((int32) audit_lineage());
 	values[STATE_HORIZON - 1] = Int64GetDatum((int64) round->now.horizon);
 	values[STATE_OPEN - 1] =
 		PointerGetDatum(construct_array(open, round->now.nopen, INT8OID, 8, true, TYPALIGN_DOUBLE));
 	values[STATE_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	values[STATE_TIMELINE - 1] = Int64GetDatum((int64) round->timeline);
+	values[STATE_BEGAN - 1] = Int64GetDatum((int64) round->began);
 	seal_store_row(rel, round->state, values, nulls);
 	table_close(rel, NoLock);
 }
@@ -364,25 +371,40 @@ seal_found(SealRound *round, HeapTuple tuple, TupleDesc desc)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* Finds the visible entries of this incarnation with from <= txid < until. */
+/* Finds the visible entries of an incarnation with from <= txid < until. */
 static void
-seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 until)
+seal_scan_incarnation(SealRound *round, Relation rel, Oid index, uint32 incarnation, uint64 from,
+					  uint64 until)
 {
 	ScanKeyData keys[3];
 	SysScanDesc scan;
 	HeapTuple tuple;
 
-	if (from >= until)
-		return;
 	ScanKeyInit(&keys[0], ENTRY_TXID, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum((int64) from));
 	ScanKeyInit(&keys[1], ENTRY_TXID, BTLessStrategyNumber, F_INT8LT, Int64GetDatum((int64) until));
 	ScanKeyInit(&keys[2], ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum((int32) round->incarnation));
+				Int32GetDatum((int32) incarnation));
 	scan = systable_beginscan(rel, index, OidIsValid(index), round->snapshot, 3, keys);
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		seal_found(round, tuple, RelationGetDescr(rel));
 	systable_endscan(scan);
+}
+
+/*
+ * The same of this incarnation, and of earlier ones as far as their transactions
+ * go: what waited when the server was promoted, and what had been prepared.
+ */
+static void
+seal_scan_range(SealRound *round, Relation rel, Oid index, uint64 from, uint64 until)
+{
+	TimeLineID lives;
+	const uint32 *names = audit_incarnations(&lives);
+
+	if (from >= until)
+		return;
+	for (TimeLineID i = from < round->began ? 0 : lives - 1; i < lives; i++)
+		seal_scan_incarnation(round, rel, index, names[i], from, until);
 }
 
 /* Finds what the difference of the two snapshots holds of one partition. */
@@ -837,6 +859,54 @@ seal_write(SealRound *round)
 	MemoryContextDelete(memory);
 }
 
+/*
+ * Says in the log, with the head that it goes on from, that another incarnation
+ * begins: the server was promoted or recovered to a point in time, or the log
+ * has come here with a dump or a template.  True when it has been said, which
+ * without the installation's key it cannot be.
+ */
+static bool
+seal_begin_incarnation(SealRound *round)
+{
+	TimeLineID now;
+	const uint32 *names = audit_incarnations(&now);
+	uint8 root[TREE_HASH_BYTES];
+	char base64[64] = "";
+	char *object = psprintf("%u", names[now - 1]);
+	AuditField fields[5] = {{.name = "timeline", .kind = CANONICAL_KIND_NUMBER},
+							{.name = "system"},
+							{.name = "batches", .kind = CANONICAL_KIND_NUMBER},
+							{.name = "root"},
+							{.name = "previous"}};
+	AuditEvent event = {.kind = "incarnation", .object = object, .nfields = 4, .fields = fields};
+	Relation trees;
+	SealTree database;
+
+	if (round->timeline == now)
+		return false;
+	round->began = round->now.horizon;
+	trees = table_open(base_relation("tree"), AccessShareLock);
+	seal_load_tree(round, trees, &seal_database_tree, &database);
+	table_close(trees, AccessShareLock);
+	if (round->timeline != 0)
+	{
+		fields[4].value = psprintf("%u", names[round->timeline - 1]);
+		event.nfields++;
+	}
+	round->timeline = now;
+	if (database.frontier.size == 0 || !keyring_can_log(&keyring_installation_org))
+		return false; /* the log itself begins; or nothing can be signed */
+	seal_check_hash(tree_root(&database.frontier, root));
+	if (pg_b64_encode(root, sizeof(root), base64, sizeof(base64) - 1) < 0)
+		elog(ERROR, "could not encode a root");
+	fields[0].value = psprintf("%u", now);
+	fields[1].value = psprintf(UINT64_FORMAT, GetSystemIdentifier());
+	fields[2].value = psprintf(UINT64_FORMAT, database.frontier.size);
+	fields[3].value = base64;
+	audit_event(&event);
+	return true;
+}
+
 /* Seals what has ended; the caller holds the sealer's lock. Writes nothing, and so assigns no transaction id, when nothing has. */
 static int64
 seal_round(void)
@@ -846,6 +916,7 @@ seal_round(void)
 	MemoryContext old = MemoryContextSwitchTo(memory);
 	SealRound round;
 	bool marks;
+	bool begins;
 	int64 found;
 
 	memset(&round, 0, sizeof(round));
@@ -853,11 +924,11 @@ seal_round(void)
 	round.row = AllocSetContextCreate(memory, "immiiq seal row", ALLOCSET_DEFAULT_SIZES);
 	round.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	PushActiveSnapshot(round.snapshot);
-	round.incarnation = audit_incarnation();
 	seal_widen_snapshot(round.snapshot, &round.now);
 	seal_read_state(&round);
 	marks = seal_take_marks(&round, false);
 	round.rebuild = marks || round.state == NULL;
+	begins = seal_begin_incarnation(&round);
 	if (round.rebuild || round.before.horizon > round.now.horizon)
 		seal_find_all(&round);
 	else
@@ -865,10 +936,11 @@ seal_round(void)
 	if (round.sort != NULL)
 	{
 		seal_write(&round);
-		seal_store_state(&round);
 		tuplesort_end(round.sort);
 		ExecDropSingleTupleTableSlot(round.found_slot);
 	}
+	if (round.found > 0 || begins)
+		seal_store_state(&round);
 	if (marks)
 		(void) seal_take_marks(&round, true);
 	found = round.found;

@@ -861,9 +861,9 @@ verify_unsealed(VerifyRun *run, bool every)
 	TimestampTz now = GetCurrentTimestamp();
 	uint64 late = 0;
 	pg_uuid_t late_org;
-	Oid types[4] = {UUIDOID, INT4OID, INT8OID, INT8ARRAYOID};
-	Datum args[4];
-	char nulls[5] = {run->shared->all ? 'n' : ' ', ' ', ' ', ' ', '\0'};
+	Oid types[3] = {UUIDOID, INT8OID, INT8ARRAYOID};
+	Datum args[3];
+	char nulls[4] = {run->shared->all ? 'n' : ' ', ' ', ' ', '\0'};
 	Datum *open = palloc(sizeof(Datum) * Max(run->open_count, 1));
 	SPIPlanPtr plan;
 	Portal portal;
@@ -871,9 +871,8 @@ verify_unsealed(VerifyRun *run, bool every)
 	for (int i = 0; i < run->open_count; i++)
 		open[i] = Int64GetDatum((int64) run->open[i]);
 	args[0] = UUIDPGetDatum(&run->shared->org);
-	args[1] = Int32GetDatum((int32) run->incarnation);
-	args[2] = Int64GetDatum((int64) run->horizon);
-	args[3] =
+	args[1] = Int64GetDatum((int64) run->horizon);
+	args[2] =
 		PointerGetDatum(construct_array(open, run->open_count, INT8OID, 8, true, TYPALIGN_DOUBLE));
 	SPI_connect();
 	if (every)
@@ -887,13 +886,13 @@ verify_unsealed(VerifyRun *run, bool every)
 	else
 		plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
 						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
-						   "AND e.incarnation OPERATOR(pg_catalog.=) $2 "
-						   "AND e.txid OPERATOR(pg_catalog.>=) $3 UNION ALL "
+						   "AND e.incarnation OPERATOR(pg_catalog.=) ANY (immiiq.audit_incarnations()) "
+						   "AND e.txid OPERATOR(pg_catalog.>=) $2 UNION ALL "
 						   "SELECT e.* FROM immiiq.entry e "
 						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
-						   "AND e.incarnation OPERATOR(pg_catalog.=) $2 "
-						   "AND e.txid OPERATOR(pg_catalog.=) ANY ($4)",
-						   4, types);
+						   "AND e.incarnation OPERATOR(pg_catalog.=) ANY (immiiq.audit_incarnations()) "
+						   "AND e.txid OPERATOR(pg_catalog.=) ANY ($3)",
+						   3, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a query of the verification");
 	portal = SPI_cursor_open(NULL, plan, args, nulls, true);

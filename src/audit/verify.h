@@ -132,7 +132,6 @@ typedef struct VerifyRun
 	/* the sealer's state: which entries it will still come to */
 	bool marked; /* after a restore */
 	bool have_state;
-	uint32 incarnation;
 	uint64 horizon;
 	uint64 *open;
 	int open_count;

@@ -69,30 +69,36 @@ verify_pruned_until(VerifyRun *run, const pg_uuid_t *org)
 	return last;
 }
 
-/* The first transaction of this incarnation that captured something; the highest number when none has. */
+/* The first transaction of this lineage that captured something; the highest number when none has. */
 static uint64
 verify_first_txid(VerifyRun *run)
 {
 	uint64 first = PG_UINT64_MAX;
+	TimeLineID lives;
+	const uint32 *names = audit_incarnations(&lives);
 
 	for (int i = 0; i < run->entries.count; i++)
 	{
 		Relation index;
-		ScanKeyData key;
-		SysScanDesc scan;
-		HeapTuple tuple;
 
 		if (!OidIsValid(run->entries.indexes[i]))
 			continue;
 		index = index_open(run->entries.indexes[i], AccessShareLock);
-		ScanKeyInit(&key, ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
-					Int32GetDatum((int32) audit_incarnation()));
-		scan = systable_beginscan_ordered(run->entries.rels[i], index, run->snapshot, 1, &key);
-		tuple = systable_getnext_ordered(scan, ForwardScanDirection);
-		if (tuple != NULL)
-			first = Min(first, (uint64) verify_int(tuple, ENTRY_TXID,
-												   RelationGetDescr(run->entries.rels[i])));
-		systable_endscan_ordered(scan);
+		for (TimeLineID n = 0; n < lives; n++)
+		{
+			ScanKeyData key;
+			SysScanDesc scan;
+			HeapTuple tuple;
+
+			ScanKeyInit(&key, ENTRY_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
+						Int32GetDatum((int32) names[n]));
+			scan = systable_beginscan_ordered(run->entries.rels[i], index, run->snapshot, 1, &key);
+			tuple = systable_getnext_ordered(scan, ForwardScanDirection);
+			if (tuple != NULL)
+				first = Min(first, (uint64) verify_int(tuple, ENTRY_TXID,
+													   RelationGetDescr(run->entries.rels[i])));
+			systable_endscan_ordered(scan);
+		}
 		index_close(index, AccessShareLock);
 	}
 	return first;
@@ -100,14 +106,13 @@ verify_first_txid(VerifyRun *run)
 
 /*
  * Until which transaction an organisation's rows may have had their entries
- * among those that were pruned; 0 when none was.  Entries of an earlier
- * incarnation are of rows that a restore has brought: before the first capture.
+ * among those that were pruned; 0 when none was.  Entries of another
+ * lineage are of rows that a restore has brought: before the first capture.
  */
 static uint64
 verify_pruned_txid(VerifyRun *run, const pg_uuid_t *org)
 {
 	uint64 last = verify_pruned_until(run, org);
-	uint32 incarnation = audit_incarnation();
 	uint64 highest = 0;
 	bool restored = false;
 	Relation rel;
@@ -127,7 +132,7 @@ verify_pruned_txid(VerifyRun *run, const pg_uuid_t *org)
 	while ((tuple = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if ((uint32) verify_int(tuple, LEAF_INCARNATION, RelationGetDescr(rel)) != incarnation)
+		if (!audit_is_own((uint32) verify_int(tuple, LEAF_INCARNATION, RelationGetDescr(rel))))
 			restored = true;
 		else
 			highest = Max(highest, (uint64) verify_int(tuple, LEAF_TXID, RelationGetDescr(rel)));

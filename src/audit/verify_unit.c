@@ -771,7 +771,7 @@ verify_is_pending(const VerifyRun *run, uint64 txid, uint32 incarnation)
 {
 	if (run->marked || !run->have_state)
 		return true;
-	if (incarnation != run->incarnation)
+	if (!audit_is_own(incarnation))
 		return false;
 	if (txid >= run->horizon)
 		return true;
@@ -820,9 +820,8 @@ verify_read_state(VerifyRun *run)
 	SysScanDesc scan;
 	HeapTuple state;
 
-	run->incarnation = audit_incarnation();
 	ScanKeyInit(&key, STATE_INCARNATION, BTEqualStrategyNumber, F_INT4EQ,
-				Int32GetDatum((int32) run->incarnation));
+				Int32GetDatum((int32) audit_lineage()));
 	scan =
 		systable_beginscan(states, base_relation("seal_state_pkey"), true, run->snapshot, 1, &key);
 	state = systable_getnext(scan);

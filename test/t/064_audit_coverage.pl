@@ -77,7 +77,7 @@ is(sql("SELECT count(*) FROM immiiq.verify_audit() WHERE severity = 'warning'"),
 sql("BEGIN; ALTER TABLE quiet DISABLE TRIGGER immiiq_capture; ALTER TABLE quiet ENABLE ALWAYS TRIGGER immiiq_capture; COMMIT");
 sql("UPDATE immiiq.coverage_state SET state = immiiq.coverage_now()");
 like(sql($told), qr/^warning: triggers of public\.quiet were changed between T and now/m, 'what nobody looked at differs from what the log has, though the worker be told otherwise');
-sql(q{SELECT immiiq.record_event('coverage', NULL, NULL, 'capture', jsonb_build_object('incarnation', immiiq.audit_incarnation(), 'since', now(), 'state', immiiq.coverage_now()))});
+sql(q{SELECT immiiq.record_event('coverage', NULL, NULL, 'capture', jsonb_build_object('incarnation', immiiq.audit_lineage(), 'since', now(), 'state', immiiq.coverage_now()))});
 sql('CALL immiiq.seal()');
 like(sql($told), qr/^warning: triggers of public\.quiet were changed between T and T/m, 'a look of the superuser\'s own does not hide it');
 

@@ -26,6 +26,31 @@ sub seal { my ($node) = @_; $node->safe_psql('postgres', 'CALL immiiq.seal()'); 
 sub verdict { my ($node, $since) = @_; return $node->safe_psql('postgres', sprintf($problems, defined $since ? "since => '$since'" : '')); }
 sub notes { my ($node) = @_; return $node->safe_psql('postgres', q{SELECT string_agg(note_id::text, ' ' ORDER BY note_id) || ' of ' || (SELECT count(*) FROM immiiq.audit_log WHERE table_name = 'note') FROM note}); }
 
+# What the installation's log says of lives of the database that began, and how many lives wrote entries.
+sub lives
+{
+	my ($node) = @_;
+	return $node->safe_psql('postgres', q{SELECT coalesce(string_agg(concat_ws(' ', new_row ->> 'timeline', new_row ->> 'batches',
+		(new_row ->> 'root') = (SELECT encode(b.previous, 'base64') FROM immiiq.batch AS b WHERE b.batch_no = (new_row ->> 'batches')::int8 + 1),
+		(new_row ->> 'object')::int4 = immiiq.audit_incarnation(), (new_row ->> 'system') = (SELECT system_identifier::text FROM pg_control_system())), ', ' ORDER BY position), 'none')
+		|| ' of ' || (SELECT count(DISTINCT incarnation) FROM immiiq.entry) FROM immiiq.audit_log WHERE table_name = 'incarnation'});
+}
+
+# An export of the organisation's log under immiiq-verify, with an earlier checkpoint and the proof that it is continued.
+sub offline
+{
+	my ($node, $kept) = @_;
+	my $size = (split /\n/, $kept)[1];
+	my $dir = PostgreSQL::Test::Utils::tempdir;
+	append_to_file("$dir/$$." . ++$main::files, $node->safe_psql('postgres', "SELECT immiiq.export_audit('$alpha')") . "\n");
+	append_to_file("$dir/kept.$main::files", $kept);
+	my $proof = ($node->psql('postgres', "SELECT immiiq.prove_consistency($size)"))[1];
+	append_to_file("$dir/proof.$main::files", "$proof\n");
+	my $key = $node->safe_psql('postgres', 'SELECT immiiq.log_verifier()');
+	my $said = `immiiq-verify -k '$key' -c $dir/kept.$main::files -p $dir/proof.$main::files $dir/$$.$main::files 2>&1`;
+	return ($? >> 8) . " $said";
+}
+
 # Waits until the worker has sealed everything.
 sub sealed_by_worker
 {
@@ -66,7 +91,21 @@ is(notes($standby), '1 2 3 4 5 6 7 8 of 8', 'and what was prepared on the first 
 is(verdict($standby), 'none', 'the log is whole');
 is(verdict($standby, $early), 'none', 'it goes on from an early checkpoint of the first server');
 is(verdict($standby, $late), 'none', 'and from its last one');
-is($standby->safe_psql('postgres', 'SELECT count(DISTINCT incarnation) FROM immiiq.entry'), '1', 'as the same life of the database');
+my $size = (split /\n/, $late)[1];
+is(lives($standby), "2 $size t t t of 2", 'another life of the database began: the log says so, on which timeline and after which head');
+like(offline($standby, $early), qr/^0 .*: whole: /, 'an export proves itself, under a checkpoint of the first server too');
+
+# The first server comes back and goes on: two logs of one name.
+$primary->start;
+put($primary, 20, 21);
+my $forked = seal($primary);
+is(verdict($primary), 'none', 'a first server that goes on all the same has a log that is whole');
+is(lives($primary), 'none of 1', 'of its own life');
+isnt($primary->safe_psql('postgres', 'SELECT immiiq.audit_incarnation()'), $standby->safe_psql('postgres', 'SELECT immiiq.audit_incarnation()'), 'by which its entries are told from those of the other');
+like(verdict($standby, $forked), qr/^error: log is (?:shorter than|not a continuation of) the checkpoint/m, 'the other does not go on from its checkpoint');
+like(verdict($primary, seal($standby)), qr/^error: log is (?:shorter than|not a continuation of) the checkpoint/m, 'nor it from that of the other');
+like(offline($standby, $forked), qr/^1 .*kept\.\d+: (?!checkpoint is malformed)/s, 'and no proof says so');
+$primary->stop;
 
 #### A clock that is set back
 
@@ -103,5 +142,8 @@ is(notes($recovered), '1 2 3 4 5 9 of 6', 'and what was prepared before');
 is(verdict($recovered), 'none', 'the log is whole');
 is(verdict($recovered, $early), 'none', 'it goes on from a checkpoint of before the point');
 like(verdict($recovered, $late), qr/^error: log is (?:shorter than|not a continuation of) the checkpoint/m, 'but not from one of after it: whoever has kept that sees what was taken back');
+like(lives($recovered), qr/^\d+ \d+ t t t of 2$/, 'another life of the database began');
+like(offline($recovered, $early), qr/^0 .*: whole: /, 'an export proves itself, under a checkpoint of before the point too');
+like(offline($recovered, $late), qr/^1 .*kept\.\d+: (?!checkpoint is malformed)/s, 'but not under one of after it');
 $recovered->stop;
 done_testing();
