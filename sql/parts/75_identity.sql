@@ -233,6 +233,8 @@ COMMENT ON TABLE immiiq.sign_in_attempt IS 'every attempt to sign in, with its r
 COMMENT ON COLUMN immiiq.sign_in_attempt.identifier IS 'keyed hash of the e-mail address that was said';
 CREATE INDEX sign_in_attempt_member_idx ON immiiq.sign_in_attempt (org_id, member_id, at);
 CREATE INDEX sign_in_attempt_address_idx ON immiiq.sign_in_attempt (client_ip) WHERE client_ip IS NOT NULL;
+CREATE INDEX sign_in_attempt_session_idx ON immiiq.sign_in_attempt (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX sign_in_attempt_client_idx ON immiiq.sign_in_attempt (client_id) WHERE client_id IS NOT NULL;
 CREATE INDEX sign_in_attempt_at_idx ON immiiq.sign_in_attempt USING brin (at);
 REVOKE ALL ON immiiq.sign_in_attempt FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.sign_in_attempt', '');

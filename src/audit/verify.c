@@ -884,15 +884,16 @@ verify_unsealed(VerifyRun *run, bool every)
 						   "AND l.seq OPERATOR(pg_catalog.=) e.seq)",
 						   1, types);
 	else
-		plan = SPI_prepare("SELECT e.* FROM immiiq.entry e "
-						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
-						   "AND e.incarnation OPERATOR(pg_catalog.=) ANY (immiiq.audit_incarnations()) "
-						   "AND e.txid OPERATOR(pg_catalog.>=) $2 UNION ALL "
-						   "SELECT e.* FROM immiiq.entry e "
-						   "WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
-						   "AND e.incarnation OPERATOR(pg_catalog.=) ANY (immiiq.audit_incarnations()) "
-						   "AND e.txid OPERATOR(pg_catalog.=) ANY ($3)",
-						   3, types);
+		plan =
+			SPI_prepare("SELECT e.* FROM immiiq.entry e "
+						"WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
+						"AND e.incarnation OPERATOR(pg_catalog.=) ANY (immiiq.audit_incarnations()) "
+						"AND e.txid OPERATOR(pg_catalog.>=) $2 UNION ALL "
+						"SELECT e.* FROM immiiq.entry e "
+						"WHERE ($1 IS NULL OR e.org_id OPERATOR(pg_catalog.=) $1) "
+						"AND e.incarnation OPERATOR(pg_catalog.=) ANY (immiiq.audit_incarnations()) "
+						"AND e.txid OPERATOR(pg_catalog.=) ANY ($3)",
+						3, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a query of the verification");
 	portal = SPI_cursor_open(NULL, plan, args, nulls, true);

@@ -161,8 +161,7 @@ INSERT INTO asked
 SELECT view, filter
 FROM unnest(ARRAY['denial', 'document_access', 'field_access', 'sign_in_log']) AS view,
     unnest(ARRAY['member_id', 'session_id', 'client_ip', 'at', 'client_id']) AS filter
-WHERE NOT (view = 'field_access' AND filter = 'client_ip') AND NOT (view IN ('denial', 'field_access') AND filter = 'client_id')
-    AND NOT (view = 'sign_in_log' AND filter IN ('session_id', 'client_id'));
+WHERE NOT (view = 'field_access' AND filter = 'client_ip') AND NOT (view IN ('denial', 'field_access') AND filter = 'client_id');
 GRANT SELECT ON asked TO PUBLIC;
 CREATE FUNCTION read_whole(view text, filter text) RETURNS text LANGUAGE sql AS $$
     SELECT coalesce((SELECT string_agg(DISTINCT m[1], ' ') FROM regexp_matches(plan_of(format('SELECT * FROM immiiq.%I WHERE %I %s', view, filter,
