@@ -5,7 +5,7 @@
 ALTER TABLE immiiq.journal DISABLE TRIGGER log_journal;
 ALTER TABLE immiiq.field_opened DISABLE TRIGGER log_opened;
 CALL immiiq.seal();
-SELECT plan(73);
+SELECT plan(77);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
