@@ -141,7 +141,7 @@ SELECT * FROM bench_line('audit', format('a proof among %s entries', :many), :pr
 SELECT * FROM bench_line('audit', 'its bytes', :proof, 3072, '');
 
 -- What auditors and members look for, each the newest fifty: milliseconds until they are there, the median of nine different ones.
--- It counts as short where the plan reads a table of the log of over 1,000 pages whole.
+-- It is short above a second, too, and where the plan reads a table of the log of over 1,000 pages whole.
 CREATE FUNCTION bench_filter(figure text, queries text[]) RETURNS TABLE (a text, b text, c text, d text, e text) LANGUAGE plpgsql AS $$
 DECLARE
     query text;
@@ -164,7 +164,7 @@ BEGIN
         END IF;
     END LOOP;
     SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY v) INTO ms FROM unnest(all_ms) AS v;
-    RETURN QUERY SELECT 'audit', figure, round(ms::numeric, 2) || ' ms', 'by index', CASE WHEN whole THEN 'short' ELSE 'ok' END;
+    RETURN QUERY SELECT 'audit', figure, round(ms::numeric, 2) || ' ms', 'by index, at most 1000 ms', CASE WHEN whole OR ms > 1000 THEN 'short' ELSE 'ok' END;
 END
 $$;
 CREATE TABLE large AS SELECT relname AS name FROM pg_class WHERE relnamespace = 'immiiq'::regnamespace AND relpages > 1000;
@@ -179,10 +179,11 @@ CREATE FUNCTION bench_filters(reader text) RETURNS TABLE (a text, b text, c text
         (2, 'of a member', 'member_id = $member_id$'), (3, 'of a session', 'session_id = $session_id$'),
         (4, 'of a client', 'client_id = $client_id$'), (5, 'from an address', 'address_tag = $address_tag$'),
         (6, 'of a row', 'row_tag = $row_tag$'),
-        (7, 'of a second', $q$at >= $at$ AND at < $at$::timestamptz + interval '1 second'$q$)) AS q (n, name, condition)
+        (7, 'of a second, by time', $q$at >= $at$ AND at < $at$::timestamptz + interval '1 second'$q$),
+        (8, 'of a second, by position', $q$at >= $at$ AND at < $at$::timestamptz + interval '1 second'$q$)) AS q (n, name, condition)
     CROSS JOIN LATERAL (SELECT array_agg('SELECT * FROM immiiq.audit_log WHERE ' || replace(replace(replace(replace(replace(replace(q.condition, '$member_id$', quote_literal(w.member_id)),
         '$session_id$', quote_literal(w.session_id)), '$client_id$', quote_literal(w.client_id)), '$address_tag$', quote_literal(w.address_tag)),
-        '$row_tag$', quote_literal(w.row_tag)), '$at$', quote_literal(w.at)) || ' ORDER BY ' || CASE WHEN reader = 'auditor' THEN 'org_id DESC, ' ELSE '' END || 'position DESC LIMIT 50') AS queries
+        '$row_tag$', quote_literal(w.row_tag)), '$at$', quote_literal(w.at)) || ' ORDER BY ' || CASE WHEN q.n = 7 THEN 'at DESC, ' ELSE '' END || CASE WHEN reader = 'an auditor' THEN 'org_id DESC, ' ELSE '' END || 'position DESC LIMIT 50') AS queries
         FROM wanted AS w) AS w
     CROSS JOIN LATERAL bench_filter(format('audit_log for %s: entries %s', reader, q.name), w.queries) AS f
     ORDER BY q.n
@@ -195,7 +196,7 @@ SELECT FROM immiiq.authenticate(:'reader') \gset
 SELECT * FROM bench_filters('a member');
 COMMIT;
 SET SESSION AUTHORIZATION bench_auditor;
-SELECT * FROM bench_filters('auditor');
+SELECT * FROM bench_filters('an auditor');
 RESET SESSION AUTHORIZATION;
 ALTER SYSTEM RESET max_wal_size;
 ALTER SYSTEM RESET checkpoint_timeout;
