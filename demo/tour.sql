@@ -213,7 +213,7 @@ SELECT e.incarnation, e.txid, e.seq, encode(e.body, 'hex') AS saved, encode(l.ha
 WHERE l.org_id = :'aldgate' AND l.position = :changed \gset
 \set ECHO queries
 ALTER TABLE immiiq.entry DISABLE TRIGGER ALL;
-UPDATE immiiq.entry SET body = set_byte(body, 100, get_byte(body, 100) # 1) WHERE incarnation = :incarnation AND txid = :txid AND seq = :seq;
+UPDATE immiiq.entry SET body = set_byte(body, 40, get_byte(body, 40) # 1) WHERE incarnation = :incarnation AND txid = :txid AND seq = :seq;
 \set ECHO none
 \connect - practice_auditor
 \timing on
