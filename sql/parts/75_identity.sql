@@ -480,27 +480,32 @@ DECLARE
     ttl constant interval := make_interval(secs => extract(epoch FROM current_setting('immiiq.session_ttl')::interval)::double precision);
 BEGIN
     result.session_id := gen_random_uuid();
+    result.session_token := immiiq.new_token(CASE WHEN client IS NULL THEN 's' ELSE 'p' END);
     IF client IS NULL THEN
-        -- One at a time; the unique index holds where a snapshot is too old to see the other's session.
+        -- One at a time, so that the unique index has nothing to say.
         PERFORM FROM immiiq.member AS m WHERE m.org_id = org AND m.member_id = member FOR NO KEY UPDATE;
-        result.session_token := immiiq.new_token('s');
-        UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
-        WHERE s.org_id = org AND s.member_id = member AND NOT s.impersonated AND s.revoked_at IS NULL;
-    ELSE
-        result.session_token := immiiq.new_token('p');
-        UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
-        WHERE s.org_id = org AND s.client_id = client AND s.revoked_at IS NULL;
     END IF;
-    made := clock_timestamp();
-    result.expires_at := made + ttl;
-    INSERT INTO immiiq.session (session_id, org_id, member_id, client_id, token_hash, issued_at, expires_at, method, client_ip, user_agent, device,
-                                country)
-    VALUES (result.session_id, org, CASE WHEN client IS NULL THEN member END, client, immiiq.token_digest('sp', result.session_token), made,
-            result.expires_at, attempt.method, attempt.ip, attempt.user_agent, attempt.device, attempt.country)
-    ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'could not serialize access due to concurrent sign-in' USING ERRCODE = 'serialization_failure';
-    END IF;
+    LOOP
+        IF client IS NULL THEN
+            UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
+            WHERE s.org_id = org AND s.member_id = member AND NOT s.impersonated AND s.revoked_at IS NULL;
+        ELSE
+            UPDATE immiiq.session AS s SET revoked_at = clock_timestamp(), revoked_reason = 'another sign-in'
+            WHERE s.org_id = org AND s.client_id = client AND s.revoked_at IS NULL;
+        END IF;
+        made := clock_timestamp();
+        result.expires_at := made + ttl;
+        INSERT INTO immiiq.session (session_id, org_id, member_id, client_id, token_hash, issued_at, expires_at, method, client_ip, user_agent, device,
+                                    country)
+        VALUES (result.session_id, org, CASE WHEN client IS NULL THEN member END, client, immiiq.token_digest('sp', result.session_token), made,
+                result.expires_at, attempt.method, attempt.ip, attempt.user_agent, attempt.device, attempt.country)
+        ON CONFLICT DO NOTHING;
+        EXIT WHEN FOUND;
+        -- Another session began meanwhile: it is ended like any former one, unless this snapshot cannot see it.
+        IF current_setting('transaction_isolation') <> 'read committed' THEN
+            RAISE EXCEPTION 'could not serialize access due to concurrent sign-in' USING ERRCODE = 'serialization_failure';
+        END IF;
+    END LOOP;
     IF client IS NULL THEN
         result.refresh_token := immiiq.derive_token('r', uuid_send(result.session_id) || int8send(0));
         INSERT INTO immiiq.refresh_token (token_hash, session_id, counter)

@@ -113,6 +113,9 @@ RESET SESSION AUTHORIZATION;
 SELECT current_database() AS bench_database \gset
 \setenv PGDATABASE :bench_database
 \setenv BENCH_TOKEN :token
+-- Here commits reach the disk, on both sides.
+ALTER SYSTEM SET fsync = on;
+SELECT pg_reload_conf() AS ignored \gset
 \! ./audit_client.sh "$BENCH_TOKEN"
 
 -- From commit to sealed, of each entry: what PostgreSQL noted as the times of the commits that made the entry and its leaf visible
@@ -152,3 +155,5 @@ SELECT b.* FROM (SELECT count(*) AS entries, extract(epoch FROM max(committed) -
         JOIN immiiq.entry AS e ON e.month = l.month AND e.incarnation = l.incarnation AND e.txid = l.txid AND e.seq = l.seq
         WHERE b.batch_no > :mark) AS t) AS t
 CROSS JOIN LATERAL bench_line('audit', format('from commit to sealed, 99 of 100 entries, at %s a second', round(t.entries / t.seconds)), t.ms, 1000, ' ms') AS b;
+ALTER SYSTEM RESET fsync;
+SELECT pg_reload_conf() AS ignored \gset
