@@ -86,11 +86,13 @@
 
 /* The list of permissions that the hook on them has since 16. */
 #if PG_VERSION_NUM >= 160000
-#define PERMISSIONS_PARAMETER , List *permissions
-#define PERMISSIONS			  , permissions
+#define PERMISSIONS_PARAMETER	 , List *permissions
+#define PERMISSIONS				 , permissions
+#define rte_has_permissions(rte) ((rte)->perminfoindex != 0)
 #else
 #define PERMISSIONS_PARAMETER
 #define PERMISSIONS
+#define rte_has_permissions(rte) true
 #endif
 
 #if PG_VERSION_NUM < 160000
