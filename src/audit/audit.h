@@ -47,6 +47,7 @@ extern void audit_object_changed(ObjectAccessType access, Oid class_id, Oid obje
 #define AUDIT_EVENT_SCHEMA "immiiq"
 #define AUDIT_EVENT_OBJECT "object" /* the column that holds what an event happened to */
 #define AUDIT_KIND_MAX	   63
+#define AUDIT_DDL_KIND	   "ddl" /* recorded by ddl_event.c alone */
 
 /* One thing that an event says. */
 typedef struct AuditField

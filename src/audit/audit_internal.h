@@ -246,6 +246,9 @@ typedef enum AuditTag
 extern void audit_tag(const pg_uuid_t *org, AuditTag kind, const void *data, Size len,
 					  uint8 out[CANONICAL_TAG_BYTES]);
 
+/* The tag of events of this kind and object in the installation's log. ERROR IQ002, IQ003 without its keys. */
+extern int64 audit_event_tag(const char *kind, const char *object);
+
 /* Where proofs read hashes: a TreeSource's argument (tree.h). */
 typedef struct ProofSource
 {

@@ -70,6 +70,26 @@ coverage_grow(void *old, size_t size)
 	return old == NULL ? palloc(size) : repalloc(old, size);
 }
 
+int64
+audit_event_tag(const char *kind, const char *object)
+{
+	CanonicalBuffer name = {.grow = coverage_grow};
+	uint8 tag[CANONICAL_TAG_BYTES];
+
+	canonical_put_length(&name, strlen(AUDIT_EVENT_SCHEMA));
+	canonical_put(&name, AUDIT_EVENT_SCHEMA, strlen(AUDIT_EVENT_SCHEMA));
+	canonical_put_length(&name, strlen(kind));
+	canonical_put(&name, kind, strlen(kind));
+	canonical_put_byte(&name, CANONICAL_C_KEY);
+	canonical_put_length(&name, strlen(AUDIT_EVENT_OBJECT));
+	canonical_put(&name, AUDIT_EVENT_OBJECT, strlen(AUDIT_EVENT_OBJECT));
+	canonical_put_length(&name, strlen(object));
+	canonical_put(&name, object, strlen(object));
+	audit_tag(&keyring_installation_org, AUDIT_TAG_ROW, name.data, name.len, tag);
+	pfree(name.data);
+	return (int64) canonical_u64(tag);
+}
+
 PG_FUNCTION_INFO_V1(immiiq_event_tag);
 
 /*
@@ -79,22 +99,8 @@ PG_FUNCTION_INFO_V1(immiiq_event_tag);
 Datum
 immiiq_event_tag(PG_FUNCTION_ARGS)
 {
-	text *kind = PG_GETARG_TEXT_PP(0);
-	text *object = PG_GETARG_TEXT_PP(1);
-	CanonicalBuffer name = {.grow = coverage_grow};
-	uint8 tag[CANONICAL_TAG_BYTES];
-
 	if (!keyring_can_log(&keyring_installation_org))
 		PG_RETURN_NULL();
-	canonical_put_length(&name, strlen(AUDIT_EVENT_SCHEMA));
-	canonical_put(&name, AUDIT_EVENT_SCHEMA, strlen(AUDIT_EVENT_SCHEMA));
-	canonical_put_length(&name, VARSIZE_ANY_EXHDR(kind));
-	canonical_put(&name, VARDATA_ANY(kind), VARSIZE_ANY_EXHDR(kind));
-	canonical_put_byte(&name, CANONICAL_C_KEY);
-	canonical_put_length(&name, strlen(AUDIT_EVENT_OBJECT));
-	canonical_put(&name, AUDIT_EVENT_OBJECT, strlen(AUDIT_EVENT_OBJECT));
-	canonical_put_length(&name, VARSIZE_ANY_EXHDR(object));
-	canonical_put(&name, VARDATA_ANY(object), VARSIZE_ANY_EXHDR(object));
-	audit_tag(&keyring_installation_org, AUDIT_TAG_ROW, name.data, name.len, tag);
-	PG_RETURN_INT64((int64) canonical_u64(tag));
+	PG_RETURN_INT64(audit_event_tag(text_to_cstring(PG_GETARG_TEXT_PP(0)),
+									text_to_cstring(PG_GETARG_TEXT_PP(1))));
 }

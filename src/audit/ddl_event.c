@@ -347,7 +347,7 @@ ddl_record(const char *command, const char *access, const char *identity, const 
 	DDL_FIELD("details", details);
 	DDL_FIELD("user_name", user);
 #undef DDL_FIELD
-	event.kind = "ddl";
+	event.kind = AUDIT_DDL_KIND;
 	event.object = identity;
 	event.fields = fields;
 	audit_event(&event);

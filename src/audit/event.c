@@ -49,6 +49,10 @@ event_kind(FunctionCallInfo fcinfo, int n)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("an event's kind must be lower-case words with hyphens between"),
 						errdetail("It may have %d bytes.", AUDIT_KIND_MAX)));
+	/* a drop excuses rows that are gone (verify_dropped.c) */
+	if (strcmp(kind, AUDIT_DDL_KIND) == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("events of kind \"%s\" are recorded by the server alone", kind)));
 	return kind;
 }
 

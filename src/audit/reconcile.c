@@ -467,6 +467,7 @@ reconcile_read_waiting(Reconcile *work)
 			if (!verify_is_pending(run, row.txid, row.incarnation) || row.body == NULL ||
 				!canonical_parse_entry(row.body, row.len, &entry))
 				continue;
+			verify_note_drop(run, row.body, &entry, 0);
 			memset(&name, 0, sizeof(name));
 			name.org = row.org;
 			name.tag = (int64) entry.row;
@@ -503,6 +504,17 @@ reconcile_open(void *arg)
 	open->plain = audit_open_image(open->row->body, open->entry, open->former, &open->len, NULL);
 }
 
+/* True for the last entry of a row whose table was dropped after it. */
+static bool
+reconcile_is_dropped(Reconcile *work, const CanonicalEntry *entry, const RowEntry *last)
+{
+	VerifyDrop *drop = verify_dropped(work->run, entry, last->position);
+
+	if (drop != NULL && entry->operation < CANONICAL_DELETE)
+		verify_count_dropped(drop);
+	return drop != NULL;
+}
+
 /* Holds a live row against its last entry. */
 static void
 reconcile_compare(Reconcile *work, const RowEntry *last, TupleTableSlot *sorted)
@@ -525,7 +537,9 @@ reconcile_compare(Reconcile *work, const RowEntry *last, TupleTableSlot *sorted)
 							   &row) ||
 			row.body == NULL || !canonical_parse_entry(row.body, row.len, &entry))
 			return;
-		if (entry.operation != CANONICAL_DELETE)
+		if (reconcile_is_dropped(work, &entry, last))
+			last = NULL;
+		else if (entry.operation != CANONICAL_DELETE)
 		{
 			if (verify_try(reconcile_open, &open) != 0 || open.plain == NULL ||
 				(part = reconcile_new_part(open.plain, open.len)) == 0 ||
@@ -571,7 +585,8 @@ reconcile_absent(Reconcile *work, const RowEntry *last)
 	if (!verify_find_entry(work->run, false, last->month, last->incarnation, last->txid, last->seq,
 						   &row) ||
 		row.body == NULL || !canonical_parse_entry(row.body, row.len, &entry) ||
-		entry.operation >= CANONICAL_DELETE || !reconcile_is_captured(work, &entry))
+		entry.operation >= CANONICAL_DELETE || reconcile_is_dropped(work, &entry, last) ||
+		!reconcile_is_captured(work, &entry))
 		return;
 	*(RowEntry *) hash_search(work->gone, &last->name, HASH_ENTER, NULL) = *last;
 }
@@ -940,5 +955,6 @@ verify_rows(VerifyRun *run)
 	ExecDropSingleTupleTableSlot(sorted);
 	tuplesort_end(sort);
 	reconcile_report_gone(&work);
+	verify_report_drops(run);
 	MemoryContextDelete(work.row);
 }

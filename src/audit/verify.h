@@ -153,6 +153,8 @@ typedef struct VerifyRun
 	bool pruned_known;
 	pg_uuid_t pruned_org;
 	uint64 pruned_txid;
+
+	HTAB *drops; /* VerifyDrop by name; NULL until one is asked for */
 } VerifyRun;
 
 /* The last position of an organisation that a row of immiiq.pruned names; 0 when none was pruned. */
@@ -161,6 +163,39 @@ extern uint64 verify_pruned_until(VerifyRun *run, const pg_uuid_t *org);
 extern bool verify_may_be_pruned(VerifyRun *run, const pg_uuid_t *org, TransactionId xmin);
 /* Holds the rows of immiiq.pruned against the statements that they point to. */
 extern void verify_pruned(VerifyRun *run);
+
+/* The batch that has a position: its number, and when it was sealed; false when none has. */
+extern bool verify_find_batch(VerifyRun *run, const pg_uuid_t *org, uint64 position, int64 *number,
+							  TimestampTz *at);
+
+/* The image of an event, for verify_try: NULL when its key is gone or it does not open. */
+typedef struct VerifyImage
+{
+	const uint8 *body;
+	const CanonicalEntry *entry;
+	uint8 *plain;
+	size_t len;
+} VerifyImage;
+
+extern void verify_open_image(void *image);
+/* True for an event of this kind. */
+extern bool verify_is_event(const CanonicalEntry *entry, const char *kind);
+/* The new column of this name; false when there is none. */
+extern bool verify_find_column(const VerifyImage *image, const char *name, CanonicalColumn *column);
+/* True when it has this value. */
+extern bool verify_says(const VerifyImage *image, const char *name, const char *value);
+
+typedef struct VerifyDrop VerifyDrop;
+
+/* Notes what an entry says, if it says that a table was dropped; position 0 while it waits for its seal. */
+extern void verify_note_drop(VerifyRun *run, const uint8 *body, const CanonicalEntry *entry,
+							 int64 position);
+/* The last drop of an entry's table, when the entry was captured before it; NULL otherwise. */
+extern VerifyDrop *verify_dropped(VerifyRun *run, const CanonicalEntry *entry, int64 position);
+/* One more row that is not looked for. */
+extern void verify_count_dropped(VerifyDrop *drop);
+/* Says of each drop how many there were. */
+extern void verify_report_drops(VerifyRun *run);
 
 /* A row of immiiq.entry. */
 typedef struct VerifyEntry
@@ -188,6 +223,8 @@ extern void verify_uuid(HeapTuple tuple, AttrNumber column, TupleDesc desc, pg_u
 extern int verify_try(void (*call)(void *), void *arg);
 /* The same for a keyring call; false when it says that a key cannot be had. */
 extern bool verify_try_key(void (*call)(void *), void *arg);
+/* True when some table of keys has this one: what it does not open was not sealed by it. */
+extern bool verify_key_exists(VerifyRun *run, uint32 key_id);
 /* The row of an entry, or of one that says who; false when its month has none. Valid until the next call of the kind. */
 extern bool verify_find_entry(VerifyRun *run, bool context, DateADT month, uint32 incarnation,
 							  uint64 txid, uint32 seq, VerifyEntry *row);

@@ -42,15 +42,6 @@ enum
 	PRUNED_MONTH
 };
 
-/* The statement's image, for a call that may find no key. */
-typedef struct PrunedImage
-{
-	const uint8 *body;
-	const CanonicalEntry *entry;
-	uint8 *plain;
-	size_t len;
-} PrunedImage;
-
 uint64
 verify_pruned_until(VerifyRun *run, const pg_uuid_t *org)
 {
@@ -166,18 +157,24 @@ verify_may_be_pruned(VerifyRun *run, const pg_uuid_t *org, TransactionId xmin)
 		   TransactionIdPrecedesOrEquals(xmin, (TransactionId) run->pruned_txid);
 }
 
-static void
-verify_open_statement(void *arg)
+void
+verify_open_image(void *arg)
 {
-	PrunedImage *image = arg;
+	VerifyImage *image = arg;
 	const uint8 *salt;
 
 	image->plain = audit_open_image(image->body, image->entry, false, &image->len, &salt);
 }
 
-/* True when the image has a column of this name with this value. */
-static bool
-verify_says(const PrunedImage *image, const char *name, const char *value)
+bool
+verify_is_event(const CanonicalEntry *entry, const char *kind)
+{
+	return entry->operation == CANONICAL_EVENT && entry->table_len == strlen(kind) &&
+		   memcmp(entry->table, kind, entry->table_len) == 0;
+}
+
+bool
+verify_find_column(const VerifyImage *image, const char *name, CanonicalColumn *column)
 {
 	size_t pos = 0;
 	uint32 count;
@@ -186,20 +183,26 @@ verify_says(const PrunedImage *image, const char *name, const char *value)
 		return false;
 	while (count-- > 0)
 	{
-		CanonicalColumn column;
-
-		if (!canonical_get_column(image->plain, image->len, &pos, &column))
+		if (!canonical_get_column(image->plain, image->len, &pos, column))
 			return false;
-		if (column.name_len == strlen(name) && memcmp(column.name, name, column.name_len) == 0)
-			return column.value_len == strlen(value) &&
-				   memcmp(column.value, value, column.value_len) == 0;
+		if (column->name_len == strlen(name) && memcmp(column->name, name, column->name_len) == 0)
+			return true;
 	}
 	return false;
 }
 
-/* When the batch was sealed that has this position. */
-static bool
-verify_batch_time(VerifyRun *run, const pg_uuid_t *org, uint64 position, TimestampTz *at)
+bool
+verify_says(const VerifyImage *image, const char *name, const char *value)
+{
+	CanonicalColumn column;
+
+	return verify_find_column(image, name, &column) && column.value != NULL &&
+		   column.value_len == strlen(value) && memcmp(column.value, value, column.value_len) == 0;
+}
+
+bool
+verify_find_batch(VerifyRun *run, const pg_uuid_t *org, uint64 position, int64 *number,
+				  TimestampTz *at)
 {
 	ScanKeyData keys[2];
 	SysScanDesc scan;
@@ -212,8 +215,11 @@ verify_batch_time(VerifyRun *run, const pg_uuid_t *org, uint64 position, Timesta
 	scan = systable_beginscan_ordered(run->batches, run->batches_index, run->snapshot, 2, keys);
 	tuple = systable_getnext_ordered(scan, ForwardScanDirection);
 	if (tuple != NULL)
+	{
+		*number = verify_int(tuple, BATCH_NO, RelationGetDescr(run->batches));
 		*at = DatumGetTimestampTz(
 			heap_getattr(tuple, BATCH_AT, RelationGetDescr(run->batches), &isnull));
+	}
 	systable_endscan_ordered(scan);
 	return tuple != NULL;
 }
@@ -231,8 +237,9 @@ verify_statement(VerifyRun *run, HeapTuple row, TupleDesc desc, bool *opened)
 	uint8 *body;
 	size_t len;
 	CanonicalEntry entry;
-	PrunedImage image;
+	VerifyImage image;
 	pg_uuid_t org;
+	int64 batch;
 	TimestampTz sealed;
 	TimestampTz month;
 	char number[32];
@@ -253,15 +260,14 @@ verify_statement(VerifyRun *run, HeapTuple row, TupleDesc desc, bool *opened)
 		return "which is not in the log";
 	heap_deform_tuple(tuple, RelationGetDescr(run->entries.rels[0]), values, nulls);
 	body = audit_entry_bytes(values, nulls, &len);
-	if (!canonical_parse_entry(body, len, &entry) || entry.operation != CANONICAL_EVENT ||
-		entry.table_len != strlen(PRUNED_KIND) ||
-		memcmp(entry.table, PRUNED_KIND, entry.table_len) != 0 ||
+	if (!canonical_parse_entry(body, len, &entry) || !verify_is_event(&entry, PRUNED_KIND) ||
 		(memcmp(entry.org, org.data, UUID_LEN) != 0 &&
 		 memcmp(entry.org, keyring_installation_org.data, UUID_LEN) != 0))
 		return "which is none";
 	image.body = body;
 	image.entry = &entry;
-	*opened = verify_try_key(verify_open_statement, &image);
+	*opened = verify_try_key(verify_open_image, &image) &&
+			  (image.plain != NULL || verify_key_exists(run, entry.key_id));
 	if (*opened)
 	{
 		j2date(before + POSTGRES_EPOCH_JDATE, &year, &mon, &day);
@@ -278,7 +284,7 @@ verify_statement(VerifyRun *run, HeapTuple row, TupleDesc desc, bool *opened)
 	if (month > entry.at - days * USECS_PER_DAY)
 		return "before their time was over";
 	/* a batch may be late: a transaction that stayed open across a month */
-	if (!verify_batch_time(run, &org, last, &sealed) || sealed > month + 31 * USECS_PER_DAY)
+	if (!verify_find_batch(run, &org, last, &batch, &sealed) || sealed > month + 31 * USECS_PER_DAY)
 		return "which were sealed after the month that it names";
 	return NULL;
 }

@@ -222,9 +222,8 @@ verify_ask_origin_key(void *arg)
 	(void) keyring_image_key(&key->id.org, NULL, &key->id.key_id, &salt);
 }
 
-/* True when some table of keys has a row of this id: then it is not what sealed this organisation's entry. */
 static bool
-verify_key_exists(VerifyRun *run, const char *table, const char *index, uint32 key_id)
+verify_table_has_key(VerifyRun *run, const char *table, const char *index, uint32 key_id)
 {
 	Relation rel = table_open(base_relation(table), AccessShareLock);
 	ScanKeyData key;
@@ -237,6 +236,13 @@ verify_key_exists(VerifyRun *run, const char *table, const char *index, uint32 k
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
 	return found;
+}
+
+bool
+verify_key_exists(VerifyRun *run, uint32 key_id)
+{
+	return verify_table_has_key(run, "wrapped_key", "wrapped_key_pkey", key_id) ||
+		   verify_table_has_key(run, "subject_key", "subject_key_pkey", key_id);
 }
 
 /* What is known of the key that sealed an image; that it cannot be had is said once a key. */
@@ -260,8 +266,7 @@ verify_image_key(VerifyRun *run, const CanonicalEntry *entry, uint32 key_id)
 						  key_id);
 		else if (!key.usable)
 		{
-			known->foreign = verify_key_exists(run, "wrapped_key", "wrapped_key_pkey", key_id) ||
-							 verify_key_exists(run, "subject_key", "subject_key_pkey", key_id);
+			known->foreign = verify_key_exists(run, key_id);
 			known->gone = !known->foreign;
 			if (known->gone)
 				verify_report(run, "warning", &key.id.org, 0,
