@@ -188,6 +188,7 @@ cache_key(CacheKind kind, uint8 type, uint8 token, uint16 domain, uint32 key_id,
 						(uint32) type << 4 | (uint32) kind,
 					{0, 0}};
 
+	Assert(type < 16 && kind < 16);
 	if (org != NULL)
 		memcpy(key.org, org->data, sizeof(key.org));
 	return key;
