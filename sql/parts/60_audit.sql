@@ -250,6 +250,7 @@ CREATE FUNCTION immiiq.prune_log(keep interval) RETURNS int8
 DECLARE
     before date := date_trunc('month', (clock_timestamp() AT TIME ZONE 'UTC') - keep);
     one record;
+    installation constant uuid := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
     days int4 := extract(epoch FROM keep) / 86400 - 0.5; -- rounded down
     gone int8;
     until int8;
@@ -268,6 +269,21 @@ BEGIN
         RAISE WARNING 'entries of before % are not sealed yet: nothing was pruned', before;
         RETURN 0;
     END IF;
+    -- What the installation's log states of others is stated anew before it goes, if it is as the log has it: there may be nothing left of them to prune.
+    FOR one IN
+        SELECT p.org_id, p.last, f.new_row - 'object' AS details FROM immiiq.pruned AS p (org_id, last, until_month)
+        JOIN immiiq.leaf AS l ON l.org_id = installation AND l.row_tag = immiiq.event_tag('prune', p.org_id::text)
+            AND (l.month, l.incarnation, l.txid, l.seq) = (p.month, p.incarnation, p.txid, p.seq)
+        JOIN immiiq.entry AS e ON (e.month, e.incarnation, e.txid, e.seq) = (p.month, p.incarnation, p.txid, p.seq)
+        CROSS JOIN LATERAL immiiq.entry_fields(immiiq.entry_bytes(e), immiiq.entry_bytes(e)) AS f
+        WHERE p.month < before AND p.org_id <> installation AND f.table_name = 'prune' AND sha256('\x00'::bytea || immiiq.entry_bytes(e)) = l.hash
+            AND (f.new_row ->> 'object', f.new_row ->> 'last', f.new_row ->> 'before', f.new_row ->> 'keep-days')
+                = (p.org_id::text, p.last::text, p.until_month::text, p.keep_days::text)
+    LOOP
+        PERFORM immiiq.record_event('prune', NULL, NULL, one.org_id::text, one.details);
+        UPDATE immiiq.pruned AS p SET (incarnation, txid, seq, month) = (immiiq.audit_incarnation(), pg_current_xact_id()::text::int8,
+            immiiq.last_entry(), immiiq.entry_month()) WHERE p.org_id = one.org_id AND p.last = one.last;
+    END LOOP;
     FOR one IN SELECT e.org_id, count(*) AS entries FROM immiiq.entry AS e WHERE e.month < before GROUP BY e.org_id ORDER BY e.org_id LOOP
         gone := coalesce((SELECT max(p.last) FROM immiiq.pruned AS p WHERE p.org_id = one.org_id), 0);
         until := coalesce((SELECT l.position - 1 FROM immiiq.leaf AS l
@@ -280,11 +296,12 @@ BEGIN
         IF until - gone <> one.entries THEN
             mixed := mixed || one.org_id;
         END IF;
-        -- of an organisation whose keys are gone the installation's log says it
+        -- of an organisation whose keys are gone the installation's log says it; the last statement stands for all
         PERFORM immiiq.record_event_of('prune', one.org_id, NULL, one.org_id::text,
             jsonb_build_object('first', gone + 1, 'last', until, 'before', before, 'keep-days', days), NULL, NULL, NULL, NULL, session_user, NULL, NULL, NULL);
         INSERT INTO immiiq.pruned VALUES (one.org_id, until, before, days, immiiq.audit_incarnation(), pg_current_xact_id()::text::int8,
             immiiq.last_entry(), immiiq.entry_month());
+        DELETE FROM immiiq.pruned AS p WHERE p.org_id = one.org_id AND p.last < until;
         UPDATE immiiq.leaf AS l SET at = NULL, key_id = NULL, member_id = NULL, session_id = NULL, row_tag = NULL, address_tag = NULL
         WHERE l.org_id = one.org_id AND l.position > gone AND l.position <= until;
         total := total + until - gone;

@@ -44,6 +44,17 @@ my $hold = (split /\n/, act($beta, "SELECT immiiq.place_org_hold('a matter')"))[
 sql("BEGIN; INSERT INTO note VALUES ('$alpha', 50, 'prepared'); PREPARE TRANSACTION 'long'");
 sql('CALL immiiq.seal()');
 my ($month) = sql("SELECT to_char(min(month), 'YYYY_MM') FROM immiiq.entry");
+
+# Another database, for an organisation that is closed later on.
+my $gamma = '9a33a000-0000-4000-8000-000000000000';
+sql('CREATE DATABASE closing');
+sub closing { my ($text) = @_; return $node->safe_psql('closing', $text); }
+closing(qq{CREATE EXTENSION immiiq; SELECT immiiq.create_org('Gamma', '$gamma'), immiiq.create_org('Beta', '$beta');
+	CREATE TABLE note (org_id uuid NOT NULL, note_id int PRIMARY KEY, body text);
+	SELECT immiiq.protect('note', NULL);
+	INSERT INTO note SELECT '$gamma', n FROM generate_series(1, 10) n});
+my $held = (split /\n/, closing("BEGIN; SELECT FROM immiiq.operate('$gamma', 'test'); SELECT immiiq.place_org_hold('a matter'); COMMIT"))[-1];
+closing('CALL immiiq.seal()');
 $node->stop;
 
 $node->start;
@@ -190,6 +201,40 @@ sql(qq{BEGIN; $guards;
 		AND (e.incarnation, e.txid, e.seq) = (l.incarnation, l.txid, l.seq);
 	COMMIT; CALL immiiq.seal()});
 like(sql($found), qr/under a statement before their time was over/, 'pruned before its time, with a statement');
+sql(q{ALTER SYSTEM SET immiiq.audit_keep = ''});
+$node->stop;
+
+# An organisation whose keys are destroyed: the installation's log states what went of it.
+my $told = qq{SELECT coalesce(string_agg(concat_ws(' ', f.new_row->>'first', f.new_row->>'last'), ', ' ORDER BY l.position), 'nothing')
+	FROM immiiq.leaf AS l JOIN immiiq.entry AS e USING (month, incarnation, txid, seq), immiiq.entry_fields(immiiq.entry_bytes(e), immiiq.entry_bytes(e)) AS f
+	WHERE l.org_id = 'ffffffff-ffff-ffff-ffff-ffffffffffff' AND l.row_tag = immiiq.event_tag('prune', '$gamma')};
+my $known = "SELECT last, before, keep_days FROM immiiq.pruned WHERE org_id = '$gamma'";
+my $errors = q{SELECT coalesce(string_agg(problem, E'\n'), 'none') FROM immiiq.verify_audit() WHERE severity = 'error'};
+$node->start;
+closing("BEGIN; SELECT FROM immiiq.operate('$gamma', 'test'); SELECT immiiq.release_hold('$held', 'over'); COMMIT");
+closing("INSERT INTO note VALUES ('$gamma', 11)");
+closing("DELETE FROM note WHERE note_id > 3");
+closing("SELECT immiiq.shred_org('$gamma', 'the account was closed')");
+closing('CALL immiiq.seal()');
+my ($old_last, $new_last) = split /\|/, closing("SELECT max(position) FILTER (WHERE month < now() - interval '1 year'), max(position) FROM immiiq.leaf WHERE org_id = '$gamma'");
+cmp_ok($old_last, '>', 10, 'a closed organisation has entries of long ago');
+cmp_ok($new_last, '>', $old_last, 'and of today');
+is(closing($errors), 'none', 'its log is whole');
+closing(q{CALL immiiq.prune_audit('7 years')});
+is(closing("SELECT count(*) FROM immiiq.entry WHERE org_id = '$gamma'"), $new_last - $old_last, 'those of long ago are pruned');
+like(closing($known), qr/^$old_last\|\d{4}-\d\d-01\|2556$/, 'which is known');
+closing('CALL immiiq.seal()');
+is(closing($told), "1 $old_last", 'and stated in the installation\'s log');
+is(closing($errors), 'none', 'what remains verifies');
+is(closing("SELECT count(*) FROM immiiq.verify_audit() WHERE problem ~ 'statement'"), '0', 'the statement was looked at');
+closing("CALL immiiq.prune_audit('7 years')");
+like(closing($known), qr/^$old_last\|[^\n]*$/, 'a second time there is nothing to prune');
+
+# One whose keys are destroyed after it was pruned.
+closing("SELECT immiiq.shred_org('$beta', 'another account was closed')");
+closing('CALL immiiq.seal()');
+is(closing($errors), 'none', 'a statement whose key is gone is no tampering');
+is(closing("SELECT severity FROM immiiq.verify_audit() WHERE org_id = '$beta' AND problem ~ '^key cannot be had: what the statement says'"), 'warning', 'but that it was not looked at is said');
 $node->stop;
 
 # Whoever prunes earlier than the seven years is named by a warning.
@@ -197,6 +242,22 @@ start_at(400);
 sql(q{CALL immiiq.prune_audit('30 days')});
 sql('CALL immiiq.seal()');
 like(sql($problems), qr/warning: entries up to here were kept for less than seven years/, 'kept for less than seven years');
+is(sql(qq{$errors AND org_id = '$alpha' AND problem !~ 'before their time was over'}), 'none', 'statements that were pruned themselves are no finding');
+
+closing(q{CALL immiiq.prune_audit('30 days')});
+closing('CALL immiiq.seal()');
+is(closing("SELECT count(*) FROM immiiq.entry WHERE org_id = '$gamma'"), '0', 'of the closed organisation nothing is left');
+like(closing($known), qr/^$new_last\|\d{4}-\d\d-01\|30$/, 'which is known');
+my $statement_now = ($old_last + 1) . " $new_last";
+is(closing($told), "1 $old_last, $statement_now", 'and stated, the former statement anew before it went');
+is(closing('SELECT count(*) FROM immiiq.pruned WHERE org_id = ' . "'$beta'"), '1', 'the last statement stands for all');
+is(closing($errors), 'none', 'what remains verifies');
+$node->stop;
+start_at(800);
+closing(q{CALL immiiq.prune_audit('30 days')});
+closing('CALL immiiq.seal()');
+is(closing($told), $statement_now, 'when that is pruned itself, it has been stated anew');
+is(closing($errors), 'none', 'and the log verifies');
 
 # Without a root key it is said what could not be looked at, and nothing is called wrong that may be right.
 sql(q{ALTER SYSTEM SET immiiq.root_key_file = ''});
