@@ -2,12 +2,12 @@
 # check.sh: runs every suite inside a scratch area (see scratch.sh) and ends with "N passed, N failed".
 # check.sh SUITE: prints that suite's TAP, the only thing that is counted. A suite that ends badly without
 # saying why, or that runs nothing, counts as a failure of its own.
-# SUITES="unit pgtap" runs only those, TESTS="context policy" only these files of them.
+# SUITES="unit pgtap" runs only those, TESTS="context policy" only these files of them; LIMIT=3600 has patience with a busy machine.
 set -u -o pipefail
 . test/server.sh
 . test/release.sh
 
-LIMIT=900						# seconds that one suite may take
+LIMIT=${LIMIT:-900}			# seconds that one suite may take
 # Files of a suite: all that match, or those that TESTS names.
 files() {	# folder, extension
 	local file

@@ -48,7 +48,7 @@ git -c safe.directory='*' clone -q --no-local "$tree" "$root/root/immiiq"
 
 # Runs a command inside, with nothing of this environment.
 inside() {
-	chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin CI=true "$@" < /dev/null
+	chroot "$root" env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin CI=true ${LIMIT:+"LIMIT=$LIMIT"} "$@" < /dev/null
 }
 # A cluster goes by pg_upgrade only to a minor release that is as young as its own: those come by security updates.
 if [ -n "${CARRY:-}" ] && [ "$release" = trixie ]; then
