@@ -31,7 +31,7 @@ for deb in "$work"/one/*.deb; do
 	cmp "$deb" "$work/another/place/$(basename "$deb")" || { echo "not ok - two builds differ"; exit 1; }
 	echo "ok - two builds of $(basename "$deb") are the same $(stat -c %s "$deb") bytes, $(sha256sum < "$deb" | cut -c 1-16)…"
 done
-quietly lintian --fail-on error --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog \
+quietly env TMPDIR="$work" lintian --fail-on error --suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog \
 	"$work"/one/postgresql-"$MAJOR"-immiiq_*.deb
 echo "ok - lintian finds no error"
 

@@ -26,7 +26,7 @@ package)
 portal)
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 check-slow)
-	packages+=" chromium curl debootstrap gcc-s390x-linux-gnu golang-github-jackc-pgx-v4-dev golang-go libc6-dev-s390x-cross libclang-rt-14-dev memcached pgbackrest pandoc poppler-utils prometheus prometheus-postgres-exporter python3-django python3-psycopg2 python3-sqlalchemy qemu-user ruby-activerecord ruby-pg swift-account swift-container swift-object swift-proxy valgrind"
+	packages+=" awscli chromium curl debootstrap gcc-s390x-linux-gnu golang-github-jackc-pgx-v4-dev golang-go libc6-dev-s390x-cross libclang-rt-14-dev memcached pgbackrest pandoc poppler-utils prometheus prometheus-postgres-exporter python3-django python3-psycopg2 python3-sqlalchemy qemu-user ruby-activerecord ruby-pg swift-account swift-container swift-object swift-proxy valgrind"
 	command -v node > /dev/null && command -v npm > /dev/null || packages+=" nodejs npm" ;;
 esac
 

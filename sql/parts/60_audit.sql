@@ -556,9 +556,9 @@ CREATE FUNCTION immiiq.checkpoint_of(head_size int8) RETURNS text
     LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
     SELECT k.origin OPERATOR(pg_catalog.||) E'\n' OPERATOR(pg_catalog.||) h.size::text OPERATOR(pg_catalog.||) E'\n' OPERATOR(pg_catalog.||) immiiq.base64(h.root)
-        OPERATOR(pg_catalog.||) E'\n\n\u2014 ' OPERATOR(pg_catalog.||) k.origin OPERATOR(pg_catalog.||) ' '
+        OPERATOR(pg_catalog.||) E'\n\n— ' OPERATOR(pg_catalog.||) k.origin OPERATOR(pg_catalog.||) ' '
         OPERATOR(pg_catalog.||) immiiq.base64(pg_catalog.int4send(h.key_hash) OPERATOR(pg_catalog.||) h.signature) OPERATOR(pg_catalog.||) E'\n'
-        OPERATOR(pg_catalog.||) COALESCE((SELECT pg_catalog.string_agg(E'\u2014 ' OPERATOR(pg_catalog.||) c.name OPERATOR(pg_catalog.||) ' '
+        OPERATOR(pg_catalog.||) COALESCE((SELECT pg_catalog.string_agg('— ' OPERATOR(pg_catalog.||) c.name OPERATOR(pg_catalog.||) ' '
                 OPERATOR(pg_catalog.||) immiiq.base64(w.key_id OPERATOR(pg_catalog.||) c.signature) OPERATOR(pg_catalog.||) E'\n', '' ORDER BY c.name)
             FROM immiiq.cosignature AS c JOIN immiiq.witness AS w ON w.name OPERATOR(pg_catalog.=) c.name
             WHERE c.size OPERATOR(pg_catalog.=) h.size), '')
@@ -652,7 +652,7 @@ BEGIN
         RAISE EXCEPTION 'not a checkpoint of this log' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     FOREACH line IN ARRAY pg_catalog.string_to_array(pg_catalog.substr(note, split OPERATOR(pg_catalog.+) 2), E'\n') LOOP
-        parts := pg_catalog.regexp_match(line, E'^\u2014 ([^ ]+) ([A-Za-z0-9+/]{102}==|[A-Za-z0-9+/]{103}=|[A-Za-z0-9+/]{104})$');
+        parts := pg_catalog.regexp_match(line, '^— ([^ ]+) ([A-Za-z0-9+/]{102}==|[A-Za-z0-9+/]{103}=|[A-Za-z0-9+/]{104})$');
         CONTINUE WHEN parts IS NULL;
         signed := pg_catalog.decode(parts[2], 'base64');
         CONTINUE WHEN pg_catalog.octet_length(signed) OPERATOR(pg_catalog.<>) 76;
@@ -697,7 +697,7 @@ REVOKE ALL ON immiiq.anchor_state FROM PUBLIC;
 CREATE FUNCTION immiiq.record_anchor(note text, said text, failure text) RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    lines constant text := (SELECT string_agg(l || E'\n', '') FROM string_to_table(said, E'\n') AS l WHERE l LIKE E'\u2014 %');
+    lines constant text := (SELECT string_agg(l || E'\n', '') FROM string_to_table(said, E'\n') AS l WHERE l LIKE '— %');
     now constant timestamptz := clock_timestamp();
 BEGIN
     IF failure IS NULL AND lines IS NOT NULL THEN

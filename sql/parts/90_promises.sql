@@ -563,7 +563,7 @@ BEGIN
             'promises', jsonb_agg(jsonb_build_object('claim', p.claim, 'promise', p.promise, 'control', p.control, 'kind', p.kind, 'status', p.status, 'evidence', p.evidence)))::text
         INTO line FROM immiiq.inspect_promises() AS p;
     -- No name of a role or table turns a line round; and the page shows exactly what is signed.
-    line := regexp_replace(line, '[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c\ufeff\u007f-\u009f]', U&'\FFFD', 'g');
+    line := regexp_replace(line, '[\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c\ufeff\u007f-\u009f]', chr(65533), 'g');
     RETURN concat(line, E'\n', immiiq.base64(immiiq.sign_statement(line)), E'\n', immiiq.base64(immiiq.sign_off_key()), E'\n');
 END
 $$;

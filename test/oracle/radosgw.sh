@@ -1,6 +1,7 @@
 #!/bin/bash
 # radosgw.sh: Ceph's S3 server, whose browser forms check their signature and policy, takes the URLs and forms that the
-# database makes, and no others (s3.sh). Debian 12 has an older one: it comes from Debian 13, in a chroot of its own. As root.
+# database makes, and no others, and keeps its anchors under Object Lock (s3.sh). Debian 12 has an older one: it comes from
+# Debian 13, in a chroot of its own. As root.
 set -eu
 tree=$(cd "$(dirname "$0")/../.." && pwd)
 
@@ -43,40 +44,58 @@ cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
 mount -t proc proc "$root/proc"
 mkdir -p "$root/dev/shm"
 mount -t tmpfs tmpfs "$root/dev/shm"
-quietly inside apt-get install -y --no-install-recommends radosgw
+quietly inside apt-get install -y --no-install-recommends ceph-mon ceph-osd radosgw
 
-# No cluster: one process that keeps everything in SQLite.
+# The least cluster: one monitor, one OSD that keeps its objects in memory.
 port=$((20000 + RANDOM % 40000))
-mkdir -p "$root/rgw/data"
-touch "$root/rgw/keyring"
-cat > "$root/rgw/ceph.conf" <<-CONF
+classes=$(echo "$root"/usr/lib/*/rados-classes)
+monitor="v2:127.0.0.1:$((port + 1))"
+mkdir -p "$root/ceph/mon" "$root/ceph/osd" "$root/ceph/rgw"
+touch "$root/ceph/keyring"
+cat > "$root/etc/ceph/ceph.conf" <<-CONF
 	[global]
 	fsid = 00000000-0000-4000-8000-000000000000
-	mon_host = 127.0.0.1:1
+	mon_host = $monitor
+	ms_bind_msgr1 = false
+	ms_mon_client_mode = crc
 	auth_cluster_required = none
 	auth_service_required = none
 	auth_client_required = none
-	[client]
-	rgw_backend_store = dbstore
-	rgw_config_store = dbstore
-	dbstore_db_dir = /rgw/data
-	dbstore_config_uri = file:///rgw/data/config.db
-	rgw_data = /rgw/data
-	keyring = /rgw/keyring
-	log_file = /rgw/log
-	run_dir = /rgw
-	admin_socket = /rgw/socket
+	public_addr = 127.0.0.1
+	cluster_addr = 127.0.0.1
+	keyring = /ceph/keyring
+	mon_data = /ceph/mon
+	osd_data = /ceph/osd
+	rgw_data = /ceph/rgw
+	run_dir = /ceph
+	log_file = /ceph/\$name.log
+	admin_socket = /ceph/\$name.\$pid
+	mon_allow_pool_size_one = true
+	osd_objectstore = memstore
+	memstore_device_bytes = 268435456
+	osd_class_dir = ${classes#"$root"}
+	osd_crush_chooseleaf_type = 0
+	osd_pool_default_size = 1
+	osd_pool_default_min_size = 1
+	osd_pool_default_pg_num = 1
+	osd_pool_default_pg_autoscale_mode = off
 	rgw_frontends = beast endpoint=127.0.0.1:$port
 	rgw_enable_apis = s3
 CONF
-export S3_ENDPOINT=http://127.0.0.1:$port S3_ACCESS_KEY=tester S3_SECRET='s3cret+/with=signs'
-quietly inside radosgw-admin --no-mon-config -c /rgw/ceph.conf -n client.rgw user create --uid=tester --display-name=tester \
-	--access-key="$S3_ACCESS_KEY" --secret="$S3_SECRET"
-inside radosgw --no-mon-config -c /rgw/ceph.conf -n client.rgw -f > "$root/rgw/out" 2>&1 &
+quietly inside monmaptool --create --fsid 00000000-0000-4000-8000-000000000000 --addv a "[$monitor]" /ceph/monmap
+quietly inside ceph-mon -i a --mkfs --monmap /ceph/monmap
+quietly inside ceph-mon -i a
+quietly inside timeout 60 ceph osd create
+quietly inside ceph-osd -i 0 --mkfs
+quietly inside ceph-osd -i 0
+export S3_ENDPOINT=http://127.0.0.1:$port S3_ACCESS_KEY=tester S3_SECRET='s3cret+/with=signs' S3_ANCHOR_SECRET=put-and-no-more
+quietly inside timeout 120 radosgw-admin -n client.rgw user create --uid=tester --display-name=tester --access-key="$S3_ACCESS_KEY" --secret="$S3_SECRET"
+quietly inside timeout 60 radosgw-admin -n client.rgw user create --uid=anchor --display-name=anchor --access-key=anchor --secret="$S3_ANCHOR_SECRET"
+inside radosgw -n client.rgw -f > "$root/ceph/out" 2>&1 &
 for ((tries = 0; tries < 300; tries++)); do
 	! curl -s -o /dev/null "$S3_ENDPOINT/" || break
 	sleep 0.1
 done
 "$tree/test/scratch.sh" s3 && status=0 || status=$?
-[ "$status" = 0 ] || tail -n 20 "$root/rgw/log" "$root/rgw/out"
+[ "$status" = 0 ] || tail -n 20 "$root"/ceph/*.log "$root/ceph/out"
 exit "$status"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # s3.sh: a real S3 server takes the URLs that the database makes, and no others. Runs inside a scratch area ($SCRATCH).
-# The server is the one at $S3_ENDPOINT (radosgw.sh starts one), or Swift, which has no browser forms.
+# The server is the one at $S3_ENDPOINT (radosgw.sh starts one), or Swift, which has no browser forms and no Object Lock.
 set -eu
 . test/server.sh
 . test/oracle/swift.sh
@@ -22,11 +22,19 @@ sql() {
 	psql -X -q -A -t -U web -v ON_ERROR_STOP=1 -c "BEGIN" -c "SELECT FROM immiiq.authenticate('$token')" -c "$1" -c COMMIT |
 		sed '/^$/d'
 }
+# The block of docs/audit.md in which a text stands.
+doc_block() {
+	awk -v text="$1" '/^```/ { if (inside && found) { printf "%s", block; exit } inside = !inside; block = ""; found = 0; next }
+		inside { block = block $0 "\n"; if (index($0, text)) found = 1 }' docs/audit.md
+}
 header() {
 	tr -d '\r' < "$SWIFT/headers" | sed -n "s/^$1: //Ip"
 }
 
-start_server
+# Debian's aws asks where S3 is at every call; the server's anchor command has only the one user's credentials.
+printf '#!/bin/sh\nexec /usr/bin/aws --endpoint-url "$S3_ENDPOINT" "$@"\n' > "$SWIFT/aws"
+chmod 755 "$SWIFT/aws"
+PATH=$SWIFT:$PATH AWS_ACCESS_KEY_ID=anchor AWS_SECRET_ACCESS_KEY=${S3_ANCHOR_SECRET:-} AWS_DEFAULT_REGION=us-east-1 start_server
 if [ -z "${S3_ENDPOINT:-}" ]; then
 	start_swift
 	key=test:tester forms=no unsigned=400
@@ -148,6 +156,48 @@ delete=$(sql "SELECT url FROM immiiq.presign_delete('$document')")
 is "$(status "$delete")" 403 'a URL to delete does not GET'
 is "$(status -X DELETE "$delete")" 204 'DELETE'
 is "$(status "$(sql "SELECT url FROM immiiq.presign_get('$document')")")" 404 'and it is gone'
+# Anchors under Object Lock: the script of docs/audit.md, with credentials that may put and not delete.
+if [ -n "${S3_ANCHOR_SECRET:-}" ]; then
+	# aws as the user of a name and secret; $SWIFT/aws.log has what it said.
+	as() {	# user, secret, arguments …
+		env PATH="$SWIFT:$PATH" AWS_ACCESS_KEY_ID="$1" AWS_SECRET_ACCESS_KEY="$2" AWS_DEFAULT_REGION=us-east-1 AWS_PAGER= timeout 60 aws "${@:3}" 2> "$SWIFT/aws.log"
+	}
+	owner() { as "$S3_ACCESS_KEY" "$S3_SECRET" s3api "$@" --bucket anchors; }
+	anchor() { as anchor "$S3_ANCHOR_SECRET" s3api "$@" --bucket anchors; }
+	refused() { grep -o 'AccessDenied' "$SWIFT/aws.log" || cat "$SWIFT/aws.log"; }
+	owner create-bucket --object-lock-enabled-for-bucket > /dev/null
+	is "$(owner get-object-lock-configuration --query ObjectLockConfiguration.ObjectLockEnabled --output text)" Enabled 'a bucket with Object Lock is made'
+	owner put-bucket-policy --policy "$(doc_block '"Version"')"
+	doc_block 'aws s3api put-object' > "$SWIFT/anchor"
+	chmod 755 "$SWIFT/anchor"
+	psql -X -q -c "ALTER SYSTEM SET immiiq.anchor_command = '$SWIFT/anchor'" -c "ALTER SYSTEM SET immiiq.anchor_interval = 1" -c 'SELECT pg_reload_conf()' > /dev/null
+	for ((tries = 0; tries < 300; tries++)); do
+		[ "$(psql -X -A -t -c "SELECT status, batches_waiting FROM immiiq.anchor_status")" != 'ok|0' ] || break
+		sleep 0.1
+	done
+	is "$(psql -X -A -t -c "SELECT status, batches_waiting, failure FROM immiiq.anchor_status")" 'ok|0|' 'the worker anchors'
+	psql -X -q -c "ALTER SYSTEM RESET immiiq.anchor_command" -c 'SELECT pg_reload_conf()' > /dev/null
+	read -r name version <<< "$(owner list-object-versions --query 'Versions[0].[Key, VersionId]' --output text)"
+	is "$(owner get-object-retention --key "$name" --query Retention.Mode --output text)" COMPLIANCE 'under retention'
+	owner get-object --key "$name" "$SWIFT/kept" > /dev/null
+	is "$(cat "$SWIFT/kept")" "$(psql -X -A -t -c 'SELECT immiiq.checkpoint()')" 'what stands there is the checkpoint'
+	is "$(psql -X -A -t -v kept="$(cat "$SWIFT/kept")"$'\n' <<< "SELECT count(*) FROM immiiq.verify_audit(since => :'kept')")" 0 'from which the log verifies'
+	! anchor delete-object --key "$name" --version-id "$version" || echo '# deleted'
+	is "$(refused)" AccessDenied 'who anchors may not delete it'
+	! anchor delete-object --key "$name" || echo '# deleted'
+	is "$(refused)" AccessDenied 'nor hide it behind a marker'
+	! anchor get-object --key "$name" "$SWIFT/got" > /dev/null || echo '# read'
+	is "$(refused)" AccessDenied 'nor read it'
+	! owner delete-object --key "$name" --version-id "$version" --bypass-governance-retention || echo '# deleted'
+	is "$(refused)" AccessDenied 'nor may the owner of the bucket delete that version'
+	! owner put-object-retention --key "$name" --version-id "$version" --bypass-governance-retention \
+		--retention "Mode=COMPLIANCE,RetainUntilDate=$(date -u -d '+1 day' +%FT%TZ)" || echo '# shortened'
+	is "$(refused)" AccessDenied 'nor shorten its retention'
+	printf 'another checkpoint' | as anchor "$S3_ANCHOR_SECRET" s3 cp --quiet - "s3://anchors/$name"
+	owner get-object --key "$name" --version-id "$version" "$SWIFT/again" > /dev/null
+	is "$(cat "$SWIFT/again")" "$(cat "$SWIFT/kept")" 'an object put over it leaves the version as it is'
+fi
+
 is "$(grep -cF "$S3_SECRET" "$SERVER_LOG")" 0 'the server log has no secret'
 is "$(grep -c 'X-Amz-Signature' "$SERVER_LOG")" 0 'and no URL'
 echo "1..$count"
