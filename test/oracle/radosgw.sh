@@ -90,7 +90,9 @@ quietly inside ceph-osd -i 0 --mkfs
 quietly inside ceph-osd -i 0
 export S3_ENDPOINT=http://127.0.0.1:$port S3_ACCESS_KEY=tester S3_SECRET='s3cret+/with=signs' S3_ANCHOR_SECRET=put-and-no-more
 quietly inside timeout 120 radosgw-admin -n client.rgw user create --uid=tester --display-name=tester --access-key="$S3_ACCESS_KEY" --secret="$S3_SECRET"
-quietly inside timeout 60 radosgw-admin -n client.rgw user create --uid=anchor --display-name=anchor --access-key=anchor --secret="$S3_ANCHOR_SECRET"
+for user in anchor auditor; do
+	quietly inside timeout 60 radosgw-admin -n client.rgw user create --uid=$user --display-name=$user --access-key=$user --secret="$S3_ANCHOR_SECRET"
+done
 inside radosgw -n client.rgw -f > "$root/ceph/out" 2>&1 &
 for ((tries = 0; tries < 300; tries++)); do
 	! curl -s -o /dev/null "$S3_ENDPOINT/" || break

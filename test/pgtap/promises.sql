@@ -1,6 +1,6 @@
 -- immiiq.posture: each control is broken in turn, its promises fail, and hold again (test/t/081_promises.pl has those of the server).
 \i test/pgtap/setup.psql
-SELECT plan(92);
+SELECT plan(95);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, assignee_id uuid, office_id uuid, passport enc_text(equality));
 CREATE INDEX ON public.client (org_id, passport);
@@ -108,6 +108,9 @@ INSERT INTO break VALUES
     ('backups', $$INSERT INTO immiiq.backup (kind, finished, restore_tested, encrypted) VALUES ('full', now(), false, false);
         ALTER TABLE immiiq.backup DISABLE TRIGGER append_only; UPDATE immiiq.backup SET finished = now() - interval '2 days' WHERE encrypted$$, 'fails'),
     ('rehearsal', $$INSERT INTO immiiq.backup (kind, finished, restore_tested, restore_took, encrypted) VALUES ('full', now(), true, '3 hours', true)$$, 'fails'),
+    ('rehearsal', $$ALTER TABLE immiiq.backup DISABLE TRIGGER append_only; UPDATE immiiq.backup SET recorded_at = now() - interval '91 days', finished = now() - interval '92 days'$$, 'fails'),
+    ('rehearsal', $$INSERT INTO immiiq.backup (kind, finished, restore_tested, encrypted) VALUES ('full', now(), true, true)$$, 'fails'),
+    ('backups', $$ALTER TABLE immiiq.backup DISABLE TRIGGER append_only; UPDATE immiiq.backup SET encrypted = false$$, 'fails'),
     ('functions', $$ALTER FUNCTION immiiq.base64(bytea) COST 1 CALLED ON NULL INPUT$$, 'fails'),
     ('functions', $$GRANT EXECUTE ON FUNCTION immiiq.doctor() TO PUBLIC$$, 'fails');
 INSERT INTO break VALUES ('headers', $$ALTER TABLE immiiq.attestation DISABLE TRIGGER append_only; UPDATE immiiq.attestation SET until = now() - interval '1 second'$$, 'unknown');

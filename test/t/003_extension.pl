@@ -57,7 +57,7 @@ is($status, 0, 'because a restore with --clean does that');
 
 $node->safe_psql('postgres', q{CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'});
 ($status, $out, $err) = $node->psql('ascii', 'CREATE EXTENSION immiiq');
-like($err, qr/ERROR:  immiiq needs a database in UTF8$.*HINT:  Create the database with ENCODING 'UTF8'/ms, 'another encoding is refused by its name');
+like($err, qr/ERROR:  immiiq needs a database in UTF8\n.*HINT:  Create the database with ENCODING 'UTF8'/ms, 'another encoding is refused by its name');
 
 # Whoever may create schemas could wait for the extension with one of its name.
 $node->safe_psql('postgres', 'CREATE ROLE squatter; CREATE SCHEMA immiiq AUTHORIZATION squatter');
