@@ -439,7 +439,7 @@ BEGIN
     -- What is only said.
     RETURN QUERY SELECT c.control, c.title,
             CASE WHEN a.until > this AND a.holds THEN 'holds' WHEN NOT a.holds THEN 'fails' ELSE 'unknown' END,
-            CASE WHEN a.control IS NULL THEN 'nobody attested it' ELSE format('%s said on %s, until %s: %s', a.attested_by, a.attested_at::date, a.until::date, a.statement) END
+            c.title || ': ' || CASE WHEN a.control IS NULL THEN 'nobody attested it' ELSE format('%s said on %s, until %s: %s', a.attested_by, a.attested_at::date, a.until::date, a.statement) END
         FROM immiiq.attested_control AS c
             LEFT JOIN LATERAL (SELECT * FROM immiiq.attestation AS t WHERE t.control = c.control ORDER BY t.attestation_id DESC LIMIT 1) AS a ON true;
 END

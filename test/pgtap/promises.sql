@@ -1,6 +1,6 @@
 -- immiiq.posture: each control is broken in turn, its promises fail, and hold again (test/t/081_promises.pl has those of the server).
 \i test/pgtap/setup.psql
-SELECT plan(95);
+SELECT plan(96);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, assignee_id uuid, office_id uuid, passport enc_text(equality));
 CREATE INDEX ON public.client (org_id, passport);
@@ -43,6 +43,10 @@ SELECT results_eq('SELECT claim FROM immiiq.posture', $$SELECT 'I' || n FROM gen
 SELECT is_empty($$SELECT claim FROM immiiq.posture WHERE kind NOT IN ('enforced', 'provided', 'attested', 'web tier') OR status NOT IN ('holds', 'fails', 'unknown') OR evidence = '' OR control = ''$$, 'each whole');
 SELECT is_empty($$SELECT DISTINCT u.name FROM immiiq.promise AS p, unnest(p.controls) AS u (name) WHERE NOT EXISTS (SELECT FROM immiiq.posture_control AS c WHERE c.control = u.name)$$, 'no promise stands on a control that nobody looks at');
 SELECT is_empty($$SELECT c.control FROM immiiq.posture_control AS c WHERE NOT EXISTS (SELECT FROM immiiq.promise AS p WHERE c.control = ANY (p.controls))$$, 'no control is looked at for nothing');
+
+SELECT is((SELECT evidence FROM immiiq.posture WHERE claim = 'E22'), (SELECT string_agg(format('%s: regress_immiiq_operator said on %s, until %s: %s', a.title, now()::date, (now() + interval '90 days')::date,
+        CASE a.control WHEN 'edge' THEN 'a proxy <b>stands</b> in front' ELSE 'seen' END), E'\n' ORDER BY a.ord) FROM (SELECT *, row_number() OVER () AS ord FROM immiiq.attested_control) AS a WHERE a.control IN ('cors', 'headers', 'edge')),
+    'evidence of what is attested says what, by whom, and until when');
 
 -- ---- every control, broken ----
 

@@ -1,9 +1,11 @@
 """What test/clients/orms.mjs asks of every mapper, in Django's words."""
 import json
 import os
+import re
 import sys
 import uuid
 from io import StringIO
+from types import SimpleNamespace
 
 import django
 from django.conf import settings
@@ -25,6 +27,15 @@ def as_member(token, work):
         if token:
             cursor.execute("SELECT set_config('immiiq.token', %s, true)", [token])
         return work()
+
+
+# The middleware of docs/clients.md, as it stands there.
+with open(os.path.join(os.path.dirname(__file__), '../../../docs/clients.md'), encoding='utf-8') as page:
+    exec(re.search(r'```python\n(class ImmiiqMiddleware:.*?)```', page.read(), re.S).group(1))
+
+
+def through_middleware(session, work):
+    return ImmiiqMiddleware(lambda request: work())(SimpleNamespace(session=session))
 
 
 def trip():
@@ -51,9 +62,9 @@ call_command('inspectdb', 'client', stdout=model)
 call_command('migrate', database='owner', verbosity=0)
 print(json.dumps({
     'owner': as_member(owner, lambda: Client.objects.count()),
-    'lead': as_member(lead, lambda: len(list(Client.objects.all().iterator()))),
+    'lead': through_middleware({'immiiq_token': lead}, lambda: len(list(Client.objects.all().iterator()))),
     'hidden': as_member(lead, lambda: sum('HIDDEN' in row.name + row.note for row in Client.objects.all())),
-    'nobody': as_member(None, lambda: Client.objects.count()),
+    'nobody': through_middleware({}, lambda: Client.objects.count()),
     'found': as_member(lead, lambda: [row.note for row in Client.objects.filter(name='open name 4')]),
     'beyond': as_member(lead, lambda: [row.note for row in Client.objects.filter(name__in=['HIDDEN name 3', 'CANARY name 1'])]),
     'trip': as_member(owner, trip),
