@@ -18,10 +18,10 @@ CREATE FUNCTION immiiq.visible(module text, command text, org_id uuid, client_id
 COMMENT ON FUNCTION immiiq.visible(text, text, uuid, uuid, uuid, uuid, uuid)
     IS 'true when who is asking may do the command on a row with these columns; write NULL for a column that the table has not';
 
-CREATE FUNCTION immiiq.org_if(module text, command text, shape text) RETURNS uuid
+CREATE FUNCTION immiiq.org_if(modules text, command text, shape text) RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_org_if';
 COMMENT ON FUNCTION immiiq.org_if(text, text, text)
-    IS 'in plans: the organisation of who is asking, NULL when nobody is or the module is off; IQ020 when the plan was made for another scope';
+    IS 'in plans: the organisation of who is asking, NULL when nobody is or one of the modules is off; IQ020 when the plan was made for another scope';
 
 CREATE FUNCTION immiiq.nothing_if(shape text) RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'immiiq_nothing_if';

@@ -80,7 +80,7 @@ hooks_plan(Query *parse, const char *query_string, int cursorOptions, ParamListI
 	PlannedStmt *plan;
 
 	firewall_before_planning();
-	policy_drop_implied(parse);
+	policy_before_planning(parse);
 	parse = search_rewrite_query(parse);
 	if (previous_planner)
 		plan = previous_planner(parse, query_string, cursorOptions, boundParams);

@@ -48,8 +48,8 @@ extern const PolicyTable *policy_table(Relation rel);
 /* True when roleid owns (or is member of the owner of) a protected table. */
 extern bool policy_role_owns_protected(Oid roleid);
 
-/* Drops from a query that is about to be planned the read policies that its write policies include. */
-extern void policy_drop_implied(Query *query);
+/* Makes fewer questions of what the policies of a query ask, to the same answer. */
+extern void policy_before_planning(Query *query);
 
 /* True when who is active has the permission reveal. */
 extern bool permission_reveals(void);

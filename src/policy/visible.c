@@ -131,18 +131,70 @@ visible_command_reads(const text *command)
 	return (visible_command_from_text(command) & VISIBLE_WRITES) == 0;
 }
 
+bool
+visible_command_admits_portal(const text *command)
+{
+	return (visible_command_from_text(command) & VISIBLE_PORTAL) != 0;
+}
+
+Node *
+visible_text_const(const char *value)
+{
+	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1, CStringGetTextDatum(value),
+							  false, false);
+}
+
 /* No module has this bit: nobody has it. */
 #define VISIBLE_UNKNOWN_MODULE 0x80000000
 
-/* Module bit of a name, VISIBLE_UNKNOWN_MODULE when there is no such module. */
+/* Module bits of names with commas between them, VISIBLE_UNKNOWN_MODULE when one is of no module. */
 static uint32
-visible_module_from_text(const text *name)
+visible_modules_from_text(const text *names)
 {
-	char *s = text_to_cstring(name);
-	uint32 bit = context_module_bit(s);
+	char *s = text_to_cstring(names);
+	uint32 modules = 0;
 
+	for (char *name = s, *comma; name != NULL; name = comma)
+	{
+		uint32 bit;
+
+		comma = strchr(name, ',');
+		if (comma != NULL)
+			*comma++ = '\0';
+		bit = context_module_bit(name);
+		if (bit == 0)
+		{
+			modules = VISIBLE_UNKNOWN_MODULE;
+			break;
+		}
+		modules |= bit;
+	}
 	pfree(s);
-	return bit != 0 ? bit : VISIBLE_UNKNOWN_MODULE;
+	return modules;
+}
+
+bool
+visible_add_modules(Node *argument, uint32 *modules)
+{
+	Const *names = (Const *) argument;
+
+	if (!IsA(names, Const))
+		return false;
+	if (!names->constisnull)
+		*modules |= visible_modules_from_text(DatumGetTextPP(names->constvalue));
+	return (*modules & VISIBLE_UNKNOWN_MODULE) == 0;
+}
+
+Node *
+visible_modules_const(uint32 modules)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (uint32 bit = 1; bit <= CONTEXT_MODULE_EVERY; bit <<= 1)
+		if ((modules & bit) != 0)
+			appendStringInfo(&names, "%s%s", names.len > 0 ? "," : "", context_module_name(bit));
+	return visible_text_const(names.data);
 }
 
 /* Who is asking, as far as rows go: NULL for nobody and for actors that no policy admits. */
@@ -157,14 +209,14 @@ visible_who(void)
 	return who;
 }
 
-/* True when the module is not off; the assistant writes only where the member's role lets it. */
+/* True when none of the modules is off; the assistant writes only where the member's role lets it. */
 static bool
-visible_has_module(const ContextIdentity *who, uint32 module, int command)
+visible_has_modules(const ContextIdentity *who, uint32 modules, int command)
 {
 	if (who->actor == CONTEXT_ASSISTANT && (command & VISIBLE_WRITES) != 0 &&
-		(module == 0 || (who->assistant_modules & module) == 0))
+		(modules == 0 || (who->assistant_modules & modules) != modules))
 		return false;
-	return module == 0 || (who->modules & module) != 0;
+	return (who->modules & modules) == modules;
 }
 
 /* The shape of an identity's scope. */
@@ -302,7 +354,7 @@ visible_rule(ContextScope scope, bool client, bool team, bool assignee)
 typedef struct VisibleCall
 {
 	bool parsed;
-	uint32 module;
+	uint32 modules;
 	int command; /* VISIBLE_… bits */
 	int shape;
 	pg_uuid_t result; /* what was returned last: callers hold pointers to it */
@@ -324,11 +376,11 @@ visible_call(FunctionCallInfo fcinfo, int module_arg, int shape_arg)
 	{
 		bool stable = true;
 
-		call->module = 0;
+		call->modules = 0;
 		if (module_arg >= 0)
 		{
 			if (!PG_ARGISNULL(module_arg))
-				call->module = visible_module_from_text(PG_GETARG_TEXT_PP(module_arg));
+				call->modules = visible_modules_from_text(PG_GETARG_TEXT_PP(module_arg));
 			call->command = PG_ARGISNULL(module_arg + 1)
 								? VISIBLE_WRITES
 								: visible_command_from_text(PG_GETARG_TEXT_PP(module_arg + 1));
@@ -349,8 +401,8 @@ visible_call(FunctionCallInfo fcinfo, int module_arg, int shape_arg)
 }
 
 /*
- * immiiq.org_if(module text, command text, shape text) → uuid
- * The organisation of who is asking; NULL when nobody is, or the module is off.
+ * immiiq.org_if(modules text, command text, shape text) → uuid
+ * The organisation of who is asking; NULL when nobody is, or one of the modules is off.
  * IQ020 when the plan was made for another shape; 22023 for an unknown module or shape.
  */
 PG_FUNCTION_INFO_V1(immiiq_org_if);
@@ -360,7 +412,7 @@ immiiq_org_if(PG_FUNCTION_ARGS)
 	const ContextIdentity *who = visible_who();
 	VisibleCall *call = visible_call(fcinfo, 0, 2);
 
-	if (call->module == VISIBLE_UNKNOWN_MODULE)
+	if (call->modules == VISIBLE_UNKNOWN_MODULE)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("unknown module"),
 						errhint("Modules are clients, cases, communications, ai, documents, "
 								"invoices, reports, billing, settings and team_management.")));
@@ -368,7 +420,7 @@ immiiq_org_if(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	visible_check_shape(who, call->shape);
 	if (who->actor == CONTEXT_PORTAL ? (call->command & VISIBLE_PORTAL) == 0
-									 : !visible_has_module(who, call->module, call->command))
+									 : !visible_has_modules(who, call->modules, call->command))
 		PG_RETURN_NULL();
 	call->result = who->org;
 	PG_RETURN_UUID_P(&call->result);
@@ -586,7 +638,7 @@ immiiq_visible(PG_FUNCTION_ARGS)
 	if (who->actor == CONTEXT_PORTAL)
 		PG_RETURN_BOOL((call->command & VISIBLE_PORTAL) != 0 && !PG_ARGISNULL(ARG_CLIENT) &&
 					   base_uuid_equal(PG_GETARG_UUID_P(ARG_CLIENT), &who->client));
-	if (!visible_has_module(who, call->module, call->command))
+	if (!visible_has_modules(who, call->modules, call->command))
 		PG_RETURN_BOOL(false);
 	if (!who->cross_office && visible_has_column(fcinfo, ARG_OFFICE))
 	{
@@ -649,13 +701,6 @@ visible_function_oid(void)
 	return visible_function("visible", ARGS, types);
 }
 
-static Node *
-visible_text_const(const char *value)
-{
-	return (Node *) makeConst(TEXTOID, -1, DEFAULT_COLLATION_OID, -1, CStringGetTextDatum(value),
-							  false, false);
-}
-
 /* A call of name(shape); NULL when the function is absent. */
 static Expr *
 visible_shape_call(const char *name, Oid result, int shape)
@@ -711,13 +756,13 @@ visible_is_open(const ContextIdentity *who, Const *module, Const *command)
 {
 	if (who->actor == CONTEXT_PORTAL)
 		return false; /* rare, and of few rows: their plans never stay for another identity */
-	return visible_has_module(who,
-							  module->constisnull
-								  ? 0
-								  : visible_module_from_text(DatumGetTextPP(module->constvalue)),
-							  command->constisnull
-								  ? VISIBLE_WRITES
-								  : visible_command_from_text(DatumGetTextPP(command->constvalue)));
+	return visible_has_modules(who,
+							   module->constisnull
+								   ? 0
+								   : visible_modules_from_text(DatumGetTextPP(module->constvalue)),
+							   command->constisnull
+								   ? VISIBLE_WRITES
+								   : visible_command_from_text(DatumGetTextPP(command->constvalue)));
 }
 
 /* The quals of the current shape for one call of visible(), or NULL to leave it as it is. */
