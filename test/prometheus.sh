@@ -1,5 +1,5 @@
 #!/bin/bash
-# prometheus.sh: promtool reads the alert rules of docs/stat.md and tries two of them; Debian's postgres exporter serves every metric of its
+# prometheus.sh: promtool reads the alert rules of docs/stat.md and tries each of them; Debian's postgres exporter serves every metric of its
 # queries, as a role that only monitors. Needs a server (PGHOST …). Prints TAP.
 set -u
 : "${PGHOST:?}"
@@ -22,20 +22,50 @@ ok() {	# name, command …
 
 perl -0ne 'print $1 if /```yaml\n(immiiq:.*?)```/s' docs/stat.md > "$work/queries.yaml"
 perl -0ne 'print $1 if /```yaml\n(groups:.*?)```/s' docs/stat.md > "$work/rules.yaml"
+# Each rule fires when it should, and neither before nor where all is well.
 cat > "$work/test.yaml" <<'YAML'
 rule_files: [rules.yaml]
 evaluation_interval: 1m
 tests:
 - interval: 1m
   input_series:
-  - {series: immiiq_worker_running, values: "1 1 0 0 0 0"}
-  - {series: immiiq_seal_lag_seconds, values: "0 0 0 0 0 0"}
-  - {series: 'immiiq_posture_promises{status="fails"}', values: "1 1 1 1 1 1 1 1"}
+  - {series: immiiq_worker_running, values: "1 1 0x8"}
+  - {series: immiiq_seal_lag_seconds, values: "0 61x8"}
+  - {series: immiiq_events_lost, values: "3 3 4x8"}
+  - {series: immiiq_ring_depth, values: "512 513x8"}
+  - {series: immiiq_ring_capacity, values: "1024x9"}
+  - {series: immiiq_tokens_refused, values: "0+90x11"}
+  - {series: 'immiiq_posture_promises{status="fails"}', values: "1x9"}
+  - {series: 'immiiq_posture_promises{status="holds"}', values: "52x9"}
   alert_rule_test:
   - {eval_time: 1m, alertname: ImmiiqWorkerDown}
   - {eval_time: 4m, alertname: ImmiiqWorkerDown, exp_alerts: [{exp_annotations: {summary: "Refusals are not written and entries are not sealed"}}]}
-  - {eval_time: 4m, alertname: ImmiiqSealLag}
+  - {eval_time: 2m, alertname: ImmiiqSealLag}
+  - {eval_time: 4m, alertname: ImmiiqSealLag, exp_alerts: [{exp_annotations: {summary: "Audit entries wait for their place in the log"}}]}
+  - {eval_time: 1m, alertname: ImmiiqEventsLost}
+  - {eval_time: 2m, alertname: ImmiiqEventsLost, exp_alerts: [{exp_annotations: {summary: "Events found no room in the ring"}}]}
+  - {eval_time: 1m, alertname: ImmiiqRingFilling}
+  - {eval_time: 3m, alertname: ImmiiqRingFilling, exp_alerts: [{exp_annotations: {summary: "The worker does not keep up"}}]}
+  - {eval_time: 7m, alertname: ImmiiqTokensRefused}
+  - {eval_time: 10m, alertname: ImmiiqTokensRefused, exp_alerts: [{exp_annotations: {summary: "Somebody tries tokens"}}]}
+  - {eval_time: 4m, alertname: ImmiiqPromiseFails}
   - {eval_time: 7m, alertname: ImmiiqPromiseFails, exp_alerts: [{exp_labels: {status: fails}, exp_annotations: {summary: "A promise does not hold: SELECT * FROM immiiq.posture"}}]}
+- interval: 1m
+  input_series:
+  - {series: immiiq_worker_running, values: "1x9"}
+  - {series: immiiq_seal_lag_seconds, values: "0 59x8"}
+  - {series: immiiq_events_lost, values: "3x9"}
+  - {series: immiiq_ring_depth, values: "512x9"}
+  - {series: immiiq_ring_capacity, values: "1024x9"}
+  - {series: immiiq_tokens_refused, values: "0+30x9"}
+  - {series: 'immiiq_posture_promises{status="holds"}', values: "53x9"}
+  alert_rule_test:
+  - {eval_time: 9m, alertname: ImmiiqWorkerDown}
+  - {eval_time: 9m, alertname: ImmiiqSealLag}
+  - {eval_time: 9m, alertname: ImmiiqEventsLost}
+  - {eval_time: 9m, alertname: ImmiiqRingFilling}
+  - {eval_time: 9m, alertname: ImmiiqTokensRefused}
+  - {eval_time: 9m, alertname: ImmiiqPromiseFails}
 YAML
 ok "promtool takes the alert rules" promtool check rules "$work/rules.yaml"
 ok "they fire when they should, and not before" promtool test rules "$work/test.yaml"

@@ -96,12 +96,18 @@ $node->safe_psql('postgres', q(DO $$ BEGIN FOR i IN 1..1100 LOOP
 	extra_params => [ '-U', 'app' ]);
 is($node->safe_psql('postgres', 'SELECT depth FROM immiiq.journal_status()'), '896', 'denials fill the ring but for the part that is kept');
 cmp_ok($node->safe_psql('postgres', 'SELECT lost FROM immiiq.journal_status()'), '>', 0, 'the rest is counted');
+my $same = q(SELECT s.ring_depth = j.depth AND s.ring_capacity = j.capacity AND s.events_written = j.written AND s.events_lost = j.lost AND s.worker_state = j.state AND s.worker_pid = j.worker_pid
+	FROM immiiq.stat AS s, immiiq.journal_status() AS j);
+is($node->safe_psql('postgres', 'SELECT ring_depth || $$ of $$ || ring_capacity FROM immiiq.stat'), '896 of 1024', 'immiiq.stat has the depth of the ring');
+is($node->safe_psql('postgres', "SELECT events_lost > 0 AND events_written > 0 AND worker_state = 'running' FROM immiiq.stat"), 't', 'and what was lost');
+is($node->safe_psql('postgres', $same), 't', 'as journal_status()');
 $holder->query_safe('ROLLBACK');
 ok( $node->poll_query_until('postgres', q(SELECT depth = 0 AND EXISTS (SELECT FROM immiiq.journal WHERE action = 'lost') FROM immiiq.journal_status())), 'the worker catches up');
 is( $node->safe_psql('postgres', q(
 	SELECT (SELECT count(*) FROM immiiq.journal WHERE action = 'do')
 		+ (SELECT sum(substring(reason FROM '^[0-9]+')::int) FROM immiiq.journal WHERE action = 'lost'))),
 	'1100', 'what is written and what is told to be lost make the whole');
+is($node->safe_psql('postgres', $same), 't', 'immiiq.stat says so, too');
 $holder->quit;
 
 # What somebody sets for the database binds neither worker nor sealer.
