@@ -606,7 +606,13 @@ CREATE FUNCTION immiiq.purge_sign_in() RETURNS void
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    DELETE FROM immiiq.link AS l WHERE l.expires_at < clock_timestamp() - interval '1 day';
+    -- A link that makes an older one dead stays as long as that has not expired. What somebody holds is for another time.
+    DELETE FROM immiiq.link WHERE link_id IN (
+        SELECT l.link_id FROM immiiq.link AS l
+        WHERE l.expires_at < clock_timestamp() - interval '1 day'
+            AND NOT EXISTS (SELECT FROM immiiq.link AS older
+                            WHERE older.identifier = l.identifier AND older.issued_at < l.issued_at AND older.expires_at > clock_timestamp())
+        FOR UPDATE SKIP LOCKED);
     -- A session lasts a day at most: by then its tokens say nothing any more.
     DELETE FROM immiiq.refresh_token AS r WHERE r.issued_at < clock_timestamp() - interval '2 days';
 END
@@ -616,8 +622,9 @@ REVOKE ALL ON FUNCTION immiiq.revoke_pending(), immiiq.take_sign_in(), immiiq.pu
 
 -- ---- links and codes ----
 
--- One row for each address, purpose and organisation: a new link takes the place of the former. Tokens and codes are derived from
--- link_id under the installation key, so that the outbox can show them and the table need not hold them.
+-- Of the links of one address, purpose and organisation the last one counts. A new link is a row of its own, so that nobody who asks
+-- for one waits for a transaction that has asked and does not end. Tokens and codes are derived from link_id under the installation
+-- key, so that the outbox can show them and the table need not hold them.
 CREATE TABLE immiiq.link (
     link_id uuid NOT NULL PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('member', 'portal')),
@@ -636,12 +643,24 @@ CREATE TABLE immiiq.link (
     ended_at timestamptz,
     CHECK (expires_at OPERATOR(pg_catalog.<=) (issued_at OPERATOR(pg_catalog.+) interval '7 days'))
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE immiiq.link IS 'the last link of each address and purpose, by hash; without organisation for an address that nobody has';
-CREATE UNIQUE INDEX link_address_key ON immiiq.link (kind, identifier, purpose, org_id, client_id) NULLS NOT DISTINCT;
+COMMENT ON TABLE immiiq.link IS 'links, by hash; without organisation for an address that nobody has';
+CREATE INDEX link_address_idx ON immiiq.link (identifier, issued_at);
 -- With the links of nobody, which must cost the same. Not by ended_at: using a link changes no index.
 CREATE INDEX link_outbox_idx ON immiiq.link (issued_at) WHERE taken_at IS NULL;
 REVOKE ALL ON immiiq.link FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.link', '');
+
+CREATE VIEW immiiq.live_link AS
+SELECT l.* FROM immiiq.link AS l
+WHERE l.ended_at IS NULL AND l.expires_at OPERATOR(pg_catalog.>) pg_catalog.clock_timestamp()
+    AND NOT EXISTS (
+        SELECT FROM immiiq.link AS newer
+        WHERE newer.identifier OPERATOR(pg_catalog.=) l.identifier
+            AND (newer.issued_at, newer.link_id) OPERATOR(pg_catalog.>) (l.issued_at, l.link_id)
+            AND newer.kind OPERATOR(pg_catalog.=) l.kind AND newer.purpose OPERATOR(pg_catalog.=) l.purpose
+            AND newer.org_id IS NOT DISTINCT FROM l.org_id AND newer.client_id IS NOT DISTINCT FROM l.client_id);
+COMMENT ON VIEW immiiq.live_link IS 'links that would do: not used, not expired, and none was made after them';
+REVOKE ALL ON immiiq.live_link FROM PUBLIC;
 CREATE INDEX member_sign_in_idx ON immiiq.member (pg_catalog.lower(email));
 
 CREATE FUNCTION immiiq.link_code(link uuid) RETURNS text
@@ -670,15 +689,11 @@ BEGIN
     INSERT INTO immiiq.link (link_id, kind, purpose, identifier, org_id, member_id, client_id, email, token_hash, code_hash, nonce_hash,
                              issued_at, expires_at)
     VALUES (id, put_link.kind, put_link.purpose, put_link.identifier, org, member, client, put_link.email, immiiq.token_digest('lh', token),
-            immiiq.link_code_hash(id, immiiq.link_code(id)), sha256(convert_to(nonce, 'UTF8')), made, made + valid)
-    ON CONFLICT (kind, identifier, purpose, org_id, client_id)
-    DO UPDATE SET link_id = excluded.link_id, member_id = excluded.member_id, email = excluded.email, token_hash = excluded.token_hash,
-        code_hash = excluded.code_hash, nonce_hash = excluded.nonce_hash, issued_at = excluded.issued_at,
-        expires_at = excluded.expires_at, taken_at = NULL, ended_at = NULL;
+            immiiq.link_code_hash(id, immiiq.link_code(id)), sha256(convert_to(nonce, 'UTF8')), made, made + valid);
     RETURN made + valid;
 END
 $$;
-COMMENT ON FUNCTION immiiq.put_link(text, text, bytea, uuid, uuid, uuid, text, text, interval) IS 'makes a link in the place of the former one';
+COMMENT ON FUNCTION immiiq.put_link(text, text, bytea, uuid, uuid, uuid, text, text, interval) IS 'makes a link, and by that ends the former one';
 REVOKE ALL ON FUNCTION immiiq.link_code(uuid), immiiq.link_code_hash(uuid, text),
     immiiq.put_link(text, text, bytea, uuid, uuid, uuid, text, text, interval) FROM PUBLIC;
 
@@ -748,9 +763,9 @@ AS $$
     SELECT l.link_id, l.kind, l.purpose, l.org_id, o.name, coalesce(m.email, l.email), m.name,
            immiiq.derive_token(CASE l.kind WHEN 'portal' THEN 'h' ELSE 'l' END, uuid_send(l.link_id)),
            CASE l.kind WHEN 'member' THEN immiiq.link_code(l.link_id) END, l.issued_at, l.expires_at
-    FROM immiiq.link AS l JOIN immiiq.org AS o ON o.org_id = l.org_id
+    FROM immiiq.live_link AS l JOIN immiiq.org AS o ON o.org_id = l.org_id
         LEFT JOIN immiiq.member AS m ON m.org_id = l.org_id AND m.member_id = l.member_id
-    WHERE l.taken_at IS NULL AND l.ended_at IS NULL AND l.expires_at > clock_timestamp()
+    WHERE l.taken_at IS NULL
     ORDER BY l.issued_at
 $$;
 COMMENT ON FUNCTION immiiq.read_outbox() IS 'what immiiq.outbox shows';
@@ -768,8 +783,8 @@ DECLARE
     taken uuid[];
 BEGIN
     SELECT array_agg(l.link_id) INTO taken FROM (
-        SELECT link_id FROM immiiq.link
-        WHERE taken_at IS NULL AND ended_at IS NULL AND org_id IS NOT NULL AND expires_at > clock_timestamp()
+        SELECT link_id FROM immiiq.live_link
+        WHERE taken_at IS NULL AND org_id IS NOT NULL
         ORDER BY issued_at
         LIMIT at_most
         FOR UPDATE SKIP LOCKED) AS l;
@@ -792,8 +807,8 @@ CREATE FUNCTION immiiq.peek_link(token text, OUT verdict text, OUT kind text, OU
 AS $$
 BEGIN
     SELECT l.kind, l.purpose, l.nonce_hash IS NOT NULL, l.expires_at INTO kind, purpose, needs_nonce, expires_at
-    FROM immiiq.link AS l
-    WHERE l.token_hash = immiiq.token_digest('lh', token) AND l.ended_at IS NULL AND l.expires_at > clock_timestamp();
+    FROM immiiq.live_link AS l
+    WHERE l.token_hash = immiiq.token_digest('lh', token);
     verdict := CASE WHEN FOUND THEN 'ok' ELSE 'denied' END;
 END
 $$;
@@ -828,9 +843,8 @@ BEGIN
             RETURN immiiq.throttle_sign_in(attempt, wait);
         END IF;
         FOR found_link IN
-            SELECT l.* FROM immiiq.link AS l
+            SELECT l.* FROM immiiq.live_link AS l
             WHERE l.kind = 'member' AND l.identifier = address AND l.purpose = redeem_link.purpose
-                AND l.ended_at IS NULL AND l.expires_at > clock_timestamp()
         LOOP
             IF immiiq.same_bytes(found_link.code_hash, immiiq.link_code_hash(found_link.link_id, token_or_code))
                 AND found_link.org_id IS NOT NULL
@@ -849,9 +863,8 @@ BEGIN
         digest := immiiq.token_digest('l', token_or_code);
     END IF;
     -- One statement, so that of two only one gets it.
-    UPDATE immiiq.link AS l SET ended_at = clock_timestamp()
-    WHERE l.token_hash = digest AND l.kind = 'member' AND l.purpose = redeem_link.purpose AND l.ended_at IS NULL
-        AND l.expires_at > clock_timestamp() AND l.org_id IS NOT NULL
+    UPDATE immiiq.live_link AS l SET ended_at = clock_timestamp()
+    WHERE l.token_hash = digest AND l.kind = 'member' AND l.purpose = redeem_link.purpose AND l.org_id IS NOT NULL
         AND (by_code OR l.nonce_hash IS NULL OR immiiq.same_bytes(l.nonce_hash, sha256(convert_to(nonce, 'UTF8'))))
         AND immiiq.address_allowed(l.org_id, ip)
     RETURNING l.* INTO used;
@@ -863,6 +876,7 @@ BEGIN
             CASE WHEN found_link.link_id IS NULL THEN 'unknown'
                  WHEN found_link.ended_at IS NOT NULL THEN 'used'
                  WHEN found_link.expires_at <= clock_timestamp() THEN 'expired'
+                 WHEN NOT EXISTS (SELECT FROM immiiq.live_link AS l WHERE l.link_id = found_link.link_id) THEN 'a newer one was made'
                  WHEN found_link.purpose <> redeem_link.purpose THEN 'another purpose'
                  WHEN NOT immiiq.address_allowed(found_link.org_id, ip) THEN 'address not allowed'
                  ELSE 'another browser' END,
@@ -1310,8 +1324,8 @@ DECLARE
     used immiiq.link;
     found_link immiiq.link;
 BEGIN
-    UPDATE immiiq.link AS l SET ended_at = clock_timestamp()
-    WHERE l.token_hash = digest AND l.kind = 'portal' AND l.ended_at IS NULL AND l.expires_at > clock_timestamp()
+    UPDATE immiiq.live_link AS l SET ended_at = clock_timestamp()
+    WHERE l.token_hash = digest AND l.kind = 'portal'
         AND EXISTS (SELECT FROM immiiq.org AS o WHERE o.org_id = l.org_id AND o.active)
     RETURNING l.* INTO used;
     IF NOT FOUND THEN
@@ -1320,6 +1334,7 @@ BEGIN
             CASE WHEN found_link.link_id IS NULL THEN 'unknown'
                  WHEN found_link.ended_at IS NOT NULL THEN 'used'
                  WHEN found_link.expires_at <= clock_timestamp() THEN 'expired'
+                 WHEN NOT EXISTS (SELECT FROM immiiq.live_link AS l WHERE l.link_id = found_link.link_id) THEN 'a newer one was made'
                  ELSE 'not active' END,
             found_link.org_id, NULL, found_link.client_id, NULL);
     END IF;

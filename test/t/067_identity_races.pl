@@ -76,6 +76,40 @@ is(one(q(SELECT count(*) FROM immiiq.read_outbox() WHERE email = 'dia@alpha.exam
 ($token) = mailed('dia@alpha.example');
 is(app("SELECT verdict FROM immiiq.redeem_link('$token')"), 'ok', 'which works');
 
+# Who asks for links and never ends their transaction holds up nobody: neither the next who asks, nor who uses what came before.
+for my $address ('eve@alpha.example', 'somebody@alpha.example')
+{
+	app("SELECT immiiq.issue_link('$address')");
+	my ($mailed) = mailed($address);
+	my $holder = $node->background_psql('postgres', extra_params => [ '-U', 'app' ]);
+	$holder->query_safe("BEGIN; SELECT immiiq.issue_link('$address');");
+	is(app("SET statement_timeout = '5s'; SELECT verdict FROM immiiq.issue_link('$address')"), 'ok', "a link is asked for beside an open transaction that did: $address");
+	if ($mailed)
+	{
+		is(app("SELECT verdict FROM immiiq.peek_link('$mailed')"), 'denied', 'the former one is dead');
+		($mailed) = mailed($address);
+		is(app("SET statement_timeout = '5s'; SELECT verdict FROM immiiq.redeem_link('$mailed')"), 'ok', 'the last one that was committed works');
+	}
+	$holder->query_safe('COMMIT');
+	is(one("SELECT count(*) FROM immiiq.outbox WHERE email = '$address'"), '0', 'what is committed afterwards, but was made before, is not sent');
+	$holder->quit;
+}
+{
+	my $third = $portal->('client@example.org');
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe("BEGIN; SELECT immiiq.put_link('portal', 'portal', immiiq.sign_in_identifier('client\@example.org'), '$org', NULL, '$client', 'client\@example.org', NULL, interval '1 hour');");
+	is(app("SET statement_timeout = '5s'; SELECT verdict FROM immiiq.redeem_portal_link('$third')"), 'ok', 'a portal link works beside an open transaction that makes the next one');
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+}
+# Links that have expired are taken away, but no newer one before an older one that has not.
+one(qq(DELETE FROM immiiq.link; SELECT immiiq.put_link('portal', 'portal', 'x', '$org', NULL, '$client', 'x', NULL, v) FROM unnest(ARRAY['7 days', '1 minute']::interval[]) AS v));
+for my $days (3, 7)
+{
+	one("UPDATE immiiq.link SET issued_at = issued_at - interval '$days days', expires_at = expires_at - interval '$days days'; SELECT immiiq.purge_sign_in()");
+	is(one('SELECT (SELECT count(*) FROM immiiq.outbox), count(*) FROM immiiq.link'), $days == 3 ? '0|2' : '0|0', "no older link lives again when a newer one is taken away, $days days later");
+}
+
 # One ID token, many uses.
 one(q(INSERT INTO immiiq.identity_provider (issuer, audience, jwks)
 	SELECT 'https://idp.example', 'client-1', jsonb_build_object('keys', jsonb_build_array(
