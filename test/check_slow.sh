@@ -68,6 +68,30 @@ portal() {
 }
 portal_in_browser() { (portal); }
 must "a browser in the portal: four members of different scope, another practice, attackers" portal_in_browser
+# What make portal starts: the portal, its mailbox, and a link that arrives there.
+portal_start() {
+	SCRATCH=$SCRATCH/start
+	mkdir "$SCRATCH" || return
+	. test/server.sh
+	export PGDATABASE=demo CLIENTS=400 PORT=$((20000 + RANDOM % 40000))
+	start_server && createdb demo || return
+	setsid docs/examples/portal/start.sh &
+	local group=$! status=1 tries
+	for ((tries = 0; tries < 600; tries++)); do
+		! curl -sf "http://localhost:$PORT/sign-in" | grep -q 'Send me a link' || break
+		sleep 0.2
+	done
+	curl -sS -H 'Sec-Fetch-Site: same-origin' -d email=ifeoma@aldgate.example "http://localhost:$PORT/sign-in" > /dev/null
+	for ((tries = 0; tries < 50 && status; tries++)); do
+		curl -sS "http://localhost:$((PORT + 1))/" | grep -q "To ifeoma@aldgate.example.*http://localhost:$PORT/link?t=" && status=0
+		sleep 0.2
+	done
+	kill -- "-$group"
+	pg_ctl -D "$DATA" -m fast -w stop > /dev/null
+	return "$status"
+}
+portal_starts() { (portal_start); }
+must "make portal: the portal answers, and a link arrives in the mailbox" portal_starts
 
 # Our signatures beside those of others, and a real S3 server. npm's packages come from its registry.
 must "the oracle builds" gcc -std=gnu11 -D_GNU_SOURCE -g -O1 -Isrc test/oracle/oracle.c $sources -lsodium -lcrypto -lcrypt -o "$build/oracle"
@@ -97,6 +121,8 @@ if start_server && test/roles.sh; then
 else
 	must "a server starts" false
 fi
+must "kill -9 of backends, workers and postmaster, ${ROUNDS:-200} rounds; pgBackRest full, incremental, to a point in time" \
+	make -s installcheck REGRESS= ISOLATION= PROVE_FLAGS='-v --merge -I test/t' PROVE_TESTS='test/slow/crash.pl test/slow/pgbackrest.pl'
 # Last: it installs a library that can lack a check.
 must "the verifiers of the log without one of their checks are found out" test/mutants.sh
 echo "$passed passed, $failed failed"
