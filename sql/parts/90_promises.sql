@@ -35,9 +35,14 @@ CREATE TABLE immiiq.verification (
     finished_at timestamptz NOT NULL,
     size int8 NOT NULL,
     problems int8 NOT NULL,
+    warnings int8 NOT NULL DEFAULT 0,
+    worst text,
     verified_by name NOT NULL DEFAULT session_user
 );
-COMMENT ON TABLE immiiq.verification IS 'runs of immiiq.record_verification: how large the log was, and how many problems it had';
+COMMENT ON TABLE immiiq.verification IS 'runs of immiiq.record_verification: how large the log was, and what was found in it';
+COMMENT ON COLUMN immiiq.verification.problems IS 'findings of severity error';
+COMMENT ON COLUMN immiiq.verification.warnings IS 'what could not be checked or is late: keys that were destroyed, tables that were dropped';
+COMMENT ON COLUMN immiiq.verification.worst IS 'the first error, or else the first warning';
 
 DO $$
 DECLARE
@@ -94,14 +99,17 @@ AS $$
 DECLARE
     began constant timestamptz := clock_timestamp();
     large constant bigint := coalesce((SELECT max(h.size) FROM immiiq.tree_head AS h), 0);
-    found bigint;
+    errors bigint;
+    warnings bigint;
+    worst text;
 BEGIN
-    SELECT count(*) INTO found FROM immiiq.verify_audit() AS v;
-    INSERT INTO immiiq.verification (started_at, finished_at, size, problems) VALUES (began, clock_timestamp(), large, found);
-    RETURN found;
+    SELECT count(*) FILTER (WHERE v.severity = 'error'), count(*) FILTER (WHERE v.severity <> 'error'), (array_agg(v.problem ORDER BY v.severity <> 'error', v.ord))[1]
+        INTO errors, warnings, worst FROM immiiq.verify_audit() WITH ORDINALITY AS v (severity, org_id, "position", problem, ord);
+    INSERT INTO immiiq.verification (started_at, finished_at, size, problems, warnings, worst) VALUES (began, clock_timestamp(), large, errors, warnings, worst);
+    RETURN errors;
 END
 $$;
-COMMENT ON FUNCTION immiiq.record_verification() IS 'verifies the whole log, notes when and with how many problems, and returns their number; verify_audit() shows them';
+COMMENT ON FUNCTION immiiq.record_verification() IS 'verifies the whole log, notes when and what was found, and returns the number of errors; verify_audit() shows them, and warnings';
 REVOKE ALL ON FUNCTION immiiq.attest(text, text, timestamptz, boolean), immiiq.record_backup(text, timestamptz, boolean, interval, boolean),
     immiiq.record_verification() FROM PUBLIC;
 INSERT INTO immiiq.privilege VALUES
@@ -365,7 +373,7 @@ BEGIN
     RETURN QUERY SELECT 'verified', 'the log was verified within a month, and is whole',
         CASE WHEN v.finished_at IS NULL THEN 'unknown' WHEN v.problems > 0 OR v.finished_at < this - interval '31 days' THEN 'fails' ELSE 'holds' END,
         CASE WHEN v.finished_at IS NULL THEN 'never verified with immiiq.record_verification()'
-             ELSE format('last verified %s up to entry %s by %s: %s problems', v.finished_at, v.size, v.verified_by, v.problems) END
+             ELSE format('last verified %s up to entry %s by %s: %s errors, %s warnings%s', v.finished_at, v.size, v.verified_by, v.problems, v.warnings, ', such as: ' || left(v.worst, 200)) END
         FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT * FROM immiiq.verification AS r ORDER BY r.verification_id DESC LIMIT 1) AS v ON true;
     -- Whole months are pruned, and what was sealed behind a newer month goes a month later; what is under hold stays.
     found := current_setting('immiiq.audit_keep');

@@ -1,6 +1,6 @@
 -- Erasure: who may ask, what goes, what stays and why, keys, certificates, holds in the middle, closing, retention.
 \i test/pgtap/setup.psql
-SELECT plan(109);
+SELECT plan(110);
 
 \set one 'c1000000-0000-4000-8000-000000000001'
 \set two 'c1000000-0000-4000-8000-000000000002'
@@ -197,7 +197,8 @@ SELECT FROM immiiq.operate(:'alpha', 'test') \gset
 SELECT is_empty(format('SELECT * FROM immiiq.audit_log WHERE table_name = %L AND (old_row ->> %L = %L OR new_row ->> %L = %L)', 'visit', 'client_id', :'one', 'client_id', :'one'), 'no image of the client opens');
 COMMIT;
 SELECT is((SELECT count(*) FROM client WHERE org_id = :'beta'), 1::bigint, 'a client of the same id elsewhere is as before');
-SELECT is_empty('SELECT * FROM immiiq.verify_audit() WHERE severity = $$error$$', 'and the log verifies');
+SELECT is(immiiq.record_verification(), 0::bigint, 'and the log verifies');
+SELECT matches((SELECT status || ': ' || evidence FROM immiiq.posture_control WHERE control = 'verified'), '^holds: .*: 0 errors, [1-9][0-9]* warnings, such as: .*key', 'a key that was destroyed is no broken promise');
 
 ---- Twice, and in between
 

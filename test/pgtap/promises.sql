@@ -1,6 +1,6 @@
 -- immiiq.posture: each control is broken in turn, its promises fail, and hold again (test/t/081_promises.pl has those of the server).
 \i test/pgtap/setup.psql
-SELECT plan(96);
+SELECT plan(97);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, assignee_id uuid, office_id uuid, passport enc_text(equality));
 CREATE INDEX ON public.client (org_id, passport);
@@ -103,6 +103,7 @@ INSERT INTO break VALUES
     ('own_buckets', $$DELETE FROM immiiq.bucket$$, 'fails'),
     ('verified', $$INSERT INTO immiiq.verification (started_at, finished_at, size, problems) VALUES (now(), now(), 1, 3)$$, 'fails'),
     ('verified', $$INSERT INTO immiiq.verification (started_at, finished_at, size, problems) VALUES (now(), now() - interval '40 days', 1, 0)$$, 'fails'),
+    ('verified', $$ALTER TABLE immiiq.entry DISABLE TRIGGER USER; UPDATE immiiq.entry SET at = at - interval '1 minute'; SELECT immiiq.record_verification()$$, 'fails'),
     ('log_age', $$ALTER TABLE immiiq.entry DISABLE TRIGGER USER; INSERT INTO immiiq.entry (txid, at, org_id, incarnation, seq, context, month, body)
         SELECT 1, now() - interval '8 years', e.org_id, e.incarnation, 999, 0, date_trunc('month', now() - interval '7 years 3 months'), '' FROM immiiq.entry AS e JOIN immiiq.org AS o ON o.org_id = e.org_id LIMIT 1$$, 'fails'),
     ('break_glass', $$ALTER TABLE immiiq.journal DISABLE TRIGGER USER; INSERT INTO immiiq.journal (at, kind, action, backend_pid) VALUES (now(), 'operate', 'operate', 1)$$, 'fails'),
