@@ -209,7 +209,8 @@ REVOKE ALL ON FUNCTION immiiq.create_policies(regclass, text, name, name, name, 
 INSERT INTO immiiq.privilege VALUES
     ('owner', 'EXECUTE', 'FUNCTION immiiq.create_policies(regclass, text, name, name, name, name, name, boolean, jsonb)');
 
--- Row security and the truncate guard on every partition below: no policy there, so direct access shows nothing.
+-- Row security and the truncate guard on a table that is a partition, and on every partition below: no policy there, so direct
+-- access shows nothing.
 CREATE FUNCTION immiiq.close_partitions(target regclass) RETURNS void
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
@@ -217,13 +218,9 @@ AS $$
 DECLARE
     part regclass;
 BEGIN
-    FOR part IN SELECT t.relid FROM pg_partition_tree(target) AS t WHERE t.level > 0 LOOP
-        -- One step each, asked anew each time: every ALTER comes back here through the event trigger.
-        IF NOT (SELECT relrowsecurity FROM pg_class WHERE oid = part) THEN
-            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', part);
-        END IF;
-        IF NOT (SELECT relforcerowsecurity FROM pg_class WHERE oid = part) THEN
-            EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', part);
+    FOR part IN SELECT t.relid FROM pg_partition_tree(target) AS t WHERE t.parentrelid IS NOT NULL LOOP
+        IF NOT (SELECT relrowsecurity AND relforcerowsecurity FROM pg_class WHERE oid = part) THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', part);
         END IF;
         IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = part AND tgname = 'immiiq_truncate') THEN
             EXECUTE format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', part);
@@ -653,6 +650,13 @@ INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.unprot
 
 -- ---- what DDL may not undo in silence ----
 
+CREATE FUNCTION immiiq.may_open_partition(command pg_ddl_command) RETURNS boolean
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_may_open_partition';
+COMMENT ON FUNCTION immiiq.may_open_partition(pg_ddl_command)
+    IS 'whether a collected command makes or attaches a table, or takes row security away; used by an event trigger';
+REVOKE ALL ON FUNCTION immiiq.may_open_partition(pg_ddl_command) FROM PUBLIC;
+INSERT INTO immiiq.privilege VALUES ('owner', 'EXECUTE', 'FUNCTION immiiq.may_open_partition(pg_ddl_command)');
+
 -- New partitions of protected tables are closed at once; permissive policies beside immiiq's are refused.
 CREATE FUNCTION immiiq.keep_protected() RETURNS event_trigger
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -663,7 +667,7 @@ DECLARE
     root regclass;
 BEGIN
     FOR changed IN
-        SELECT classid, objid FROM pg_event_trigger_ddl_commands()
+        SELECT classid, objid, command FROM pg_event_trigger_ddl_commands()
         WHERE classid IN ('pg_class'::regclass, 'pg_policy'::regclass) AND NOT in_extension
     LOOP
         IF changed.classid = 'pg_policy'::regclass THEN
@@ -674,10 +678,10 @@ BEGIN
                 RAISE EXCEPTION 'a permissive policy would widen what members see of a protected table'
                     USING ERRCODE = 'invalid_object_definition', HINT = 'Make it AS RESTRICTIVE.';
             END IF;
-        ELSE
+        ELSIF immiiq.may_open_partition(changed.command) THEN
             root := pg_partition_root(changed.objid);
             IF root IS NOT NULL AND (immiiq.protected_columns(root)).org IS NOT NULL THEN
-                PERFORM immiiq.close_partitions(root);
+                PERFORM immiiq.close_partitions(changed.objid);
             END IF;
         END IF;
     END LOOP;

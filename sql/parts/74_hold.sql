@@ -198,8 +198,8 @@ COMMENT ON FUNCTION immiiq.held_tables() IS 'tables and partitions with rows und
 REVOKE ALL ON FUNCTION immiiq.held_tables() FROM PUBLIC;
 
 -- Before DDL that may remove: which tables must be there afterwards, protected and captured, with as many columns.
-CREATE FUNCTION immiiq.note_holds() RETURNS event_trigger
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+CREATE FUNCTION immiiq.note_held_tables() RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -209,8 +209,13 @@ BEGIN
     END IF;
 END
 $$;
+COMMENT ON FUNCTION immiiq.note_held_tables() IS 'remembers the tables that hold rows under hold; used by note_holds';
+-- What only adds or closes, as a restore does in parallel, is left alone: the look at the tables locks them.
+CREATE FUNCTION immiiq.note_holds() RETURNS event_trigger
+    LANGUAGE c VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'immiiq_note_holds';
 COMMENT ON FUNCTION immiiq.note_holds() IS 'event trigger: remembers the tables that hold rows under hold';
-REVOKE ALL ON FUNCTION immiiq.note_holds() FROM PUBLIC;
+REVOKE ALL ON FUNCTION immiiq.note_held_tables(), immiiq.note_holds() FROM PUBLIC;
 
 CREATE FUNCTION immiiq.check_noted() RETURNS event_trigger
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER

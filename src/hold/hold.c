@@ -10,7 +10,9 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
 #include "commands/trigger.h"
+#include "executor/spi.h"
 #include "common/hashfn.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -417,4 +419,55 @@ immiiq_noted_held(PG_FUNCTION_ARGS)
 	if (hold_noted == NULL || hold_noted_lxid != PGPROC_LXID(MyProc))
 		PG_RETURN_NULL();
 	PG_RETURN_TEXT_P(hold_noted);
+}
+
+/* Whether a statement of DDL leaves rows, columns and guards of every table as they are, so that holds have nothing to ask. */
+static bool
+hold_is_harmless(Node *statement)
+{
+	AlterTableStmt *alter = (AlterTableStmt *) statement;
+	ListCell *lc;
+
+	if (!IsA(statement, AlterTableStmt))
+		return false;
+	foreach (lc, alter->cmds)
+	{
+		switch (castNode(AlterTableCmd, lfirst(lc))->subtype)
+		{
+			case AT_AddColumn:
+			case AT_AddConstraint:
+			case AT_AttachPartition:
+			case AT_ClusterOn:
+			case AT_ColumnDefault:
+			case AT_EnableAlwaysTrig:
+			case AT_EnableRowSecurity:
+			case AT_ForceRowSecurity:
+			case AT_ReplicaIdentity:
+			case AT_SetRelOptions:
+			case AT_SetStatistics:
+			case AT_SetStorage:
+			case AT_ValidateConstraint:
+				break;
+			default:
+				return false;
+		}
+	}
+	return true;
+}
+
+PG_FUNCTION_INFO_V1(immiiq_note_holds);
+/* immiiq.note_holds() → event_trigger, at the start of DDL that may remove. */
+Datum
+immiiq_note_holds(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "immiiq.note_holds must be called by an event trigger");
+	if (!hold_is_harmless(((EventTriggerData *) fcinfo->context)->parsetree))
+	{
+		SPI_connect();
+		if (SPI_execute("SELECT immiiq.note_held_tables()", false, 0) != SPI_OK_SELECT)
+			elog(ERROR, "could not look at what is under hold");
+		SPI_finish();
+	}
+	PG_RETURN_NULL();
 }

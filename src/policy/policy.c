@@ -17,6 +17,7 @@
 #include "funcapi.h"
 #include "nodes/nodeFuncs.h"
 #include "rewrite/rowsecurity.h"
+#include "tcop/deparse_utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -349,4 +350,30 @@ immiiq_protected_columns(PG_FUNCTION_ARGS)
 	}
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/*
+ * immiiq.may_open_partition(command pg_ddl_command) → boolean: whether a
+ * collected command makes or attaches a table, or takes row security away.
+ * Asked first, since all else that alters a table, a parallel restore above
+ * all, must not make keep_protected() lock other tables of the tree.
+ */
+PG_FUNCTION_INFO_V1(immiiq_may_open_partition);
+Datum
+immiiq_may_open_partition(PG_FUNCTION_ARGS)
+{
+	CollectedCommand *command = (CollectedCommand *) PG_GETARG_POINTER(0);
+	ListCell *lc;
+
+	if (command->type != SCT_AlterTable)
+		PG_RETURN_BOOL(true);
+	foreach (lc, command->d.alterTable.subcmds)
+	{
+		AlterTableCmd *sub = castNode(AlterTableCmd, ((CollectedATSubcmd *) lfirst(lc))->parsetree);
+
+		if (sub->subtype == AT_AttachPartition || sub->subtype == AT_DisableRowSecurity ||
+			sub->subtype == AT_NoForceRowSecurity)
+			PG_RETURN_BOOL(true);
+	}
+	PG_RETURN_BOOL(false);
 }
