@@ -140,7 +140,7 @@ BEGIN
     WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = target AND d.refobjsubid = col.attnum
         AND NOT (d.classid = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_class AS c WHERE c.oid = d.objid AND c.relkind IN ('i', 't')))
         AND NOT (d.classid = 'pg_constraint'::regclass AND EXISTS (
-            SELECT FROM pg_constraint AS k WHERE k.oid = d.objid AND (k.contype = 'u' OR k.conname = 'zzz_immiiq_' || immiiq.sealing_name(column_name))))
+            SELECT FROM pg_constraint AS k WHERE k.oid = d.objid AND (k.contype IN ('u', 'n') OR k.conname = 'zzz_immiiq_' || immiiq.sealing_name(column_name))))
         AND NOT (d.classid = 'pg_attrdef'::regclass AND EXISTS (SELECT FROM pg_attrdef AS f WHERE f.oid = d.objid AND f.adrelid = target AND f.adnum = col.attnum));
     IF found IS NOT NULL THEN
         RETURN format('%s would be lost: drop it, and make it anew for the sealed column', found);
