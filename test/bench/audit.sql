@@ -106,9 +106,10 @@ SET SESSION AUTHORIZATION bench_app;
 BEGIN;
 SELECT set_config('immiiq.token', :'token', true) \gset ignored_
 SELECT format('INSERT INTO %s_%s (org_id) SELECT %L FROM generate_series(1, %s)', name, kind, :'org', size)
-FROM (VALUES ('account', 10000), ('teller', 100), ('branch', 10)) AS t (name, size), unnest(ARRAY['plain', 'audited']) AS kind \gexec
+FROM (VALUES ('account', 10000), ('teller', 1000), ('branch', 100)) AS t (name, size), unnest(ARRAY['plain', 'audited']) AS kind \gexec
 COMMIT;
 RESET SESSION AUTHORIZATION;
+CALL immiiq.seal();
 \o
 SELECT current_database() AS bench_database \gset
 \setenv PGDATABASE :bench_database
