@@ -66,12 +66,12 @@ COMMENT ON COLUMN immiiq.leaf.key_id IS 'the key of the image: immiiq.subject_ke
 COMMENT ON COLUMN immiiq.leaf.row_tag IS 'keyed tag of table and primary key';
 COMMENT ON COLUMN immiiq.leaf.address_tag IS 'keyed tag of the address that the change came from';
 CREATE INDEX leaf_at_idx ON immiiq.leaf USING brin (at) WITH (autosummarize);
--- Without the organisation, which each of these has but one of, and the position: equal ones are stored once.
-CREATE INDEX leaf_member_idx ON immiiq.leaf (member_id);
-CREATE INDEX leaf_session_idx ON immiiq.leaf (session_id);
-CREATE INDEX leaf_key_idx ON immiiq.leaf (key_id);
-CREATE INDEX leaf_row_idx ON immiiq.leaf (row_tag);
-CREATE INDEX leaf_address_idx ON immiiq.leaf (address_tag);
+-- Without the organisation, which each of these has but one of, and the position: equal ones are stored once. What nobody knows, or was pruned, is in none.
+CREATE INDEX leaf_member_idx ON immiiq.leaf (member_id) WHERE member_id IS NOT NULL;
+CREATE INDEX leaf_session_idx ON immiiq.leaf (session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX leaf_key_idx ON immiiq.leaf (key_id) WHERE key_id IS NOT NULL;
+CREATE INDEX leaf_row_idx ON immiiq.leaf (row_tag) WHERE row_tag IS NOT NULL;
+CREATE INDEX leaf_address_idx ON immiiq.leaf (address_tag) WHERE address_tag IS NOT NULL;
 
 -- One row for the entries of one organisation in one round: a leaf of the database's tree.
 CREATE TABLE immiiq.batch (

@@ -384,6 +384,17 @@ audit_writer_start(AuditWriter *w, Relation rel, int columns, int size)
 				 errhint("Run ALTER EXTENSION immiiq UPDATE.")));
 	w->memory = CurrentMemoryContext;
 	w->indexes = CatalogOpenIndexes(w->rel);
+	w->estate = NULL;
+	for (int n = 0; n < w->indexes->ri_NumIndices; n++)
+	{
+		IndexInfo *info = w->indexes->ri_IndexRelationInfo[n];
+
+		if (info->ii_Predicate == NIL)
+			continue;
+		if (w->estate == NULL)
+			w->estate = CreateExecutorState();
+		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, w->estate);
+	}
 	w->slots = palloc0(sizeof(TupleTableSlot *) * size);
 	w->used = 0;
 	w->size = size;
@@ -447,15 +458,23 @@ audit_writer_flush(AuditWriter *w)
 
 		if (!info->ii_ReadyForInserts)
 			continue;
-		if (info->ii_Expressions != NIL || info->ii_Predicate != NIL)
+		if (info->ii_Expressions != NIL)
 			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							errmsg("an index on immiiq.%s has an expression or a predicate",
+							errmsg("an index on immiiq.%s has an expression",
 								   RelationGetRelationName(w->rel))));
 		for (int i = 0; i < w->used; i++)
 		{
 			Datum values[INDEX_MAX_KEYS];
 			bool nulls[INDEX_MAX_KEYS];
 
+			if (info->ii_Predicate != NIL)
+			{
+				ExprContext *context = GetPerTupleExprContext(w->estate);
+
+				context->ecxt_scantuple = w->slots[i];
+				if (!ExecQual(info->ii_PredicateState, context))
+					continue;
+			}
 			FormIndexDatum(info, w->slots[i], NULL, values, nulls);
 			index_insert(index, values, nulls, &w->slots[i]->tts_tid, w->rel,
 						 index->rd_index->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false,
@@ -475,6 +494,8 @@ audit_writer_close(AuditWriter *w)
 		ExecDropSingleTupleTableSlot(w->slots[i]);
 	pfree(w->slots);
 	CatalogCloseIndexes(w->indexes);
+	if (w->estate != NULL)
+		FreeExecutorState(w->estate);
 	table_close(w->rel, NoLock);
 }
 

@@ -134,6 +134,7 @@ typedef struct AuditWriter
 	Relation rel;
 	MemoryContext memory;
 	ResultRelInfo *indexes;
+	EState *estate; /* of partial indexes; NULL when there is none */
 	TupleTableSlot **slots;
 	int used;
 	int size;

@@ -132,6 +132,17 @@ unlike($keyless->safe_psql('restored', $problems), qr/is gone/, 'but calls no ro
 like($keyless->safe_psql('restored', $problems), qr/error: entry is not the one that was sealed/, 'and still finds an edited entry');
 $keyless->stop;
 
+# The log's tables are written past the executor: every row is in its indexes, and what is not known in none of those for searches.
+is( $node->safe_psql('postgres', q(CREATE EXTENSION amcheck; SELECT count(bt_index_check(c.oid, true)) >= 12 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid AND c.relkind = 'i'
+		JOIN pg_am AS a ON a.oid = c.relam AND a.amname = 'btree' WHERE i.indrelid IN ('immiiq.leaf'::regclass, 'immiiq.batch'::regclass, 'immiiq.node'::regclass, 'immiiq.tree_head'::regclass)
+		OR i.indrelid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'immiiq.entry'::regclass))), 't', 'amcheck finds each row in each index');
+for my $column (qw(member_id session_id address_tag)) {
+	is( $node->safe_psql('postgres', "SET enable_seqscan = off; SET enable_bitmapscan = off; SELECT count(*) FROM immiiq.leaf WHERE $column IS NOT NULL"),
+		$node->safe_psql('postgres', "SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off; SELECT count($column) FROM immiiq.leaf WHERE position > 0"),
+		"$column: the index has those that are known");
+}
+ok($node->safe_psql('postgres', 'SELECT count(*) > count(member_id) FROM immiiq.leaf') eq 't', 'and there are others');
+
 # On a standby the log is read and verified, not sealed.
 $node->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
