@@ -36,6 +36,7 @@
 #include "utils/partcache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
 #include "base/base.h"
 #include "search/declaration.h"
@@ -93,10 +94,45 @@ ddl_expression(HeapTuple tuple, TupleDesc desc, AttrNumber attribute)
 
 /* ---- columns and indexes ---- */
 
+/* True for a type that holds sealed values, as it is or in an element or attribute. */
+static bool
+ddl_holds_sealed(Oid type, int32 typmod)
+{
+	Oid element = get_base_element_type(type);
+	bool result = false;
+	TupleDesc desc;
+
+	if (ddl_declaration(type, typmod).kind != DECLARATION_NONE)
+		return true;
+	type = getBaseType(OidIsValid(element) ? element : type);
+	if (!OidIsValid(get_typ_typrelid(type)))
+		return false;
+	desc = lookup_rowtype_tupdesc_noerror(type, -1, true);
+	if (desc == NULL)
+		return false;
+	check_stack_depth();
+	for (int i = 0; i < desc->natts && !result; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		result = !att->attisdropped && ddl_holds_sealed(att->atttypid, att->atttypmod);
+	}
+	ReleaseTupleDesc(desc);
+	return result;
+}
+
 static void
-ddl_column(Form_pg_attribute att)
+ddl_column(Form_pg_attribute att, char relkind)
 {
 	Declaration declaration = ddl_declaration(att->atttypid, att->atttypmod);
+
+	/* It would send plaintext and seal armour once more, by whoever is active on this side alone. */
+	if (relkind == RELKIND_FOREIGN_TABLE && ddl_holds_sealed(att->atttypid, att->atttypmod))
+		ereport(ERROR,
+				(errcode(ERRCODE_IMMIIQ_SEALED),
+				 errmsg("column \"%s\" of a foreign table cannot be sealed", NameStr(att->attname)),
+				 errhint(
+					 "Declare it as text, which carries the armour, and seal what is read from it in a local table.")));
 
 	if (att->atttypid == catalog_query_type() ||
 		get_element_type(att->atttypid) == catalog_query_type())
@@ -222,7 +258,7 @@ ddl_relation(Oid relid, int only)
 
 		if (att->attnum <= 0 || att->attisdropped || (only != 0 && att->attnum != only))
 			continue;
-		ddl_column(att);
+		ddl_column(att, relkind);
 	}
 	systable_endscan(scan);
 	table_close(rel, AccessShareLock);
