@@ -737,8 +737,8 @@ parse_uuid(const char *text, uint8_t out[CANONICAL_UUID_BYTES])
 	return true;
 }
 
-static void
-put_uuid_text(CanonicalBuffer *b, const uint8_t *uuid)
+void
+canonical_put_uuid(CanonicalBuffer *b, const uint8_t *uuid)
 {
 	uint8_t *at;
 	unsigned n = 0;
@@ -1063,7 +1063,7 @@ unpack_column(CanonicalBuffer *b, const uint8_t *packed, size_t len, size_t *pos
 	if (code == PACKED_NULL)
 		*flags |= CANONICAL_C_NULL;
 	else if (code == PACKED_ORG)
-		put_uuid_text(b, org);
+		canonical_put_uuid(b, org);
 	else
 	{
 		uint32_t n = code == PACKED_UUID							 ? CANONICAL_UUID_BYTES
@@ -1076,7 +1076,7 @@ unpack_column(CanonicalBuffer *b, const uint8_t *packed, size_t len, size_t *pos
 			return false;
 		*pos += n;
 		if (code == PACKED_UUID)
-			put_uuid_text(b, value);
+			canonical_put_uuid(b, value);
 		else if (code == PACKED_INSTANT || code == PACKED_TIME)
 			return put_time_text(b, (int64_t) canonical_u64(value), code == PACKED_INSTANT) &&
 				   !b->failed;

@@ -95,6 +95,8 @@ extern uint8_t *canonical_reserve(CanonicalBuffer *b, size_t n);
 extern void canonical_put(CanonicalBuffer *b, const void *p, size_t n);
 extern void canonical_put_byte(CanonicalBuffer *b, uint8_t v);
 extern void canonical_put_length(CanonicalBuffer *b, uint32_t n);
+/* The text of a uuid, as PostgreSQL writes it, with its length. */
+extern void canonical_put_uuid(CanonicalBuffer *b, const uint8_t *uuid);
 extern void canonical_put_field(CanonicalBuffer *b, uint8_t tag, const void *p, size_t n);
 extern void canonical_put_field8(CanonicalBuffer *b, uint8_t tag, uint8_t v);
 extern void canonical_put_field32(CanonicalBuffer *b, uint8_t tag, uint32_t v);

@@ -68,6 +68,7 @@ typedef struct CaptureColumn
 	bool byval;
 	bool sealed;
 	bool plain;	 /* its bytes are its text */
+	bool uuid;	 /* written without uuid_out */
 	bool hashed; /* by a rule */
 	int16 len;
 	uint8 flags;
@@ -308,6 +309,7 @@ capture_describe_column(CaptureColumn *column, Form_pg_attribute att, bool key)
 	column->typmod = att->atttypmod;
 	column->sealed = types_is_sealed(att->atttypid);
 	column->plain = base == TEXTOID || base == VARCHAROID || base == BPCHAROID || base == JSONOID;
+	column->uuid = base == UUIDOID;
 	column->flags = (key ? CANONICAL_C_KEY : 0) | (column->sealed ? CANONICAL_C_SEALED : 0) |
 					(column->sealed ? 0 : capture_kind(att->atttypid) << CANONICAL_C_KIND_SHIFT);
 	getTypeOutputInfo(att->atttypid, &out, &column->varlena);
@@ -945,6 +947,11 @@ capture_put_value(CanonicalBuffer *b, const CaptureColumn *column, Datum value, 
 		len = strlen(opened);
 		capture_put_text(b, column, opened, len, org);
 		crypto_wipe(opened, len);
+		return;
+	}
+	if (column->uuid && !column->hashed)
+	{
+		canonical_put_uuid(b, DatumGetUUIDP(value)->data);
 		return;
 	}
 	if (column->plain)

@@ -24,17 +24,17 @@ SELECT format($$INSERT INTO %%s (org_id, name, email, phone, note, amount, opene
               '+1 202 555 0' || i %%%% 1000, repeat('note ', 10), i * 1.25, date '2020-01-01' + i %%%% 1000, i %%%% 2 = 0, 'open' FROM generate_series(1, %s) AS i$$,
               :'org', :rows) AS insert,
     format('UPDATE %%s SET status = $$closed $$ || id, amount = amount + 1 WHERE id <= %s', :rows) AS update \gset
--- Interleaved: bare and by hand, bare and captured.
-SELECT * FROM bench_pair(format(:'insert', 'byhand'), format(:'insert', 'bare'), 5) \gset byhand_
-SELECT * FROM bench_pair(format(:'insert', 'captured'), format(:'insert', 'bare'), 5) \gset captured_
+-- Interleaved, in CPU time: bare and by hand, bare and captured.
+SELECT * FROM bench_pair_cpu(format(:'insert', 'byhand'), format(:'insert', 'bare'), 5) \gset byhand_
+SELECT * FROM bench_pair_cpu(format(:'insert', 'captured'), format(:'insert', 'bare'), 5) \gset captured_
 RESET SESSION AUTHORIZATION;
 SELECT pg_total_relation_size('byhand_log')::float8 / count(*) AS byhand_bytes, pg_total_relation_size('byhand_log') AS byhand_size, count(*) AS byhand_rows FROM byhand_log \gset
 SELECT sum(pg_total_relation_size(inhrelid)) AS entry_size, sum(pg_total_relation_size(inhrelid))::float8 / (SELECT count(*) FROM immiiq.entry) AS entry_bytes,
     (SELECT count(*) FROM immiiq.entry) AS entry_rows
 FROM pg_inherits WHERE inhparent = 'immiiq.entry'::regclass \gset
 SET SESSION AUTHORIZATION bench_app;
-SELECT * FROM bench_pair(format(:'update', 'byhand'), format(:'update', 'bare'), 5) \gset ubyhand_
-SELECT * FROM bench_pair(format(:'update', 'captured'), format(:'update', 'bare'), 5) \gset ucaptured_
+SELECT * FROM bench_pair_cpu(format(:'update', 'byhand'), format(:'update', 'bare'), 5) \gset ubyhand_
+SELECT * FROM bench_pair_cpu(format(:'update', 'captured'), format(:'update', 'bare'), 5) \gset ucaptured_
 SELECT clock_timestamp() AS began \gset
 COMMIT;
 RESET SESSION AUTHORIZATION;
