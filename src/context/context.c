@@ -54,6 +54,7 @@ static ContextSlot *context_slots = NULL; /* by pgprocno */
 /* Counts this backend's transactions, without ever coming round as a local transaction id could. */
 static uint64 context_serial = 1;
 
+static Oid context_known_user = InvalidOid; /* the session's user when somebody was active last */
 static ContextStamp context_first_stamp; /* stays for the transaction, whatever savepoints do */
 static ContextStamp context_active;		 /* serial 0: nobody */
 static bool context_assistant = false;	 /* stays for the transaction, too */
@@ -192,6 +193,12 @@ context_generation(void)
 {
 	(void) context_current();
 	return context_changes;
+}
+
+bool
+context_session_had_identity(void)
+{
+	return OidIsValid(context_known_user) && context_known_user == GetSessionUserId();
 }
 
 const ContextIdentity *
@@ -537,6 +544,7 @@ context_assign_token(const char *newval, void *extra)
 	}
 	if (context_first_stamp.serial != context_serial)
 		context_first_stamp = *stamp;
+	context_known_user = GetSessionUserId();
 	context_active = *stamp;
 	if (context_assistant)
 	{

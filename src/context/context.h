@@ -161,5 +161,7 @@ extern bool context_session_is_application(void);
 extern bool context_application_acts(void);
 /* True when somebody is active in this transaction, or was. */
 extern bool context_had_identity(void);
+/* True when somebody has ever been active on this connection. */
+extern bool context_session_had_identity(void);
 
 #endif /* IMMIIQ_CONTEXT_H */

@@ -315,7 +315,7 @@ firewall_refused(Node *stmt)
 
 		/* What outlives the transaction. */
 		case T_PrepareStmt:
-			return context_had_identity() ? "PREPARE while somebody is active" : NULL;
+			return context_session_had_identity() ? "PREPARE once somebody was active" : NULL;
 		case T_DeclareCursorStmt:
 			return (((DeclareCursorStmt *) stmt)->options & CURSOR_OPT_HOLD) ? "cursors WITH HOLD"
 																			 : NULL;
@@ -398,18 +398,39 @@ firewall_before_planning(void)
 
 /* ---- settings ---- */
 
+/* What drivers and poolers set between transactions, too; none of it changes what a statement means. */
+static const char *const firewall_kept_settings[] = {
+	"application_name", "client_encoding", "client_min_messages", "DateStyle",
+	"default_transaction_isolation", "IntervalStyle", "TimeZone",
+	/* These end with the transaction anyway. */
+	"transaction_deferrable", "transaction_isolation", "transaction_read_only"};
+
+static bool
+firewall_keeps_setting(const char *name)
+{
+	/* No role is what a connection begins with; SET SESSION AUTHORIZATION goes back to it. */
+	if (strcmp(name, "role") == 0)
+		return !OidIsValid(GetCurrentRoleId());
+	for (int i = 0; i < lengthof(firewall_kept_settings); i++)
+		if (strcmp(name, firewall_kept_settings[i]) == 0)
+			return true;
+	return false;
+}
+
 /*
  * SET without LOCAL, and set_config in any form, would outlive the identity
  * on a pooled connection: each such value is made local at the last moment,
- * so that the end of the transaction restores what was there before.
+ * so that the end of the transaction restores what was there before.  Once
+ * somebody was active, transactions of nobody may leave nothing either.
  */
 void
 firewall_before_commit(void)
 {
+	bool restores = context_had_identity();
 	struct config_generic **variables;
 	int count;
 
-	if (!firewall_on || !context_had_identity() || !firewall_holds())
+	if (!firewall_on || !(restores || context_session_had_identity()) || !firewall_holds())
 		return;
 	variables = get_guc_variables(&count);
 	for (int i = 0; i < count; i++)
@@ -419,6 +440,19 @@ firewall_before_commit(void)
 		if (stack == NULL || stack->nest_level != 1 ||
 			strcmp(variables[i]->name, "session_authorization") == 0)
 			continue;
+		if (!restores)
+		{
+			/* RESET goes back to what the connection began with. */
+			if ((stack->state == GUC_SET_LOCAL ||
+				 (stack->state == GUC_SET && variables[i]->source == PGC_S_SESSION)) &&
+				!firewall_keeps_setting(variables[i]->name))
+				ereport(ERROR,
+						(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						 errmsg("application roles cannot leave a value of \"%s\" on a connection that others use",
+								variables[i]->name),
+						 errhint("Use SET LOCAL, or set it when the connection is made.")));
+			continue;
+		}
 		if (stack->state == GUC_SET_LOCAL)
 		{
 			/* SET and then SET LOCAL: what is restored is the masked value. */

@@ -1,6 +1,6 @@
 -- The firewall: what it refuses application roles, what it leaves them, whom it leaves alone, and what ends with a transaction.
 \i test/pgtap/setup.psql
-SELECT plan(94);
+SELECT plan(97);
 
 CREATE TABLE public.paper (org_id uuid NOT NULL, id uuid DEFAULT gen_random_uuid(), note text, PRIMARY KEY (org_id, id));
 SELECT immiiq.protect('public.paper', 'clients') AS ignored \gset
@@ -75,6 +75,8 @@ SELECT isnt((SELECT count(*) FROM public.explained('EXPLAIN SELECT * FROM public
 
 ---------------------------------------------------------------- what ends with the transaction
 SET work_mem = '5MB';
+PREPARE early AS SELECT 1;
+SELECT results_eq('early', ARRAY[1], 'a connection on which nobody was active yet keeps what is set and prepared');
 BEGIN;
 SELECT set_config('immiiq.token', :'alpha_owner_token', true) AS ignored \gset
 SELECT throws_ok('PREPARE left_over AS SELECT 1', '42501', NULL, 'PREPARE is refused while somebody is active');
@@ -90,9 +92,15 @@ SELECT is(current_setting('statement_timeout'), '0', 'and what was SET and then 
 SELECT is(current_setting('role'), 'none', 'and the role');
 BEGIN;
 SET work_mem = '7MB';
+\set ON_ERROR_STOP off
 COMMIT;
-SELECT is(current_setting('work_mem'), '7MB', 'a SET without anybody active stays');
+\set ON_ERROR_STOP on
+SELECT is(:'LAST_ERROR_SQLSTATE' || ' ' || current_setting('work_mem'), '42501 5MB', 'once somebody was active, nothing stays that is SET without anybody');
 RESET work_mem;
+SELECT is(current_setting('work_mem'), '4MB', 'a RESET does');
+SET TimeZone = 'Asia/Tokyo';
+SELECT is(current_setting('TimeZone'), 'Asia/Tokyo', 'and a time zone');
+RESET TimeZone;
 SELECT throws_ok('SET immiiq.firewall = off', '42501', NULL, 'an application role cannot turn the firewall off');
 
 ---------------------------------------------------------------- for whom

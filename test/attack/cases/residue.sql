@@ -63,6 +63,59 @@ SAVEPOINT s; SET work_mem = '1GB'; RELEASE s; COMMIT; SHOW work_mem;
 -- case set_read_only (none, says /^off$/, no control): leaves the session read-only
 BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
 SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; COMMIT; SHOW default_transaction_read_only;
+-- case alone_search_path (none, refused 42501, no control): leaves a search_path for the next user, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET search_path = pg_catalog;
+-- case alone_set_config (none, refused 42501, no control): leaves one by set_config, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SELECT set_config('search_path', 'pg_catalog', false);
+-- case alone_in_block (none, refused 42501, no control): leaves one from a block, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; DO $$ BEGIN PERFORM set_config('search_path', 'pg_catalog', false); END $$;
+-- case alone_in_transaction (none, refused 42501, no control): leaves one from a transaction with a savepoint, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; BEGIN; SAVEPOINT s; SET search_path = pg_catalog; RELEASE s; COMMIT;
+-- case alone_below_local (none, refused 42501, no control): hides one below a local value, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; BEGIN; SET search_path = pg_catalog; SET LOCAL search_path = public; COMMIT;
+-- case alone_timeout (none, refused 42501, no control): leaves a timeout that ends every statement, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET statement_timeout = 1;
+-- case alone_read_only (none, refused 42501, no control): leaves the session read-only, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY;
+-- case alone_role (none, refused 42501, no control): leaves a role, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET ROLE regress_immiiq_app;
+-- case alone_quotes (none, refused 42501, no control): leaves strings in which a backslash ends a literal, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET standard_conforming_strings = off;
+-- case alone_row_security (none, refused 42501, no control): leaves row_security off, so that every query fails, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET row_security = off;
+-- case alone_planner (none, refused 42501, no control): leaves the planner without indexes, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET enable_indexscan = off;
+-- case alone_made_up (none, refused 42501, no control): leaves a value for others in a setting that it makes up, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SELECT set_config('app.note', 'a', false);
+-- case alone_prepare (none, refused 42501, no control): leaves a statement under a name that a driver knows, in a transaction of nobody after its own
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; DEALLOCATE ALL; PREPARE q1 AS SELECT 1;
+-- case alone_after_failure (none, refused 42501, no control): leaves a search_path after a transaction that failed
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+SELECT 1 / 0; ROLLBACK; SET search_path = pg_catalog;
+-- case alone_is_not_left (none, says /^"\$user", public 20s$/, no control): looks what the refused ones left
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET search_path = pg_catalog; SET statement_timeout = 1; SELECT current_setting('search_path') || ' ' || current_setting('statement_timeout');
+-- case alone_of_pooler (none, says /^UTF8 ISO, DMY Asia\/Tokyo serializable$/, no control): sets what poolers and drivers set between transactions, as they may
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, DMY'; SET TimeZone = 'Asia/Tokyo'; SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE; RESET ALL;
+SET application_name = 'x'; SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, DMY'; SET TimeZone = 'Asia/Tokyo'; SET default_transaction_isolation = serializable; SET TRANSACTION READ ONLY;
+SELECT concat_ws(' ', current_setting('client_encoding'), current_setting('DateStyle'), current_setting('TimeZone'), current_setting('default_transaction_isolation'));
+-- case alone_local (none, says /^20$/, no control): sets for one transaction what it may not leave
+BEGIN; SELECT set_config('immiiq.token', :'alpha_owner_token', true) \gset a_
+COMMIT; BEGIN; SET LOCAL work_mem = '8MB'; SET LOCAL ROLE regress_immiiq_app; SELECT 20; COMMIT;
 -- case session_lock (alpha_owner, refused 42501): leaves a lock
 SELECT pg_advisory_lock(1);
 -- case try_lock (alpha_owner, refused 42501): tries whether another holds a lock
