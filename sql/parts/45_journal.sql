@@ -170,15 +170,16 @@ REVOKE ALL ON FUNCTION immiiq.can_log(uuid) FROM PUBLIC;
 
 -- Called by prune_journal and the worker alone: anybody else is stopped by the guards. Organisations are few at a time, as each is locked against new holds.
 CREATE FUNCTION immiiq.prune_journal_rows(keep interval, batch int4, OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8,
-                                          OUT known_device int8, OUT session int8, OUT more boolean)
+                                          OUT known_device int8, OUT document_event int8, OUT session int8, OUT more boolean)
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    -- Sessions last: attempts and opened fields name them, and nothing of a session is younger than its end. Each that goes is an entry of the log.
+    -- Sessions last: the others name them, and nothing of a session is younger than its end. Each of the last two that goes is an entry of the log.
     old constant text[] := ARRAY[
         ['journal', 't.at < $1'],
         ['sign_in_attempt', 't.at < $1'],
         ['field_opened', 't.at < $1'],
         ['known_device', 't.last_seen_at < $1'],
+        ['document_event', 't.at < $1 AND immiiq.can_log(t.org_id)'],
         ['session', 't.expires_at < $1 AND immiiq.can_log(t.org_id)']];
     before constant timestamptz := clock_timestamp() - keep;
     days constant int4 := extract(epoch FROM keep) / 86400 - 0.5; -- rounded down
@@ -187,12 +188,12 @@ DECLARE
     rows tid[];
     orgs uuid[];
     one record;
-    total int8[] := '{0,0,0,0,0}';
+    total int8[] := '{0,0,0,0,0,0}';
 BEGIN
     more := false;
     -- While a restore brings rows, their holds may still be to come.
     IF NOT EXISTS (SELECT FROM immiiq.restored) THEN
-        FOR i IN 1 .. 5 LOOP
+        FOR i IN 1 .. cardinality(total) LOOP
             name := old[i][1];
             EXIT WHEN name = 'session' AND more;
             EXECUTE format('SELECT array_agg(r.ctid), array_agg(DISTINCT r.org_id) FROM (SELECT t.ctid, t.org_id FROM immiiq.%I AS t '
@@ -213,14 +214,15 @@ BEGIN
             END LOOP;
         END LOOP;
     END IF;
-    journal := total[1]; sign_in_attempt := total[2]; field_opened := total[3]; known_device := total[4]; session := total[5];
+    journal := total[1]; sign_in_attempt := total[2]; field_opened := total[3]; known_device := total[4];
+    document_event := total[5]; session := total[6];
 END
 $$;
 COMMENT ON FUNCTION immiiq.prune_journal_rows(interval, int4) IS 'for prune_journal: takes a batch of what is older than this away, and states it in the log of each organisation';
 
 CREATE FUNCTION immiiq.prune_journal(keep interval DEFAULT NULL, batch int4 DEFAULT 5000,
                                      OUT journal int8, OUT sign_in_attempt int8, OUT field_opened int8,
-                                     OUT known_device int8, OUT session int8, OUT more boolean) RETURNS record
+                                     OUT known_device int8, OUT document_event int8, OUT session int8, OUT more boolean) RETURNS record
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'immiiq_prune_journal';
 COMMENT ON FUNCTION immiiq.prune_journal(interval, int4) IS
     'takes rows that are older than this (null: immiiq.journal_keep) away, a batch of each table, and says how many and whether there are more; holds stop it; the worker does the same';

@@ -156,6 +156,7 @@ BEGIN
                     UNION ALL SELECT a.org_id FROM immiiq.sign_in_attempt AS a WHERE a.at < due.at
                     UNION ALL SELECT o.org_id FROM immiiq.field_opened AS o WHERE o.at < due.at
                     UNION ALL SELECT d.org_id FROM immiiq.known_device AS d WHERE d.last_seen_at < due.at
+                    UNION ALL SELECT e.org_id FROM immiiq.document_event AS e WHERE e.at < due.at AND immiiq.can_log(e.org_id)
                     UNION ALL SELECT s.org_id FROM immiiq.session AS s WHERE s.expires_at < due.at AND immiiq.can_log(s.org_id)) AS r
             WHERE NOT EXISTS (SELECT FROM immiiq.active_hold AS h WHERE h.org_id = r.org_id))
         THEN

@@ -55,9 +55,9 @@ static ContextSlot *context_slots = NULL; /* by pgprocno */
 static uint64 context_serial = 1;
 
 static Oid context_known_user = InvalidOid; /* the session's user when somebody was active last */
-static ContextStamp context_first_stamp; /* stays for the transaction, whatever savepoints do */
-static ContextStamp context_active;		 /* serial 0: nobody */
-static bool context_assistant = false;	 /* stays for the transaction, too */
+static ContextStamp context_first_stamp;	/* stays for the transaction, whatever savepoints do */
+static ContextStamp context_active;			/* serial 0: nobody */
+static bool context_assistant = false;		/* stays for the transaction, too */
 static char context_assistant_tool[NAMEDATALEN];
 static const ContextIdentity *context_entering = NULL; /* set while operate() assigns the setting */
 

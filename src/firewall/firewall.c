@@ -399,11 +399,14 @@ firewall_before_planning(void)
 /* ---- settings ---- */
 
 /* What drivers and poolers set between transactions, too; none of it changes what a statement means. */
-static const char *const firewall_kept_settings[] = {
-	"application_name", "client_encoding", "client_min_messages", "DateStyle",
-	"default_transaction_isolation", "IntervalStyle", "TimeZone",
-	/* These end with the transaction anyway. */
-	"transaction_deferrable", "transaction_isolation", "transaction_read_only"};
+static const char *const firewall_kept_settings[] = {"application_name", "client_encoding",
+													 "client_min_messages", "DateStyle",
+													 "default_transaction_isolation",
+													 "IntervalStyle", "TimeZone",
+													 /* These end with the transaction anyway. */
+													 "transaction_deferrable",
+													 "transaction_isolation",
+													 "transaction_read_only"};
 
 static bool
 firewall_keeps_setting(const char *name)

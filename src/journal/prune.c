@@ -24,7 +24,7 @@
 
 #define PRUNE_MS	  (60 * 60 * 1000)
 #define PRUNE_BATCH	  5000
-#define PRUNE_COLUMNS 6 /* rows of five tables, and whether there are more */
+#define PRUNE_COLUMNS 7 /* rows of six tables, and whether there are more */
 
 static char *prune_keep = NULL; /* immiiq.journal_keep */
 static bool prune_open = false;
@@ -34,7 +34,7 @@ void
 prune_init(void)
 {
 	DefineCustomStringVariable("immiiq.journal_keep",
-							   "How long ended sessions, attempts to sign in, opened fields and rows of the journal are kept. Empty: for ever.",
+							   "How long ended sessions, attempts to sign in, opened fields and documents, and rows of the journal are kept. Empty: for ever.",
 							   NULL, &prune_keep, "13 months", PGC_SIGHUP, 0, keep_check, NULL,
 							   NULL);
 }

@@ -1,6 +1,6 @@
--- The end of ended sessions and of devices that nobody uses: when they are due, never before what names them, and what is still known of them.
+-- The end of ended sessions, of what they opened, and of devices that nobody uses: when they are due, never before what names them, and what is still known of them.
 \i test/pgtap/setup.psql
-SELECT plan(30);
+SELECT plan(33);
 
 CREATE FUNCTION mailed(address text) RETURNS text LANGUAGE sql SECURITY DEFINER
     AS $$ SELECT o.token FROM immiiq.outbox AS o WHERE o.email = address ORDER BY o.issued_at DESC LIMIT 1 $$;
@@ -31,6 +31,9 @@ SELECT long_ago(:'first_session_id', '14 months'), long_ago(:'second_session_id'
 UPDATE immiiq.known_device SET last_seen_at = now() - interval '14 months' WHERE device = (SELECT device FROM immiiq.session WHERE session_id = :'first_session_id');
 INSERT INTO immiiq.field_opened (at, org_id, member_id, session_id, actor, type_code, domain, opened, backend_pid)
 SELECT now() - interval '14 months', :'alpha', :'alpha_owner', :'first_session_id', 'member', 1, 1, 1, i FROM generate_series(1, 5) AS i;
+INSERT INTO immiiq.document_event (org_id, event_id, at, action, document_id, session_id, actor, login_name)
+SELECT org, gen_random_uuid(), now() - age, 'open', gen_random_uuid(), :'first_session_id', 'member', 'opened'
+FROM (VALUES (:'alpha'::uuid, interval '14 months', 4), (:'alpha', interval '12 months', 2), (:'beta', interval '14 months', 1)) AS v (org, age, n), generate_series(1, n);
 SELECT is((SELECT count(*)::int FROM immiiq.known_device WHERE org_id = :'alpha'), 2, 'two devices are known');
 CALL immiiq.seal();
 SET SESSION AUTHORIZATION regress_immiiq_app;
@@ -52,12 +55,14 @@ BEGIN;
 SELECT FROM immiiq.operate(:'beta', 'a dispute') \gset ignored_
 SELECT immiiq.place_hold('be7a0000-0000-4000-8000-0000000000c1', 'regulator') AS hold \gset
 COMMIT;
-SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 3) AS p), '(0,0,3,1,0,t)', 'a session stays while opened fields name it');
-SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 3) AS p), '(0,0,2,0,1,f)', 'and goes after the last of them');
-SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,f)', 'then there is none');
+SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 3) AS p), '(0,0,3,1,3,0,t)', 'a session stays while opened fields and documents name it');
+SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 3) AS p), '(0,0,2,0,1,1,f)', 'and goes after the last of them');
+SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,0,f)', 'then there is none');
 SELECT is(sessions(:'alpha'), :alpha_before - 1, 'one session went');
 SELECT is((SELECT count(*)::int FROM immiiq.session WHERE session_id IN (:'second_session_id', :'third_session_id')), 2, 'not one that ended twelve months ago, nor one that lives');
 SELECT is(sessions(:'beta'), :beta_before::int, 'what is under hold stays');
+SELECT results_eq($$SELECT org_id::text, count(*)::int FROM immiiq.document_event WHERE login_name = 'opened' GROUP BY 1 ORDER BY 1$$, format('VALUES (%L, 2), (%L, 1)', :'alpha', :'beta'), 'of opened documents what is younger, or under hold');
+SELECT throws_ok_unguarded('DELETE FROM immiiq.document_event', 'IQ040', NULL, 'which nobody takes away by hand');
 SELECT is((SELECT count(*)::int FROM immiiq.refresh_token WHERE session_id = :'first_session_id'), 0, 'its refresh tokens went with it');
 SELECT is((SELECT count(*)::int FROM immiiq.known_device WHERE org_id = :'alpha'), 1, 'so did the device that was not used for as long');
 SELECT is((SELECT status FROM immiiq.doctor() WHERE check_name = 'journal'), 'ok', 'doctor has nothing against what a hold keeps');
@@ -80,6 +85,7 @@ SELECT FROM immiiq.operate(:'alpha', 'look') \gset ignored_
 SELECT is((SELECT concat_ws(' ', key ->> 'object', new_row ->> 'rows') FROM immiiq.audit_log WHERE table_name = 'prune-journal' AND key ->> 'object' = 'session'), 'session 1', 'the organisation''s log has the event');
 SELECT is((SELECT concat_ws(' ', old_row ->> 'client_ip', old_row ->> 'member_id') FROM immiiq.audit_log WHERE table_name = 'session' AND operation = 'delete' AND key ->> 'session_id' = :'first_session_id'),
     '203.0.113.9 ' || :'alpha_owner', 'and whose session it was, and from where');
+SELECT is((SELECT count(*)::int FROM immiiq.audit_log WHERE table_name = 'document_event' AND operation = 'delete' AND old_row ->> 'session_id' = :'first_session_id'), 4, 'and what was opened in it');
 COMMIT;
 SET SESSION AUTHORIZATION regress_immiiq_app;
 BEGIN;
@@ -99,7 +105,7 @@ COMMIT;
 BEGIN;
 ALTER TABLE immiiq.wrapped_key DISABLE TRIGGER USER;
 DELETE FROM immiiq.wrapped_key WHERE org_id = :'beta';
-SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,f)', 'the sessions of an organisation without keys stay');
+SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,0,f)', 'the sessions and document events of an organisation without keys stay');
 ROLLBACK;
-SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,1,f)', 'when the hold ends, its session goes');
+SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,1,1,f)', 'when the hold ends, its session goes');
 SELECT * FROM finish();

@@ -52,9 +52,9 @@ BEGIN;
 SELECT FROM immiiq.operate(:'beta', 'a dispute') \gset ignored_
 SELECT immiiq.place_hold('be7a0000-0000-4000-8000-0000000000c1', 'regulator') AS hold \gset
 COMMIT;
-SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 4) AS p), '(4,4,4,0,0,t)', 'a batch goes, and there is more');
-SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 9) AS p), '(9,9,9,0,0,t)', 'and the next');
-SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,f)', 'then there is none');
+SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 4) AS p), '(4,4,4,0,0,0,t)', 'a batch goes, and there is more');
+SELECT is((SELECT p::text FROM immiiq.prune_journal(batch => 9) AS p), '(9,9,9,0,0,0,t)', 'and the next');
+SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,0,f)', 'then there is none');
 SELECT is(left_of(:'alpha'), '2/2/2', 'what is younger stays');
 SELECT is(left_of(NULL), '0/0/0', 'what is of nobody goes as well');
 SELECT is(left_of(:'beta'), '5/5/5', 'what is under hold stays');
@@ -76,14 +76,14 @@ SELECT FROM immiiq.operate(:'beta', 'look') \gset ignored_
 SELECT is((SELECT count(*)::int FROM immiiq.audit_log WHERE table_name = 'prune-journal'), 0, 'of what is held nothing is said');
 SELECT immiiq.release_hold(:'hold', 'settled') \gset ignored_
 COMMIT;
-SELECT is((SELECT p::text FROM immiiq.prune_journal('13 months') AS p), '(5,5,5,0,0,f)', 'when the hold ends, the rows do');
+SELECT is((SELECT p::text FROM immiiq.prune_journal('13 months') AS p), '(5,5,5,0,0,0,f)', 'when the hold ends, the rows do');
 SELECT is((SELECT count(*)::int FROM immiiq.verify_audit() WHERE severity = 'error'), 0, 'the log is whole');
 
 -- All or nothing: a rollback brings the rows back, and the guards are closed after an error.
 SELECT put('2 years', :'alpha', 1) \gset ignored_
 BEGIN;
 COPY immiiq.pruned FROM '/dev/null';
-SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,f)', 'while a dump is restored nothing goes');
+SELECT is((SELECT p::text FROM immiiq.prune_journal() AS p), '(0,0,0,0,0,0,f)', 'while a dump is restored nothing goes');
 ROLLBACK;
 BEGIN;
 SELECT is((SELECT p.journal FROM immiiq.prune_journal() AS p), 1::bigint, 'a row goes');

@@ -220,7 +220,7 @@ $node->safe_psql('postgres', qq(
 $node->restart;
 $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 ok($node->poll_query_until('postgres', q(SELECT state = 'running' FROM immiiq.journal_status())), 'the worker runs again');
-is($node->safe_psql('postgres', q(SELECT * FROM immiiq.prune_journal())), '0|0|0|0|0|f', 'without a time rows are kept for ever');
+is($node->safe_psql('postgres', q(SELECT * FROM immiiq.prune_journal())), '0|0|0|0|0|0|f', 'without a time rows are kept for ever');
 is($node->safe_psql('postgres', $old), 12000, 'all are there');
 $node->safe_psql('postgres', q(ALTER SYSTEM SET immiiq.journal_keep = '2 days'));
 $node->restart;
