@@ -547,8 +547,8 @@ BEGIN
     END LOOP;
 
     -- The audit, and the guard that keeps TRUNCATE from going past it.
-    EXECUTE format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', target);
-    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_capture', target);
+    EXECUTE format('CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', target);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "00_immiiq_capture"', target);
     EXECUTE format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', target);
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_truncate', target);
 
@@ -591,7 +591,7 @@ BEGIN
     FOREACH command IN ARRAY ARRAY['select', 'insert', 'update', 'delete'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS %I ON %s', 'immiiq_' || command, target);
     END LOOP;
-    EXECUTE format('DROP TRIGGER IF EXISTS immiiq_capture ON %s', target);
+    EXECUTE format('DROP TRIGGER IF EXISTS "00_immiiq_capture" ON %s', target);
     IF (was ->> 'new_clients')::boolean THEN
         EXECUTE format('DROP TRIGGER IF EXISTS immiiq_find_new_client ON %s', target);
         EXECUTE format('DROP TRIGGER IF EXISTS immiiq_assign_new_client ON %s', target);

@@ -34,7 +34,7 @@ AS $$
         FROM pg_catalog.pg_class AS c
         JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
         LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) c.oid
-            AND t.tgname OPERATOR(pg_catalog.=) ANY ('{immiiq_capture,immiiq_truncate,guard_log,guard_log_row}'::name[])
+            AND t.tgname OPERATOR(pg_catalog.=) ANY ('{00_immiiq_capture,immiiq_truncate,guard_log,guard_log_row}'::name[])
         WHERE t.oid IS NOT NULL OR EXISTS (SELECT FROM pg_catalog.pg_policy AS p
             WHERE p.polrelid OPERATOR(pg_catalog.=) c.oid AND p.polname OPERATOR(pg_catalog.=) 'immiiq_select')
         GROUP BY c.oid, n.nspname

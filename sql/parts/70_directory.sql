@@ -593,9 +593,9 @@ BEGIN
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ALTER COLUMN org_id SET DEFAULT %s', name,
             CASE WHEN name OPERATOR(pg_catalog.=) 'org' THEN 'pg_catalog.gen_random_uuid()' ELSE 'immiiq.current_org()' END);
-        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
             FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
-        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER "00_immiiq_capture"', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.%I
             FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_truncate', name);

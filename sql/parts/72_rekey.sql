@@ -48,13 +48,13 @@ ALTER TABLE immiiq.key_event ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY
 CREATE POLICY immiiq_select ON immiiq.key_event FOR SELECT
     USING (immiiq.visible('settings', 'select', org_id, NULL, NULL, NULL, NULL));
 COMMENT ON POLICY immiiq_select ON immiiq.key_event IS 'members with module settings read their organisation''s';
-CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.key_event
+CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.key_event
     FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
 CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.key_event
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate();
-ALTER TABLE immiiq.key_event ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE immiiq.key_event ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 ALTER TABLE immiiq.key_event ENABLE ALWAYS TRIGGER immiiq_truncate;
-COMMENT ON TRIGGER immiiq_capture ON immiiq.key_event IS 'the audit entry of a rotation';
+COMMENT ON TRIGGER "00_immiiq_capture" ON immiiq.key_event IS 'the audit entry of a rotation';
 COMMENT ON TRIGGER immiiq_truncate ON immiiq.key_event IS 'refuses TRUNCATE';
 INSERT INTO immiiq.privilege VALUES
     ('application', 'SELECT', 'immiiq.key_event'),

@@ -84,9 +84,9 @@ DO $$
 DECLARE
     name text;
 BEGIN
-    EXECUTE 'CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.hold FOR EACH ROW EXECUTE FUNCTION immiiq.capture()';
+    EXECUTE 'CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.hold FOR EACH ROW EXECUTE FUNCTION immiiq.capture()';
     EXECUTE 'CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.hold FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()';
-    FOREACH name IN ARRAY ARRAY['immiiq_capture', 'immiiq_truncate', 'keep_hold'] LOOP
+    FOREACH name IN ARRAY ARRAY['00_immiiq_capture', 'immiiq_truncate', 'keep_hold'] LOOP
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.hold ENABLE ALWAYS TRIGGER %I', name);
     END LOOP;
     FOREACH name IN ARRAY ARRAY['hold', 'matter_column'] LOOP
@@ -98,7 +98,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON TRIGGER immiiq_capture ON immiiq.hold IS 'the audit entry of a hold';
+COMMENT ON TRIGGER "00_immiiq_capture" ON immiiq.hold IS 'the audit entry of a hold';
 COMMENT ON TRIGGER immiiq_truncate ON immiiq.hold IS 'refuses TRUNCATE';
 
 CREATE VIEW immiiq.active_hold WITH (security_invoker) AS
@@ -185,7 +185,7 @@ BEGIN
         SELECT t.relation, t.org, t.client, m."column" AS matter, p.relid AS part
         FROM immiiq.protected_table AS t LEFT JOIN immiiq.matter_column AS m ON m.target = t.relation,
             LATERAL (SELECT t.relation AS relid UNION SELECT l.relid FROM pg_partition_tree(t.relation) AS l WHERE l.isleaf) AS p
-        WHERE EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.relation AND g.tgname = 'immiiq_capture' AND g.tgenabled = 'A')
+        WHERE EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = t.relation AND g.tgname = '00_immiiq_capture' AND g.tgenabled = 'A')
     LOOP
         CONTINUE WHEN NOT (SELECT o.held FROM immiiq.as_owner(held.part, format('SELECT EXISTS (SELECT FROM ONLY %s AS r WHERE %s)', held.part,
             immiiq.held_condition(held.org, held.client, held.matter))) AS o (held boolean));
@@ -233,7 +233,7 @@ BEGIN
         IF (SELECT count(*) FROM pg_attribute AS a WHERE a.attrelid = kept.relid AND a.attnum > 0 AND NOT a.attisdropped) < kept.columns
             OR NOT EXISTS (SELECT FROM pg_class AS c WHERE c.oid = root AND c.relrowsecurity AND c.relforcerowsecurity)
             OR (immiiq.protected_columns(root)).org IS NULL
-            OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = kept.relid AND t.tgname = 'immiiq_capture' AND t.tgenabled = 'A')
+            OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = kept.relid AND t.tgname = '00_immiiq_capture' AND t.tgenabled = 'A')
             OR NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = kept.relid AND t.tgname = 'immiiq_truncate' AND t.tgenabled = 'A')
         THEN
             PERFORM immiiq.refuse_held((SELECT h.org_id FROM immiiq.active_hold AS h LIMIT 1), lower(TG_TAG),

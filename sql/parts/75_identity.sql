@@ -173,9 +173,9 @@ CREATE POLICY immiiq_delete ON immiiq.ip_rule FOR DELETE
     USING (immiiq.visible('settings', 'delete', org_id, NULL, NULL, NULL, NULL));
 ALTER TABLE immiiq.ip_rule ENABLE ROW LEVEL SECURITY;
 ALTER TABLE immiiq.ip_rule FORCE ROW LEVEL SECURITY;
-CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.ip_rule
+CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.ip_rule
     FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
-ALTER TABLE immiiq.ip_rule ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE immiiq.ip_rule ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.ip_rule
     FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate();
 ALTER TABLE immiiq.ip_rule ENABLE ALWAYS TRIGGER immiiq_truncate;
@@ -315,9 +315,9 @@ CREATE UNIQUE INDEX session_one_member_key ON immiiq.session (org_id, member_id)
     WHERE revoked_at IS NULL AND NOT impersonated AND member_id IS NOT NULL;
 CREATE UNIQUE INDEX session_one_client_key ON immiiq.session (org_id, client_id)
     WHERE revoked_at IS NULL AND client_id IS NOT NULL;
-CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.session
+CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.session
     FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
-ALTER TABLE immiiq.session ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE immiiq.session ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 
 CREATE TABLE immiiq.known_device (
     org_id uuid NOT NULL,
@@ -1032,9 +1032,9 @@ CREATE TABLE immiiq.password (
 COMMENT ON TABLE immiiq.password IS 'password hashes of members who want one: Argon2id, or bcrypt until the next sign-in';
 REVOKE ALL ON immiiq.password FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.password', '');
-CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.password
+CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.password
     FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
-ALTER TABLE immiiq.password ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE immiiq.password ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 
 -- The DBA loads any list of passwords that are known to be used.
 CREATE TABLE immiiq.password_blocklist (

@@ -261,9 +261,9 @@ CREATE TABLE immiiq.external_identity (
 COMMENT ON TABLE immiiq.external_identity IS 'which account at another issuer signs a member in; e-mail addresses play no part';
 REVOKE ALL ON immiiq.external_identity FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('immiiq.external_identity', '');
-CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.external_identity
+CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.external_identity
     FOR EACH ROW EXECUTE FUNCTION immiiq.capture();
-ALTER TABLE immiiq.external_identity ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE immiiq.external_identity ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 
 -- An ID token signs in once. What is signed is hashed, not the signature, which may have a second form.
 CREATE TABLE immiiq.used_id_token (

@@ -334,9 +334,9 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['object_store', 'document', 'document_share', 'document_event'] LOOP
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I FORCE ROW LEVEL SECURITY', name);
-        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
             FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
-        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER "00_immiiq_capture"', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.%I
             FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_truncate', name);
@@ -811,9 +811,9 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['secret', 'webhook', 'webhook_event'] LOOP
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I FORCE ROW LEVEL SECURITY', name);
-        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
             FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
-        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER "00_immiiq_capture"', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.%I
             FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_truncate', name);
@@ -1187,9 +1187,9 @@ BEGIN
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ROW LEVEL SECURITY', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I FORCE ROW LEVEL SECURITY', name);
         EXECUTE pg_catalog.format('REVOKE ALL ON immiiq.%I FROM PUBLIC', name);
-        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
             FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
-        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER "00_immiiq_capture"', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.%I
             FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_truncate', name);

@@ -172,11 +172,11 @@ BEGIN
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE pg_catalog.format('CREATE POLICY immiiq_select ON immiiq.%I FOR SELECT
             USING (immiiq.visible(''settings'', ''select'', org_id, NULL, NULL, NULL, NULL))', name);
-        EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
+        EXECUTE pg_catalog.format('CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON immiiq.%I
             FOR EACH ROW EXECUTE FUNCTION immiiq.capture()', name);
         EXECUTE pg_catalog.format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON immiiq.%I
             FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate()', name);
-        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER "00_immiiq_capture"', name);
         EXECUTE pg_catalog.format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER immiiq_truncate', name);
         INSERT INTO immiiq.privilege VALUES ('application', 'SELECT', 'immiiq.' OPERATOR(pg_catalog.||) name),
             ('operator', 'SELECT', 'immiiq.' OPERATOR(pg_catalog.||) name);

@@ -220,13 +220,13 @@ BEGIN
 
     SELECT string_agg(format('%s', g.relid::regclass), ', ' ORDER BY g.relid::regclass::text) INTO found
         FROM unnest(guarded) AS g (relid)
-        WHERE NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = g.relid AND t.tgname = 'immiiq_capture' AND t.tgenabled = 'A'
+        WHERE NOT EXISTS (SELECT FROM pg_trigger AS t WHERE t.tgrelid = g.relid AND t.tgname = '00_immiiq_capture' AND t.tgenabled = 'A'
                               AND t.tgfoid = to_regprocedure('immiiq.capture()'));
     IF found IS NULL THEN
         RETURN QUERY SELECT 'capture', 'ok', 'changes of every protected table are captured, always', NULL;
     ELSE
         RETURN QUERY SELECT 'capture', 'fail', format('changes are not always captured on %s', found),
-            'Run ALTER TABLE … ENABLE ALWAYS TRIGGER immiiq_capture for each.';
+            'Run ALTER TABLE … ENABLE ALWAYS TRIGGER "00_immiiq_capture" for each.';
     END IF;
 
     SELECT string_agg(DISTINCT format('%s on %s', t.tgname, t.tgrelid::regclass), ', ') INTO found

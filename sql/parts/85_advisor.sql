@@ -56,11 +56,15 @@ BEGIN
                 (SELECT ', new_clients => true' FROM immiiq.protection AS m WHERE m.relid = t.oid AND (m.made ->> 'new_clients')::boolean))
         FROM immiiq.advisor_table AS t
         WHERE t.protected AND 4 <> (SELECT count(*) FROM pg_policy AS p WHERE p.polrelid = t.oid AND p.polname IN ('immiiq_select', 'immiiq_insert', 'immiiq_update', 'immiiq_delete'));
-    RETURN QUERY SELECT 'critical', t.relation::text, 'changes are not audited: trigger immiiq_capture is gone or not ENABLE ALWAYS',
-            CASE WHEN g.oid IS NULL THEN format('CREATE TRIGGER immiiq_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION immiiq.capture(); ', t.relation) ELSE '' END
-            || format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_capture;', t.relation)
-        FROM immiiq.advisor_table AS t LEFT JOIN pg_trigger AS g ON g.tgrelid = t.oid AND g.tgname = 'immiiq_capture'
+    RETURN QUERY SELECT 'critical', t.relation::text, 'changes are not audited: trigger 00_immiiq_capture is gone or not ENABLE ALWAYS',
+            CASE WHEN g.oid IS NULL THEN format('CREATE TRIGGER "00_immiiq_capture" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION immiiq.capture(); ', t.relation) ELSE '' END
+            || format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "00_immiiq_capture";', t.relation)
+        FROM immiiq.advisor_table AS t LEFT JOIN pg_trigger AS g ON g.tgrelid = t.oid AND g.tgname = '00_immiiq_capture'
         WHERE t.protected AND g.tgenabled IS DISTINCT FROM 'A';
+    RETURN QUERY SELECT 'warning', t.relation::text, format('trigger %I fires before the change that set it off is captured: what it changes stands in the log first', g.tgname),
+            format('ALTER TRIGGER %I ON %s RENAME TO %I;', g.tgname, t.relation, left('after_' || g.tgname, 63))
+        FROM immiiq.advisor_table AS t JOIN pg_trigger AS g ON g.tgrelid = t.oid
+        WHERE t.protected AND NOT g.tgisinternal AND g.tgtype & 67 = 1 AND g.tgname < '00_immiiq_capture' AND g.tgparentid = 0;
     RETURN QUERY SELECT 'warning', t.relation::text, 'TRUNCATE would go past the audit: trigger immiiq_truncate is gone or not ENABLE ALWAYS',
             CASE WHEN g.oid IS NULL THEN format('CREATE TRIGGER immiiq_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION immiiq.refuse_truncate(); ', t.relation) ELSE '' END
             || format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_truncate;', t.relation)

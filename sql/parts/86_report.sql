@@ -145,7 +145,7 @@ BEGIN
             CASE WHEN t.captured THEN 'yes' ELSE 'NO' END, CASE WHEN t.forced THEN 'forced' ELSE 'NOT FORCED' END, t.sealed), '' ORDER BY t.relation::text)
     INTO part
     FROM (SELECT p.relation, p.module, p.forced,
-            EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = p.relation AND g.tgname = 'immiiq_capture' AND g.tgenabled = 'A') AS captured,
+            EXISTS (SELECT FROM pg_trigger AS g WHERE g.tgrelid = p.relation AND g.tgname = '00_immiiq_capture' AND g.tgenabled = 'A') AS captured,
             c.relnamespace = 'immiiq'::regnamespace AS own,
             (SELECT count(*) FROM pg_attribute AS a JOIN pg_type AS y ON y.oid = a.atttypid
                 WHERE a.attrelid = p.relation AND a.attnum > 0 AND NOT a.attisdropped AND y.typname LIKE 'enc\_%') AS sealed

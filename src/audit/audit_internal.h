@@ -124,6 +124,9 @@ enum
 };
 
 /* Who wrote, where nobody is active; below stand the values of ContextActor. */
+/* sorts before the triggers of others and of foreign keys: a change is captured before what it sets off */
+#define CAPTURE_TRIGGER "00_immiiq_capture"
+
 #define AUDIT_ACTOR_DATABASE	16 /* a role without identity: a superuser, an owner */
 #define AUDIT_ACTOR_REPLICATION 17 /* logical apply */
 #define AUDIT_ACTOR_RESTORE		18 /* a session that has loaded a dump of the log */

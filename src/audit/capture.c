@@ -1374,7 +1374,7 @@ capture_trigger(Relation rel)
 {
 	for (int i = 0; rel->trigdesc != NULL && i < rel->trigdesc->numtriggers; i++)
 	{
-		if (strcmp(rel->trigdesc->triggers[i].tgname, "immiiq_capture") == 0)
+		if (strcmp(rel->trigdesc->triggers[i].tgname, CAPTURE_TRIGGER) == 0)
 			return &rel->trigdesc->triggers[i];
 	}
 	return NULL;

@@ -13,8 +13,8 @@ END $$;
 CREATE TRIGGER log_by_hand AFTER INSERT OR UPDATE ON byhand FOR EACH ROW EXECUTE FUNCTION log_by_hand();
 -- All three are protected, so that foreign keys and policies cost each the same; one of them is captured.
 SELECT immiiq.protect('captured', 'clients'), immiiq.protect('bare', 'clients'), immiiq.protect('byhand', 'clients') \gset ignored_
-DROP TRIGGER immiiq_capture ON bare;
-DROP TRIGGER immiiq_capture ON byhand;
+DROP TRIGGER "00_immiiq_capture" ON bare;
+DROP TRIGGER "00_immiiq_capture" ON byhand;
 GRANT ALL ON bare, byhand, captured TO bench_app;
 
 SET SESSION AUTHORIZATION bench_app;
@@ -97,7 +97,7 @@ SELECT * FROM bench_at_least(format('entries sealed in a second, over %s organis
 \o /dev/null
 SELECT format('CREATE TABLE %s_%s (org_id uuid, id int GENERATED ALWAYS AS IDENTITY, balance int DEFAULT 0, filler text DEFAULT repeat(''x'', 60), note text, PRIMARY KEY (org_id, id))', name, kind),
     format('SELECT immiiq.protect(%L, ''clients'')', name || '_' || kind),
-    CASE WHEN kind = 'plain' THEN format('DROP TRIGGER immiiq_capture ON %s_plain', name) ELSE 'SELECT' END,
+    CASE WHEN kind = 'plain' THEN format('DROP TRIGGER "00_immiiq_capture" ON %s_plain', name) ELSE 'SELECT' END,
     format('GRANT ALL ON %s_%s TO bench_app', name, kind)
 FROM unnest(ARRAY['account', 'teller', 'branch', 'one']) AS name, unnest(ARRAY['plain', 'audited']) AS kind \gexec
 CREATE TABLE journal_of_all (org_id uuid, tid int, bid int, aid int, delta int, at timestamptz DEFAULT now());

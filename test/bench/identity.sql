@@ -12,7 +12,7 @@ INSERT INTO immiiq.session (session_id, org_id, member_id, token_hash, impersona
 SELECT lpad(to_hex(row_number() OVER (ORDER BY t.hash)), 32, '0')::uuid, :'org', :'member_id', t.hash, true, now() + interval '24 hours'
 FROM (SELECT immiiq.token_digest('s', token) AS hash FROM token_of) AS t;
 ALTER TABLE immiiq.session ENABLE TRIGGER ALL;
-ALTER TABLE immiiq.session ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE immiiq.session ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 CREATE TABLE plain_session AS SELECT i AS session_id, token, now() AS expires_at, :'org'::uuid AS org_id, NULL::timestamptz AS ended_at FROM token_of;
 ALTER TABLE plain_session ADD PRIMARY KEY (token);
 CREATE TABLE sample AS SELECT row_number() OVER () AS n, token FROM (SELECT token FROM token_of ORDER BY random() LIMIT 2000) AS s;

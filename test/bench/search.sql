@@ -60,14 +60,14 @@ SELECT immiiq.protect('found_sealed', 'clients') \gset ignored_
 ALTER TABLE found_policy ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON found_policy USING (org_id = current_setting('bench.org')::uuid);
 GRANT SELECT, INSERT ON found, found_policy, found_sealed TO bench_app;
-ALTER TABLE found_sealed DISABLE TRIGGER immiiq_capture;
+ALTER TABLE found_sealed DISABLE TRIGGER "00_immiiq_capture";
 SET SESSION AUTHORIZATION bench_app;
 BEGIN;
 SELECT set_config('immiiq.token', :'token', true) \gset ignored_
 INSERT INTO found_sealed (id, name, day, doc, amount) SELECT id, name, day, doc, amount FROM found;
 COMMIT;
 RESET SESSION AUTHORIZATION;
-ALTER TABLE found_sealed ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE found_sealed ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 CREATE INDEX ON found USING gin (name gin_trgm_ops);
 CREATE INDEX ON found_policy USING gin (name gin_trgm_ops);
 CREATE INDEX ON found (day);
@@ -111,8 +111,8 @@ CREATE TABLE page_sealed (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id 
 CREATE TABLE page_plain (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, many bool, name text, PRIMARY KEY (org_id, id));
 SELECT count(immiiq.protect(t, 'clients')) FROM unnest(ARRAY['page_sealed', 'page_plain']::regclass[]) AS t \gset ignored_
 GRANT SELECT, INSERT ON page_sealed, page_plain TO bench_app;
-ALTER TABLE page_sealed DISABLE TRIGGER immiiq_capture;
-ALTER TABLE page_plain DISABLE TRIGGER immiiq_capture;
+ALTER TABLE page_sealed DISABLE TRIGGER "00_immiiq_capture";
+ALTER TABLE page_plain DISABLE TRIGGER "00_immiiq_capture";
 SET SESSION AUTHORIZATION bench_app;
 BEGIN;
 SELECT set_config('immiiq.token', :'token', true) \gset ignored_
@@ -120,8 +120,8 @@ INSERT INTO page_sealed (id, many, name) SELECT id, id > 10000, name FROM found 
 INSERT INTO page_plain (id, many, name) SELECT id, id > 10000, name FROM found WHERE id <= 100000;
 COMMIT;
 RESET SESSION AUTHORIZATION;
-ALTER TABLE page_sealed ENABLE ALWAYS TRIGGER immiiq_capture;
-ALTER TABLE page_plain ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE page_sealed ENABLE ALWAYS TRIGGER "00_immiiq_capture";
+ALTER TABLE page_plain ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 VACUUM ANALYZE page_sealed, page_plain;
 SET SESSION AUTHORIZATION bench_app;
 BEGIN;

@@ -4,8 +4,8 @@ CREATE TABLE tag_sealed (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id i
 CREATE TABLE tag_plain (org_id uuid NOT NULL DEFAULT immiiq.current_org(), id int, v text, kind text, PRIMARY KEY (org_id, id));
 SELECT count(immiiq.protect(t, 'clients')) FROM unnest(ARRAY['tag_sealed', 'tag_plain']::regclass[]) AS t \gset ignored_
 GRANT SELECT, INSERT ON tag_sealed, tag_plain TO bench_app;
-ALTER TABLE tag_sealed DISABLE TRIGGER immiiq_capture;
-ALTER TABLE tag_plain DISABLE TRIGGER immiiq_capture;
+ALTER TABLE tag_sealed DISABLE TRIGGER "00_immiiq_capture";
+ALTER TABLE tag_plain DISABLE TRIGGER "00_immiiq_capture";
 \set tags 'greatest(10000, 1000000 * ':scale')::int'
 SELECT :tags AS tags \gset
 SET SESSION AUTHORIZATION bench_app;
@@ -15,8 +15,8 @@ INSERT INTO tag_sealed (id, v, kind) SELECT i, 'X' || i * 2654435761 % :tags + 1
 INSERT INTO tag_plain (id, v, kind) SELECT i, 'X' || i * 2654435761 % :tags + 1, 'kind ' || i * 7919::int8 % 1000 FROM generate_series(1, :tags) AS i;
 COMMIT;
 RESET SESSION AUTHORIZATION;
-ALTER TABLE tag_sealed ENABLE ALWAYS TRIGGER immiiq_capture;
-ALTER TABLE tag_plain ENABLE ALWAYS TRIGGER immiiq_capture;
+ALTER TABLE tag_sealed ENABLE ALWAYS TRIGGER "00_immiiq_capture";
+ALTER TABLE tag_plain ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 -- Whoever builds an index: a tag is compared without a key.
 SELECT * FROM bench_pair_cpu('CREATE INDEX built ON tag_sealed (v); DROP INDEX built', 'CREATE INDEX built ON tag_plain (v); DROP INDEX built', 3) \gset build_
 CREATE INDEX ON tag_sealed (org_id, v);

@@ -16,7 +16,7 @@ CALL make_bank('plain', :'org', :accounts);
 CALL make_bank('guarded', :'org', :accounts);
 CALL make_bank('unaudited', :'org', :accounts);
 SELECT immiiq.protect(s || '.' || t, 'clients') FROM unnest(ARRAY['guarded', 'unaudited']) AS s, unnest(ARRAY['branch', 'teller', 'account', 'history']) AS t \g /dev/null
-SELECT format('DROP TRIGGER immiiq_capture ON unaudited.%I', t) FROM unnest(ARRAY['branch', 'teller', 'account', 'history']) AS t \gexec
+SELECT format('DROP TRIGGER "00_immiiq_capture" ON unaudited.%I', t) FROM unnest(ARRAY['branch', 'teller', 'account', 'history']) AS t \gexec
 GRANT USAGE ON SCHEMA plain, guarded, unaudited TO bench_app;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA plain, guarded, unaudited TO bench_app;
 VACUUM ANALYZE;

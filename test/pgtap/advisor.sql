@@ -1,6 +1,6 @@
 -- immiiq.advisor: a clean schema is silent; every hole is built, found, and closed by the SQL that the advisor gives.
 \i test/pgtap/setup.psql
-SELECT plan(143);
+SELECT plan(145);
 
 -- ---- a clean schema ----
 
@@ -51,8 +51,9 @@ INSERT INTO hole (finding, build) VALUES
     ('is a partition of a protected table, open to direct access', 'ALTER EVENT TRIGGER immiiq_keep_protected DISABLE; ALTER TABLE firm.message_2026 DISABLE ROW LEVEL SECURITY; ALTER EVENT TRIGGER immiiq_keep_protected ENABLE'),
     ('permissive policy everybody widens what members see', 'ALTER EVENT TRIGGER immiiq_keep_protected DISABLE; CREATE POLICY everybody ON firm.client USING (true); ALTER EVENT TRIGGER immiiq_keep_protected ENABLE'),
     ('one of its four policies is gone: the command is refused to everybody', 'DROP POLICY immiiq_update ON firm.client'),
-    ('changes are not audited: trigger immiiq_capture is gone or not ENABLE ALWAYS', 'DROP TRIGGER immiiq_capture ON firm.client'),
-    ('changes are not audited: trigger immiiq_capture is gone or not ENABLE ALWAYS', 'ALTER TABLE firm.client ENABLE TRIGGER immiiq_capture'),
+    ('changes are not audited: trigger 00_immiiq_capture is gone or not ENABLE ALWAYS', 'DROP TRIGGER "00_immiiq_capture" ON firm.client'),
+    ('changes are not audited: trigger 00_immiiq_capture is gone or not ENABLE ALWAYS', 'ALTER TABLE firm.client ENABLE TRIGGER "00_immiiq_capture"'),
+    ('trigger "00" fires before the change that set it off is captured: what it changes stands in the log first', 'CREATE TRIGGER "00" AFTER UPDATE ON firm.client FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()'),
     ('TRUNCATE would go past the audit: trigger immiiq_truncate is gone or not ENABLE ALWAYS', 'DROP TRIGGER immiiq_truncate ON firm.client'),
     ('a rule rewrites what is done to a protected table', 'CREATE RULE r AS ON INSERT TO firm.client DO ALSO NOTIFY x'),
     ('column org_id holds the organisation and may be NULL', 'ALTER TABLE firm.client ALTER COLUMN org_id DROP NOT NULL'),

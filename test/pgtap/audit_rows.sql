@@ -41,8 +41,8 @@ BEGIN
     FOREACH statement IN ARRAY statements LOOP EXECUTE statement; END LOOP;
     FOREACH name IN ARRAY ARRAY['note', 'person', 'part', 'child', 'legacy', 'immiiq.member']::regclass[] LOOP
         EXECUTE format('ALTER TABLE %s ENABLE TRIGGER USER', name);
-        IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = name AND tgname = 'immiiq_capture') THEN
-            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER immiiq_capture', name);
+        IF EXISTS (SELECT FROM pg_trigger WHERE tgrelid = name AND tgname = '00_immiiq_capture') THEN
+            EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "00_immiiq_capture"', name);
         END IF;
     END LOOP;
 END
@@ -170,27 +170,27 @@ SELECT is(problems(), NULL, 'session_replication_role does not keep capture from
 ---- Triggers
 
 BEGIN;
-ALTER TABLE note DISABLE TRIGGER immiiq_capture;
+ALTER TABLE note DISABLE TRIGGER "00_immiiq_capture";
 SELECT is(problems(), 'error -: capture of public.note: its trigger is off, or not ALWAYS', 'a trigger that is off');
 ROLLBACK;
 BEGIN;
-ALTER TABLE note ENABLE TRIGGER immiiq_capture;
+ALTER TABLE note ENABLE TRIGGER "00_immiiq_capture";
 SELECT is(problems(), 'error -: capture of public.note: its trigger is off, or not ALWAYS', 'a trigger that a replica''s role switches off');
 ROLLBACK;
 BEGIN;
-UPDATE pg_trigger SET tgenabled = 'D' WHERE tgrelid = 'note'::regclass AND tgname = 'immiiq_capture';
+UPDATE pg_trigger SET tgenabled = 'D' WHERE tgrelid = 'note'::regclass AND tgname = '00_immiiq_capture';
 SELECT is(problems(), 'error -: capture of public.note: its trigger is off, or not ALWAYS', 'a trigger switched off in the catalog');
 ROLLBACK;
 BEGIN;
-UPDATE pg_trigger SET tgtype = 13 WHERE tgrelid = 'note'::regclass AND tgname = 'immiiq_capture';
+UPDATE pg_trigger SET tgtype = 13 WHERE tgrelid = 'note'::regclass AND tgname = '00_immiiq_capture';
 SELECT is(problems(), 'error -: capture of public.note: its trigger does not fire for every change', 'a trigger without UPDATE, in the catalog');
 ROLLBACK;
 BEGIN;
-UPDATE pg_trigger SET tgfoid = 'suppress_redundant_updates_trigger'::regproc WHERE tgrelid = 'note'::regclass AND tgname = 'immiiq_capture';
+UPDATE pg_trigger SET tgfoid = 'suppress_redundant_updates_trigger'::regproc WHERE tgrelid = 'note'::regclass AND tgname = '00_immiiq_capture';
 SELECT matches(problems(), 'capture of public.note: its trigger calls another function', 'a trigger that calls something else');
 ROLLBACK;
 BEGIN;
-DELETE FROM pg_trigger WHERE tgrelid = 'child'::regclass AND tgname = 'immiiq_capture';
+DELETE FROM pg_trigger WHERE tgrelid = 'child'::regclass AND tgname = '00_immiiq_capture';
 SELECT matches(problems(), 'error -: capture of public.child: its trigger is gone', 'a trigger taken out of the catalog');
 ROLLBACK;
 BEGIN;

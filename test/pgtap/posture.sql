@@ -1,6 +1,6 @@
 -- immiiq.doctor(): every status that it can show inside one database (test/t/080_posture.pl has the server's).
 \i test/pgtap/setup.psql
-SELECT plan(48);
+SELECT plan(49);
 
 CREATE TABLE public.client (client_id uuid PRIMARY KEY DEFAULT gen_random_uuid(), org_id uuid NOT NULL, note text);
 SELECT immiiq.protect('public.client', 'clients') AS ignored \gset
@@ -63,11 +63,11 @@ SELECT is(pg_temp.said('policies'), 'fail', 'a policy that lets through more');
 SELECT is(pg_temp.said('guards'), 'fail', 'an event trigger that is off');
 ROLLBACK;
 BEGIN;
-ALTER TABLE public.client ENABLE TRIGGER immiiq_capture;
+ALTER TABLE public.client ENABLE TRIGGER "00_immiiq_capture";
 SELECT is(pg_temp.said('capture'), 'fail', 'a capture trigger that replicas do not fire');
 ROLLBACK;
 BEGIN;
-DROP TRIGGER immiiq_capture ON public.client;
+DROP TRIGGER "00_immiiq_capture" ON public.client;
 SELECT is(pg_temp.said('capture'), 'fail', 'a capture trigger that is gone');
 ROLLBACK;
 BEGIN;
@@ -141,18 +141,22 @@ SELECT ok((SELECT count(*) > 20 AND sum(missing) = 0 FROM immiiq.verify_referenc
 \set file `mktemp -u "${TMPDIR:-/tmp}/posture_XXXXXX"`
 COPY (SELECT gen_random_uuid(), 'Nowhere') TO :'file';
 SELECT format('COPY immiiq.team (org_id, name) FROM %L', :'file') AS copy \gset
-SELECT throws_ok(format('INSERT INTO immiiq.team (org_id, name) VALUES (%L, %L)', gen_random_uuid(), 'Nowhere'), '23503', NULL, 'a superuser''s INSERT is checked');
+SELECT throws_ok(format('INSERT INTO immiiq.team (org_id, name) VALUES (%L, %L)', gen_random_uuid(), 'Nowhere'), 'IQ003', NULL, 'an organisation that is not there has no keys');
+\set members `mktemp -u "${TMPDIR:-/tmp}/posture_XXXXXX"`
+COPY (SELECT :'alpha', gen_random_uuid(), :'alpha_owner') TO :'members';
+SELECT format('COPY immiiq.team_member (org_id, team_id, member_id) FROM %L', :'members') AS copy_member \gset
+SELECT throws_ok(format('INSERT INTO immiiq.team_member VALUES (%L, %L, %L)', :'alpha', gen_random_uuid(), :'alpha_owner'), '23503', NULL, 'a superuser''s INSERT is checked');
 BEGIN;
-GRANT INSERT ON immiiq.team TO regress_immiiq_operator;
+GRANT INSERT ON immiiq.team_member TO regress_immiiq_operator;
 GRANT pg_read_server_files TO regress_immiiq_operator;
-ALTER TABLE immiiq.team NO FORCE ROW LEVEL SECURITY;
-ALTER TABLE immiiq.team DISABLE ROW LEVEL SECURITY;
+ALTER TABLE immiiq.team_member NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE immiiq.team_member DISABLE ROW LEVEL SECURITY;
 SET LOCAL SESSION AUTHORIZATION regress_immiiq_operator;
-SELECT throws_ok_unguarded(:'copy', '23503', NULL, 'another''s COPY is checked, even where row security is off');
+SELECT throws_ok_unguarded(:'copy_member', '23503', NULL, 'another''s COPY is checked, even where row security is off');
 ROLLBACK;
 BEGIN;
 SELECT FROM immiiq.operate(:'alpha', 'test') \gset
-SELECT throws_ok(:'copy', '23503', NULL, 'a COPY while somebody is active is checked');
+SELECT throws_ok(:'copy_member', '23503', NULL, 'a COPY while somebody is active is checked');
 ROLLBACK;
 BEGIN;
 :copy;

@@ -60,7 +60,7 @@ INSERT INTO break VALUES
     ('sealing', $$ALTER TABLE immiiq.entry DISABLE TRIGGER USER; INSERT INTO immiiq.entry (txid, at, org_id, incarnation, seq, context, month, body)
         SELECT 9000000000000000000, clock_timestamp() - interval '2 hours', e.org_id, s.incarnation, 1, 0, e.month, '' FROM immiiq.entry AS e, immiiq.seal_state AS s LIMIT 1$$, 'fails'),
     ('row_security', $$ALTER TABLE immiiq.member DISABLE ROW LEVEL SECURITY$$, 'fails'),
-    ('capture', $$ALTER TABLE public.client ENABLE TRIGGER immiiq_capture$$, 'fails'),
+    ('capture', $$ALTER TABLE public.client ENABLE TRIGGER "00_immiiq_capture"$$, 'fails'),
     ('guards', $$ALTER TABLE immiiq.backup DISABLE TRIGGER append_only$$, 'fails'),
     ('application_roles', $$ALTER ROLE regress_immiiq_app BYPASSRLS$$, 'fails'),
     ('application_roles', $$DELETE FROM immiiq.role_grant WHERE kind = 'application'$$, 'unknown'),

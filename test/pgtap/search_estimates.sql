@@ -10,9 +10,9 @@ CREATE TABLE topic (org_id uuid, id int, even enc_text(11,equality), PRIMARY KEY
 CREATE TABLE bare (org_id uuid, id int, even enc_text(11,equality), PRIMARY KEY (org_id, id));
 SELECT count(immiiq.protect(t::regclass, 'clients')) FROM unnest(ARRAY['letter', 'topic', 'bare']) AS t \gset ignored_
 GRANT ALL ON letter, topic, bare TO regress_immiiq_app;
-ALTER TABLE letter DISABLE TRIGGER immiiq_capture;
-ALTER TABLE topic DISABLE TRIGGER immiiq_capture;
-ALTER TABLE bare DISABLE TRIGGER immiiq_capture;
+ALTER TABLE letter DISABLE TRIGGER "00_immiiq_capture";
+ALTER TABLE topic DISABLE TRIGGER "00_immiiq_capture";
+ALTER TABLE bare DISABLE TRIGGER "00_immiiq_capture";
 
 -- Rank k of so many draws: value k comes about draws / (k * ln) times.
 CREATE FUNCTION zipf(i int, draws int) RETURNS int LANGUAGE sql IMMUTABLE AS $$ SELECT floor(exp((i - 0.5) / draws * ln(2000.0)))::int $$;

@@ -77,7 +77,7 @@ $node->safe_psql('postgres', qq{
 	DELETE FROM immiiq.tree_head WHERE size >= $size;
 	TRUNCATE immiiq.tree;
 	SELECT format('ALTER TABLE immiiq.%I ENABLE ALWAYS TRIGGER guard_log', t) FROM unnest(ARRAY['entry', 'leaf', 'batch', 'tree_head', 'tree', 'seal_state', 'node']) t \\gexec
-	ALTER TABLE note ENABLE TRIGGER USER; ALTER TABLE note ENABLE ALWAYS TRIGGER immiiq_capture;
+	ALTER TABLE note ENABLE TRIGGER USER; ALTER TABLE note ENABLE ALWAYS TRIGGER "00_immiiq_capture";
 	COMMIT});
 put(3 + $_) for 1 .. 3;
 unlike($node->safe_psql('postgres', $problems), qr/batch|head/, 'a log that was cut and signed anew holds together');

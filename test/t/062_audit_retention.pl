@@ -123,7 +123,7 @@ sql('CALL immiiq.seal()');
 is(sql($problems), 'none', 'and what remains verifies');
 is(sql("SELECT count(*) FROM immiiq.verify_audit('$beta')"), '0', 'one organisation alone, too');
 
-sql("ALTER TABLE note DISABLE TRIGGER immiiq_capture; INSERT INTO note VALUES ('$alpha', 60, 'past'); ALTER TABLE note ENABLE ALWAYS TRIGGER immiiq_capture");
+sql("ALTER TABLE note DISABLE TRIGGER \"00_immiiq_capture\"; INSERT INTO note VALUES ('$alpha', 60, 'past'); ALTER TABLE note ENABLE ALWAYS TRIGGER \"00_immiiq_capture\"");
 like(sql($problems), qr/row of public\.note with note_id 60 has no entry/, 'one put in past the triggers is');
 sql("DELETE FROM note WHERE note_id = 60");
 

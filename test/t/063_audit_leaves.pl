@@ -72,7 +72,7 @@ $node->safe_psql('postgres', "INSERT INTO note VALUES ('$alpha', 6001, 'x'), ('$
 my $unguard = 'SET session_replication_role = origin; ALTER TABLE immiiq.entry DISABLE TRIGGER USER;' . join('',
 	map { "ALTER TABLE $_ DISABLE TRIGGER USER;" } split /\n/, $node->safe_psql('postgres', q{SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'immiiq.entry'::regclass}));
 $node->safe_psql('postgres', "ALTER TABLE note DISABLE TRIGGER USER; DELETE FROM note WHERE note_id = 6002; ALTER TABLE note ENABLE TRIGGER USER;
-	ALTER TABLE note ENABLE ALWAYS TRIGGER immiiq_capture; $unguard
+	ALTER TABLE note ENABLE ALWAYS TRIGGER "00_immiiq_capture"; $unguard
 	DELETE FROM immiiq.entry e WHERE seq = 2 AND txid = (SELECT max(txid) FROM immiiq.entry WHERE org_id = '$alpha')");
 receive();
 $holder->quit;
@@ -85,7 +85,7 @@ $node->safe_psql('postgres', q{SELECT format('ALTER TABLE immiiq.%I DISABLE TRIG
 	ALTER TABLE note DISABLE TRIGGER USER; DELETE FROM note WHERE note_id > 3000;
 	DELETE FROM immiiq.entry WHERE txid >= (SELECT min(txid) FROM immiiq.entry WHERE octet_length(body) > 0 AND txid > (SELECT txid FROM received GROUP BY 1 HAVING count(*) > 2000));
 	DELETE FROM immiiq.leaf; DELETE FROM immiiq.batch; DELETE FROM immiiq.tree_head; DELETE FROM immiiq.tree; DELETE FROM immiiq.seal_state; DELETE FROM immiiq.node;
-	ALTER TABLE note ENABLE TRIGGER USER; ALTER TABLE note ENABLE ALWAYS TRIGGER immiiq_capture});
+	ALTER TABLE note ENABLE TRIGGER USER; ALTER TABLE note ENABLE ALWAYS TRIGGER "00_immiiq_capture"});
 $node->safe_psql('postgres', 'CALL immiiq.seal()');
 is($node->safe_psql('postgres', $notes), 2500, 'a log that was cut and sealed anew');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM immiiq.verify_audit(rows => false)}), 0, 'holds together');

@@ -35,11 +35,11 @@ is(sql($looks), $before + 1, 'what has changed is recorded once');
 
 # Off for some time, by hand: from the look before to the look after.
 my $start = sql('SELECT now()');
-sql("ALTER TABLE note DISABLE TRIGGER immiiq_capture");
+sql("ALTER TABLE note DISABLE TRIGGER \"00_immiiq_capture\"");
 looked();
 like(sql($told), qr/^error: capture of public\.note: its trigger is off, or not ALWAYS\nwarning: triggers of public\.note were off between T and now$/m, 'a trigger that is off, since when');
 sql("INSERT INTO note VALUES ('$alpha', 2, 'past')");
-sql("ALTER TABLE note ENABLE ALWAYS TRIGGER immiiq_capture");
+sql("ALTER TABLE note ENABLE ALWAYS TRIGGER \"00_immiiq_capture\"");
 looked();
 like(sql($told), qr/row of public\.note with note_id 2 has no entry.*\nwarning: triggers of public\.note were off between T and T$/s, 'one that was off, and what was written meanwhile');
 my ($since, $until) = split /\|/, sql("SELECT since, until FROM immiiq.coverage_gaps()");
@@ -52,10 +52,10 @@ like(sql($told), qr/triggers of public\.note were off/, 'but that it could have 
 # Between two looks: the row of the trigger in the catalog has another writer.
 sql("CREATE TABLE brief (org_id uuid NOT NULL, brief_id int PRIMARY KEY); SELECT immiiq.protect('brief', NULL)");
 looked();
-sql("BEGIN; ALTER TABLE brief DISABLE TRIGGER immiiq_capture; INSERT INTO brief VALUES ('$alpha', 1); DELETE FROM brief; ALTER TABLE brief ENABLE ALWAYS TRIGGER immiiq_capture; COMMIT");
+sql("BEGIN; ALTER TABLE brief DISABLE TRIGGER \"00_immiiq_capture\"; INSERT INTO brief VALUES ('$alpha', 1); DELETE FROM brief; ALTER TABLE brief ENABLE ALWAYS TRIGGER \"00_immiiq_capture\"; COMMIT");
 looked();
 like(sql($told), qr/^warning: triggers of public\.brief were changed between T and T: they may have been off meanwhile$/m, 'off and on again between two looks');
-sql("UPDATE pg_trigger SET tgenabled = 'D' WHERE tgrelid = 'other'::regclass AND tgname = 'immiiq_capture'; UPDATE pg_trigger SET tgenabled = 'A' WHERE tgrelid = 'other'::regclass AND tgname = 'immiiq_capture'");
+sql("UPDATE pg_trigger SET tgenabled = 'D' WHERE tgrelid = 'other'::regclass AND tgname = '00_immiiq_capture'; UPDATE pg_trigger SET tgenabled = 'A' WHERE tgrelid = 'other'::regclass AND tgname = '00_immiiq_capture'");
 looked();
 like(sql($told), qr/^warning: triggers of public\.other were changed/m, 'in the catalog, too');
 
@@ -74,7 +74,7 @@ sql("CREATE TABLE quiet (org_id uuid NOT NULL, quiet_id int PRIMARY KEY); SELECT
 sql("SELECT immiiq.record_coverage()");
 sql('CALL immiiq.seal()');
 is(sql("SELECT count(*) FROM immiiq.verify_audit() WHERE severity = 'warning'"), $warnings, 'recorded by hand');
-sql("BEGIN; ALTER TABLE quiet DISABLE TRIGGER immiiq_capture; ALTER TABLE quiet ENABLE ALWAYS TRIGGER immiiq_capture; COMMIT");
+sql("BEGIN; ALTER TABLE quiet DISABLE TRIGGER \"00_immiiq_capture\"; ALTER TABLE quiet ENABLE ALWAYS TRIGGER \"00_immiiq_capture\"; COMMIT");
 sql("UPDATE immiiq.coverage_state SET state = immiiq.coverage_now()");
 like(sql($told), qr/^warning: triggers of public\.quiet were changed between T and now/m, 'what nobody looked at differs from what the log has, though the worker be told otherwise');
 sql(q{SELECT immiiq.record_event('coverage', NULL, NULL, 'capture', jsonb_build_object('incarnation', immiiq.audit_lineage(), 'since', now(), 'state', immiiq.coverage_now()))});

@@ -97,7 +97,7 @@ UPDATE client SET fee = fee;
 ROLLBACK
 -- case other_ddl_queues (alpha_owner, says /^(42501 ){9}$/, no control): the same with whatever else asks for a lock
 UPDATE client SET fee = fee;
-\! for s in "DROP TABLE client CASCADE" "TRUNCATE client" "ALTER TABLE client ADD COLUMN x int" "DROP TRIGGER immiiq_capture ON client" "DROP POLICY immiiq_select ON client" "CREATE POLICY x ON client" "CREATE INDEX ON client (note)" "CLUSTER client USING client_pkey" "REINDEX TABLE client"; do echo -n "$(test/attack/queue.sh "$s") "; done; echo
+\! for s in "DROP TABLE client CASCADE" "TRUNCATE client" "ALTER TABLE client ADD COLUMN x int" 'DROP TRIGGER "00_immiiq_capture" ON client' "DROP POLICY immiiq_select ON client" "CREATE POLICY x ON client" "CREATE INDEX ON client (note)" "CLUSTER client USING client_pkey" "REINDEX TABLE client"; do echo -n "$(test/attack/queue.sh "$s") "; done; echo
 ROLLBACK
 -- case advisory_blocks (alpha_owner, refused 42501): holds an advisory lock
 SELECT pg_advisory_xact_lock(4711);
