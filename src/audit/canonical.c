@@ -974,11 +974,12 @@ next_in_layout(const uint8_t *layout, size_t layout_len, size_t *pos)
 {
 	const uint8_t *name;
 	uint32_t n;
+	size_t next = *pos + 1;
 
-	if (*pos >= layout_len)
+	if (*pos >= layout_len || !get_bytes(layout, layout_len, &next, &name, &n))
 		return false;
-	(*pos)++;
-	return get_bytes(layout, layout_len, pos, &name, &n);
+	*pos = next;
+	return true;
 }
 
 /* Packs one part; false when it is not of this layout. whole: all columns of the layout stand there. */

@@ -72,7 +72,7 @@ $node->safe_psql('postgres', "INSERT INTO note VALUES ('$alpha', 6001, 'x'), ('$
 my $unguard = 'SET session_replication_role = origin; ALTER TABLE immiiq.entry DISABLE TRIGGER USER;' . join('',
 	map { "ALTER TABLE $_ DISABLE TRIGGER USER;" } split /\n/, $node->safe_psql('postgres', q{SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'immiiq.entry'::regclass}));
 $node->safe_psql('postgres', "ALTER TABLE note DISABLE TRIGGER USER; DELETE FROM note WHERE note_id = 6002; ALTER TABLE note ENABLE TRIGGER USER;
-	ALTER TABLE note ENABLE ALWAYS TRIGGER "00_immiiq_capture"; $unguard
+	ALTER TABLE note ENABLE ALWAYS TRIGGER \"00_immiiq_capture\"; $unguard
 	DELETE FROM immiiq.entry e WHERE seq = 2 AND txid = (SELECT max(txid) FROM immiiq.entry WHERE org_id = '$alpha')");
 receive();
 $holder->quit;

@@ -495,6 +495,23 @@ packs(const char *image_hex, const char *columns_hex, size_t packed_len)
 	return good;
 }
 
+/* Packed bytes that no image packs to are refused. */
+static bool
+refuses(const char *packed_hex, const char *columns_hex)
+{
+	uint8_t packed[64];
+	uint8_t columns[64];
+	uint8_t org_of[CANONICAL_UUID_BYTES] = {0};
+	size_t len = unhex(packed_hex, packed, sizeof(packed));
+	size_t columns_len = unhex(columns_hex, columns, sizeof(columns));
+	CanonicalBuffer back = {.grow = realloc};
+	bool refused =
+		!canonical_unpack_image(&back, packed, len, columns, columns_len, org_of);
+
+	free(back.data);
+	return refused;
+}
+
 static void
 packing(void)
 {
@@ -586,6 +603,14 @@ packing(void)
 				"0201610131",
 				columns, 1 + 12),
 		  "or one in another order");
+	check(!refuses("0102000731010731", "020161000162"), "columns by their numbers");
+	check(refuses("0102010731000731", "020161000162"), "not from behind");
+	check(refuses("01020007310007", "020161000162"), "nor one twice");
+	check(refuses("0101020731", "020161000162"), "nor one that the layout has not");
+	check(refuses("0101", "020161000162"), "nor without a number");
+	check(refuses("0400", "020161"), "an unknown way of packing is refused");
+	check(refuses("0300", ""), "and all columns of a layout that has none");
+	check(refuses("03073100", "0201610001"), "and a layout that is cut off");
 }
 
 /* A value comes back whole from its packed bytes, which have this length beside two more. */
@@ -628,6 +653,14 @@ times(void)
 										"2024-04-31",
 										"0000-12-31",
 										"2024/01/01",
+										"2024/01-01",
+										"202a-01-01",
+										"2024-0:-01",
+										"2024-01-0:",
+										"2024-01-01 00:0::00",
+										"2024-01-01 00:00:0:",
+										"2024-01-01 00:00:00.:",
+										"2024-01-01 00:00",
 										"2024-01/01",
 										"2024-1-001",
 										"-024-01-01",
