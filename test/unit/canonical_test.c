@@ -505,8 +505,7 @@ refuses(const char *packed_hex, const char *columns_hex)
 	size_t len = unhex(packed_hex, packed, sizeof(packed));
 	size_t columns_len = unhex(columns_hex, columns, sizeof(columns));
 	CanonicalBuffer back = {.grow = realloc};
-	bool refused =
-		!canonical_unpack_image(&back, packed, len, columns, columns_len, org_of);
+	bool refused = !canonical_unpack_image(&back, packed, len, columns, columns_len, org_of);
 
 	free(back.data);
 	return refused;
