@@ -141,7 +141,7 @@ SELECT is(immiiq.current_org(), NULL, 'there is no current organisation');
 WITH u AS (UPDATE client SET name = 'y' RETURNING 1) SELECT is(count(*), 4::bigint, 'with operate_all it changes all') FROM u;
 SELECT results_eq('SELECT count(*) FROM client WHERE immiiq.visible(lower(''CLIENTS''), ''select'', org_id, id, team_id, assignee_id, NULL)', ARRAY[4::bigint], 'row by row, too');
 SELECT throws_ok($$INSERT INTO client (name) VALUES ('of nobody')$$, '23502', NULL, 'a row of no organisation is refused');
-SELECT throws_ok($$INSERT INTO client (org_id, name) VALUES (id('absent'), 'of nobody')$$, '23503', NULL, 'and one of an organisation that there is not');
+SELECT throws_ok($$INSERT INTO client (org_id, name) VALUES (id('absent'), 'of nobody')$$, 'IQ003', NULL, 'and one of an organisation that there is not');
 SELECT throws_ok($$UPDATE client SET org_id = id('alpha'), team_id = NULL, assignee_id = NULL$$, '42501', NULL, 'and none moves');
 SELECT throws_ok($$SELECT immiiq.operate(id('alpha'), 'test')$$, '42501', NULL, 'an owner is no operator of one');
 COMMIT;
